@@ -1,0 +1,3 @@
+//! The `peerless` program.
+
+fn main() {}

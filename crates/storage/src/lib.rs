@@ -1,0 +1,1 @@
+//! From verified blocks to files and back.

@@ -1,0 +1,1 @@
+//! The HTTP and UDP tracker protocols and the announce schedule; pure.
