@@ -1,0 +1,23 @@
+//! An HTTP/1.1 client for what a torrent's strangers serve: tracker answers and .torrent files.
+//!
+//! One GET at a time, no pool and no cookies. What it adds to hyper is distrust: every address a
+//! name leads to is judged before it is dialled ([`PrivatePolicy`]), at every redirect again;
+//! bodies are bounded before and after inflating; one deadline covers the whole of it; TLS is
+//! always verified, and nothing switches that off. Errors name the host and never the path or
+//! query, where passkeys live.
+
+mod body;
+mod client;
+mod connect;
+mod credentials;
+mod error;
+mod target;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{GetOptions, HttpClient, HttpReply, HttpSettings};
+pub use connect::PrivatePolicy;
+pub(crate) use connect::{NO_ROUTE_KINDS, permitted, resolve};
+pub use error::HttpError;
