@@ -314,8 +314,9 @@ impl Schedule {
         }
     }
 
-    /// The last wanted piece was verified. Trackers that met us before are told once; calling
-    /// this again changes nothing.
+    /// The last wanted piece was verified. Trackers that met us before are told once: that is due
+    /// at once, so a driver about to leave calls [`Schedule::next`] before [`Schedule::stop`].
+    /// Calling this again changes nothing.
     pub fn completed(&mut self) {
         if !self.complete && self.running {
             self.trackers.values_mut().for_each(Tracker::completed);

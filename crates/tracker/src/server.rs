@@ -8,7 +8,7 @@
 
 mod query;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl Default for ServerLimits {
 #[derive(Debug)]
 pub struct Registry {
     limits: ServerLimits,
-    torrents: HashMap<InfoHash, Torrent>,
+    torrents: BTreeMap<InfoHash, Torrent>,
     sweep_at: Duration,
     rng: fastrand::Rng,
 }
@@ -76,7 +76,7 @@ pub struct Registry {
 struct Torrent {
     allowed: bool,
     downloaded: u32,
-    peers: HashMap<SocketAddr, Peer>,
+    peers: BTreeMap<SocketAddr, Peer>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +102,7 @@ impl Registry {
     pub fn new(limits: ServerLimits, seed: u64) -> Self {
         Self {
             limits,
-            torrents: HashMap::new(),
+            torrents: BTreeMap::new(),
             sweep_at: Duration::ZERO,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -256,7 +256,8 @@ impl Torrent {
             self.downloaded = self.downloaded.saturating_add(1);
         }
         let has_room = || {
-            let same_ip = self.peers.keys().filter(|other| other.ip() == addr.ip());
+            let at_port = |port| SocketAddr::new(addr.ip(), port);
+            let same_ip = self.peers.range(at_port(0)..=at_port(u16::MAX));
             self.peers.len() < limits.peers_per_torrent_max
                 && same_ip.count() < limits.peers_per_address_max
         };
