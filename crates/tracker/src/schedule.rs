@@ -450,4 +450,6 @@ fn stop_due(index: TrackerIndex, tracker: &Tracker) -> Due {
 }
 
 #[cfg(test)]
+mod any_course;
+#[cfg(test)]
 mod tests;
