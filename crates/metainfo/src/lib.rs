@@ -2,6 +2,7 @@
 //!
 //! Pure: bytes in, values out. Nothing here opens a file or a socket.
 
+pub mod bencode;
 mod geometry;
 mod info_hash;
 
