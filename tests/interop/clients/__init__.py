@@ -1,0 +1,1 @@
+"""One module a client, all behind the interface of `base.Client`."""

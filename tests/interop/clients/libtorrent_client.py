@@ -1,0 +1,84 @@
+"""libtorrent 2.1 (the wheel of the package registry), in a process of its own.
+
+`libtorrent_driver.py` runs there under the interpreter that has the wheel and takes one JSON
+command a line; it waits on libtorrent's own alerts.
+"""
+
+import json
+import threading
+from pathlib import Path
+
+import netns
+import tools
+from clients.base import Client
+from deadline import TooLate
+from process import Process
+
+DRIVER = Path(__file__).with_name("libtorrent_driver.py")
+START_SECONDS = 20
+STOP_SECONDS = 10
+
+
+class Libtorrent(Client):
+    name = "libtorrent"
+
+    def __init__(self, lab, settings=None, **options):
+        """`settings`: entries of libtorrent's settings pack that differ from the driver's."""
+        super().__init__(lab, **options)
+        config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
+        argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config | (settings or {}))]
+        self.process = Process(argv, self.home, self.label, pipes=True)
+
+    def ask(self, command, seconds=START_SECONDS, **arguments):
+        """One command to the driver; gives its answer."""
+        self.process.check_running()
+        # The driver keeps to the deadline it is given; if it hangs, the kill ends our read.
+        guard = threading.Timer(seconds + 5, self.process.child.kill)
+        guard.start()
+        try:
+            line = json.dumps({"do": command, "seconds": seconds, **arguments})
+            self.process.child.stdin.write(line + "\n")
+            self.process.child.stdin.flush()
+            answer = self.process.child.stdout.readline()
+        finally:
+            guard.cancel()
+        assert answer, f"{self.label} died or hung over {command!r}"
+        answer = json.loads(answer)
+        if "late" in answer:
+            raise TooLate(f"{self.label}: {answer['late']}")
+        assert "error" not in answer, f"{self.label}: {answer.get('error')}"
+        return answer["answer"]
+
+    def seed(self, torrents, directory, *, trust=False, upload_limit=0):
+        """`trust`: serve without a check (corrupt data included); `upload_limit`: bytes a second."""
+        for torrent in torrents:
+            self.ask(
+                "add",
+                torrent=str(torrent.path),
+                directory=str(directory),
+                seed_mode=trust,
+                upload_limit=upload_limit,
+            )
+        self.ask("wait")
+
+    def download(self, torrents, out, seeders=()):
+        for torrent in torrents:
+            peers = [netns.split(seeder.serving(torrent)) for seeder in seeders]
+            self.ask("add", torrent=str(torrent.path), directory=str(out), peers=peers)
+
+    def wait_complete(self, seconds):
+        self.ask("wait", seconds=seconds)
+
+    def status(self):
+        """For each info hash: progress, uploaded and downloaded payload, and the like."""
+        return self.ask("status")
+
+    def stop(self):
+        """Ends with its input, so that everything hashed reaches the disk."""
+        if self.process.running:
+            self.process.child.stdin.close()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except TooLate:
+            self.process.kill()
+            raise

@@ -1,0 +1,123 @@
+"""Runs inside the interpreter that has libtorrent: JSON commands in, JSON answers out, one a line.
+
+Argument: the settings that differ from the ones below, as JSON. Commands: `add`, `wait` (until all
+that was added is complete), `status`, `describe` (what libtorrent reads in .torrent files).
+"""
+
+import json
+import sys
+import time
+
+import libtorrent as lt
+
+ENCRYPTION_DISABLED = 2
+
+SETTINGS = {
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "enable_outgoing_utp": False,
+    "enable_incoming_utp": False,
+    "in_enc_policy": ENCRYPTION_DISABLED,
+    "out_enc_policy": ENCRYPTION_DISABLED,
+    "allow_multiple_connections_per_ip": True,
+    "active_downloads": -1,
+    "active_seeds": -1,
+    "active_limit": 1000,
+    "active_checking": 4,
+    "stop_tracker_timeout": 1,
+    "alert_mask": lt.alert.category_t.status_notification
+    | lt.alert.category_t.error_notification
+    | lt.alert.category_t.connect_notification,
+}
+
+
+class Late(Exception):
+    pass
+
+
+class Driver:
+    def __init__(self, settings):
+        self.session = lt.session(SETTINGS | settings)
+        self.handles = []
+
+    def add(self, torrent, directory, peers=(), seed_mode=False, upload_limit=0, seconds=0):
+        parameters = lt.add_torrent_params()
+        parameters.ti = lt.torrent_info(torrent)
+        parameters.save_path = directory
+        parameters.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
+        if seed_mode:
+            parameters.flags |= lt.torrent_flags.seed_mode
+        if upload_limit:
+            # Of the torrent, not the session: the latter does not bind peers on a local network.
+            parameters.upload_limit = upload_limit
+        handle = self.session.add_torrent(parameters)
+        for ip, port in peers:
+            handle.connect_peer((ip, port))
+        self.handles.append(handle)
+
+    def wait(self, seconds):
+        end = time.monotonic() + seconds
+        while True:
+            states = [handle.status() for handle in self.handles]
+            for state in states:
+                if state.errc.value():
+                    raise RuntimeError(f"{state.name}: {state.errc.message()}")
+            if all(state.is_seeding for state in states):
+                return
+            if time.monotonic() > end:
+                short = [f"{s.name} at {s.progress:.0%}" for s in states if not s.is_seeding]
+                raise Late("not complete: " + ", ".join(short))
+            self.session.wait_for_alert(100)
+            for alert in self.session.pop_alerts():
+                print(alert, file=sys.stderr, flush=True)
+
+    def status(self, seconds=0):
+        return {
+            str(handle.info_hashes().v1): {
+                "progress": state.progress,
+                "seeding": state.is_seeding,
+                "payload_uploaded": state.total_payload_upload,
+                "payload_downloaded": state.total_payload_download,
+                "peers": state.num_peers,
+            }
+            for handle in self.handles
+            for state in [handle.status()]
+        }
+
+    def describe(self, torrents, seconds=0):
+        return [describe(path) for path in torrents]
+
+
+def describe(path):
+    info = lt.torrent_info(path)
+    files = info.files()
+    return {
+        "info_hash": str(info.info_hashes().v1),
+        "name": info.name(),
+        "piece_length": info.piece_length(),
+        "pieces": info.num_pieces(),
+        "size": info.total_size(),
+        "private": info.priv(),
+        "files": [[files.file_path(i), files.file_size(i)] for i in range(files.num_files())],
+        "trackers": [[entry.tier, entry.url] for entry in info.trackers()],
+    }
+
+
+def main():
+    driver = Driver(json.loads(sys.argv[1]))
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            answer = {"answer": getattr(driver, command.pop("do"))(**command)}
+        except Late as late:
+            answer = {"late": str(late)}
+        except Exception as problem:
+            answer = {"error": f"{type(problem).__name__}: {problem}"}
+        print(json.dumps(answer), flush=True)
+    # End of input: the session's end writes out what is hashed but not on disk yet.
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Transmission (Debian's 3.00), driven over its RPC.
+
+It refuses peers in 127.0.0.0/8, cannot handle files of no bytes, takes one incoming handshake at
+a time from an address (whatever the torrent), and declares interest and unchokes on timers of ten
+seconds: a download takes about eleven, whatever its size.
+"""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+
+import tools
+from clients.base import Client
+from deadline import until
+from process import Process
+
+STATUS_SEEDING = 6
+SESSION_HEADER = "X-Transmission-Session-Id"
+START_SECONDS = 20
+
+
+class Transmission(Client):
+    name = "transmission"
+    can_seed_empty = False
+    one_handshake_an_address = True
+
+    def __init__(self, lab, **options):
+        super().__init__(lab, **options)
+        self.rpc_port = lab.port()
+        self.process = None
+        self._session = ""
+
+    def _start(self):
+        daemon = tools.program("transmission-daemon")
+        settings = {
+            "peer-port": self.port,
+            "peer-port-random-on-start": False,
+            "port-forwarding-enabled": False,
+            "dht-enabled": False,
+            "lpd-enabled": False,
+            "utp-enabled": False,
+            "encryption": 0,
+            "preallocation": 0,
+            "rename-partial-files": False,
+            # Written at once, so that "complete" means complete on disk.
+            "cache-size-mb": 0,
+            "rpc-port": self.rpc_port,
+            "rpc-bind-address": "127.0.0.1",
+            "rpc-authentication-required": False,
+            "download-queue-enabled": False,
+            "queue-stalled-enabled": False,
+        }
+        (self.home / "settings.json").write_text(json.dumps(settings))
+        argv = [daemon, "-f", "-g", self.home, "-a", "*.*.*.*", "--log-info", "-i", self.ip]
+        self.process = Process(argv, self.home, self.label)
+        until(self._answers, START_SECONDS, f"{self.label} to answer its RPC")
+
+    def _answers(self):
+        self.process.check_running()
+        try:
+            return self.call("session-get")
+        except OSError:
+            return None
+
+    def call(self, method, **arguments):
+        """One RPC call; gives the reply's arguments."""
+        url = f"http://127.0.0.1:{self.rpc_port}/transmission/rpc"
+        body = json.dumps({"method": method, "arguments": arguments}).encode()
+        for _ in range(2):
+            request = urllib.request.Request(url, body, {SESSION_HEADER: self._session})
+            try:
+                with urllib.request.urlopen(request, timeout=10) as reply:
+                    answer = json.load(reply)
+            except urllib.error.HTTPError as refusal:
+                # 409 hands out the session id that the next attempt must carry.
+                if refusal.code != 409:
+                    raise
+                self._session = refusal.headers[SESSION_HEADER]
+                continue
+            assert answer["result"] == "success", f"{method}: {answer['result']}"
+            return answer["arguments"]
+        raise AssertionError(f"{self.label} refuses its own session id")
+
+    def _add(self, torrents, directory):
+        for torrent in torrents:
+            data = base64.b64encode(torrent.path.read_bytes()).decode()
+            self.call("torrent-add", metainfo=data, paused=False, **{"download-dir": str(directory)})
+
+    def torrents(self):
+        fields = ["name", "status", "percentDone", "leftUntilDone", "errorString", "haveValid"]
+        return self.call("torrent-get", fields=fields)["torrents"]
+
+    def _all_seeding(self):
+        self.process.check_running()
+        states = self.torrents()
+        for state in states:
+            assert not state["errorString"], f"{state['name']}: {state['errorString']}"
+        return all(s["status"] == STATUS_SEEDING and s["leftUntilDone"] == 0 for s in states)
+
+    def seed(self, torrents, directory):
+        self._start()
+        self._add(torrents, directory)
+        until(self._all_seeding, START_SECONDS, f"{self.label} to check what it seeds")
+
+    def download(self, torrents, out, seeders=()):
+        self._start()
+        if seeders:
+            # No peer argument here: it hears of them from a tracker.
+            tracker = self.lab.plain_tracker
+            tracker.introduce(torrents, seeders)
+            torrents = [t.announcing(tracker.url, suffix=self.label) for t in torrents]
+        self._add(torrents, out)
+
+    def wait_complete(self, seconds):
+        until(self._all_seeding, seconds, f"{self.label} to complete", interval=0.1)
+
+    def stop(self):
+        if self.process:
+            self.process.stop()

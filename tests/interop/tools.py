@@ -1,0 +1,35 @@
+"""Where the programs are that the suite runs; a missing one is a failure, never a reason to skip."""
+
+import os
+import shutil
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve()
+
+TOOLS = TARGET / "interop"
+"""Where `.ci/setup` puts what Debian has no package of."""
+
+PEERLESS = TARGET / "release/peerless"
+PYTHON_WITH_LIBTORRENT = TOOLS / "venv/bin/python"
+NODE_TRACKER = TOOLS / "npm/node_modules/bittorrent-tracker/server.js"
+
+
+class Missing(AssertionError):
+    """A program that the suite needs is not there."""
+
+
+def program(name):
+    """The path of an installed program."""
+    # Debian keeps daemons in sbin, which is not on every PATH.
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if not found:
+        raise Missing(f"`{name}` is not installed; .ci/setup installs it")
+    return found
+
+
+def file(path):
+    """A file that `.ci/setup` or the build makes."""
+    if not Path(path).exists():
+        raise Missing(f"{path} does not exist; .ci/setup or `cargo build --release` makes it")
+    return path
