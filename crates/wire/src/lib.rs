@@ -1,10 +1,57 @@
-//! The peer wire protocol (BEP 3, 4, 6, 10, 20, 40): bytes to typed views and back.
+//! The peer wire protocol (BEP 3, 4, 6, 10, 20, 21, 40, 54): bytes to typed views and back.
 //!
 //! Pure: a caller reads and writes sockets; this crate turns byte slices into messages and
 //! messages into byte slices. It allocates nothing on the strength of a length it was told.
+//!
+//! ```
+//! # use wire::{Decoded, FrameError, Limits, Message, decode};
+//! # fn receive(mut bytes: &[u8]) -> Result<usize, FrameError> {
+//! # let mut messages = 0;
+//! let limits = Limits { bitfield_bytes: 16, block_bytes: 16 * 1024, extended_bytes: 4096 };
+//! loop {
+//!     match decode(bytes, &limits)? {
+//!         Decoded::Incomplete { need: _ } => break, // read on until there are that many
+//!         Decoded::Message { message: _, consumed } => bytes = &bytes[consumed..],
+//!         Decoded::BlockHead { block, consumed } => {
+//!             // the caller places the body, perhaps straight from the socket
+//!             bytes = &bytes[consumed + block.length as usize..];
+//!         }
+//!     }
+//! #   messages += 1;
+//! }
+//! # Ok(messages)
+//! # }
+//! # let mut stream = Vec::new();
+//! # Message::Unchoke.encode(&mut stream);
+//! # let block = wire::BlockRequest { piece: 1, begin: 0, length: 3 };
+//! # stream.extend(wire::encode_block_head(block));
+//! # stream.extend([1, 2, 3]);
+//! # assert_eq!(receive(&stream), Ok(2));
+//! ```
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod bitfield;
+mod extended;
+mod fast;
+mod handshake;
 mod message;
+mod peer_id;
+mod priority;
 
 pub use bitfield::{Bitfield, BitfieldError};
-pub use message::{BlockRequest, Decoded, FrameError, Limits, Message};
+pub use extended::{ExtendedHandshake, Extension, PeerExtensions};
+pub use fast::allowed_fast_set;
+pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, Reserved};
+pub use message::{BlockRequest, Decoded, FrameError, Limits, Message, decode, encode_block_head};
+pub use peer_id::PeerId;
+pub use priority::peer_priority;
