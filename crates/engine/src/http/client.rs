@@ -1,7 +1,6 @@
 //! The GET itself: one connection a hop, redirects by hand, one deadline for all of it.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracker::udp::Family;
 
+use super::address::{Lookup, PrivatePolicy};
 use super::body;
-use super::connect::{self, NO_ROUTE_KINDS, PrivatePolicy};
+use super::connect::{self, NO_ROUTE_KINDS};
 use super::error::HttpError;
 use super::target::Target;
 use super::tls::{Tls, TlsError};
@@ -31,13 +31,20 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// What all requests of a client share.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// Who we say we are; empty: the header is left out.
     pub user_agent: String,
     /// The address all connections are made from; hosts without an address of its family can't
     /// be reached then.
     pub bind: Option<IpAddr>,
+}
+
+impl Default for HttpSettings {
+    /// Our own name and version, from any address.
+    fn default() -> Self {
+        Self { user_agent: concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned(), bind: None }
+    }
 }
 
 /// What one GET may do.
@@ -202,7 +209,14 @@ impl HttpClient {
         options: &GetOptions,
     ) -> Result<Box<dyn Stream>, HttpError> {
         let host = target.host_name();
-        let addrs = addresses(target, judged_url, options).await?;
+        let lookup = Lookup {
+            host: target.host(),
+            port: target.port(),
+            family: options.family,
+            judged_url,
+            private_addresses: options.private_addresses,
+        };
+        let addrs = lookup.addresses().await?;
         let bind = self.shared.settings.bind;
         let stream = connect::connect(addrs, bind).await.map_err(|source| {
             let host = host.clone();
@@ -258,29 +272,4 @@ fn redirect_location(response: &Response<Incoming>) -> Option<String> {
     let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = response.headers().get(LOCATION).filter(|_| redirects)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
-}
-
-/// The addresses of `target` that may be dialled: of the family asked for, and not forbidden.
-async fn addresses(
-    target: &Target,
-    judged_url: &str,
-    options: &GetOptions,
-) -> Result<Vec<SocketAddr>, HttpError> {
-    let host = target.host_name();
-    let mut addrs = match connect::resolve(target.host(), target.port()).await {
-        Ok(addrs) if addrs.is_empty() => {
-            let source = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-            return Err(HttpError::Resolve { host, source });
-        }
-        Ok(addrs) => addrs,
-        Err(source) => return Err(HttpError::Resolve { host, source }),
-    };
-    if let Some(family) = options.family {
-        addrs.retain(|addr| connect::is_of(*addr, family));
-        if addrs.is_empty() {
-            return Err(HttpError::NoAddress { host, family });
-        }
-    }
-    connect::permitted(judged_url, &addrs, options.private_addresses)
-        .map_err(|source| HttpError::Forbidden { host, source })
 }

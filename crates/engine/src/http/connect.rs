@@ -1,4 +1,4 @@
-//! From a host name to a connection: resolve, judge each address, dial.
+//! From a host's addresses to one connection (RFC 8305).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -6,14 +6,8 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tracker::Forbidden;
-use tracker::udp::Family;
-use url::Host;
 
 use crate::net;
-
-/// Addresses of one host that are tried: more is a mistake or a trick to make us dial a lot.
-const ADDRESSES_MAX: usize = 8;
 
 /// Head start of one address before the next is dialled too (RFC 8305's recommendation).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -24,58 +18,6 @@ pub(crate) const NO_ROUTE_KINDS: [io::ErrorKind; 3] = [
     io::ErrorKind::HostUnreachable,
     io::ErrorKind::AddrNotAvailable,
 ];
-
-/// Whether a URL that strangers wrote may lead to addresses that only our own network can mean:
-/// loopback, private, link-local ones. Whatever the policy says, a plain tracker URL (path
-/// `/announce` or `/scrape`, no query) may, since home networks have trackers too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PrivatePolicy {
-    /// It may not: a torrent must not be able to press the buttons of the user's router.
-    #[default]
-    Refuse,
-    /// It may: the user trusts this torrent, or wrote the URL.
-    Allow,
-}
-
-/// Resolves `host` with the system's resolver; at most `ADDRESSES_MAX` addresses.
-pub(crate) async fn resolve(host: Host<&str>, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let mut addrs: Vec<SocketAddr> = match host {
-        Host::Domain(name) => tokio::net::lookup_host((name, port)).await?.collect(),
-        Host::Ipv4(ip) => vec![(ip, port).into()],
-        Host::Ipv6(ip) => vec![(ip, port).into()],
-    };
-    for addr in &mut addrs {
-        addr.set_ip(addr.ip().to_canonical()); // an IPv4 address in IPv6 clothes takes IPv4's route
-    }
-    addrs.dedup();
-    addrs.truncate(ADDRESSES_MAX);
-    Ok(addrs)
-}
-
-/// Those of `addrs` that `url` may lead to; the reason against the first when there is none.
-pub(crate) fn permitted(
-    url: &str,
-    addrs: &[SocketAddr],
-    policy: PrivatePolicy,
-) -> Result<Vec<SocketAddr>, Forbidden> {
-    let mut refusal = None;
-    let mut permitted = Vec::new();
-    for &addr in addrs {
-        match tracker::may_contact(url, addr.ip(), policy == PrivatePolicy::Allow) {
-            Ok(()) => permitted.push(addr),
-            Err(reason) => refusal = refusal.or(Some(reason)),
-        }
-    }
-    match refusal {
-        Some(reason) if permitted.is_empty() => Err(reason),
-        _ => Ok(permitted),
-    }
-}
-
-/// Whether `addr` is of `family`.
-pub(super) fn is_of(addr: SocketAddr, family: Family) -> bool {
-    addr.is_ipv4() == (family == Family::V4)
-}
 
 /// Connects to the first of `addrs` that accepts: the families take turns, each attempt gets a
 /// short head start, and the slow ones go on beside the next.
@@ -145,23 +87,6 @@ mod tests {
             addrs(&["[::1]:1", "1.2.3.4:1", "[::2]:1", "[::3]:1"])
         );
         assert_eq!(taking_turns(Vec::new()), []);
-    }
-
-    #[test]
-    fn forbidden_addresses_are_left_out() {
-        let both = addrs(&["127.0.0.1:80", "8.8.8.8:80"]);
-        let url = "http://host/page";
-        let public = permitted(url, &both, PrivatePolicy::Refuse).unwrap();
-        assert_eq!(public, addrs(&["8.8.8.8:80"]));
-        assert_eq!(permitted(url, &both, PrivatePolicy::Allow).unwrap(), both);
-        let refused = permitted(url, &both[..1], PrivatePolicy::Refuse);
-        assert!(matches!(refused, Err(Forbidden::Private { .. })));
-    }
-
-    #[tokio::test]
-    async fn mapped_addresses_are_judged_by_what_they_are() {
-        let host = Host::Ipv6("::ffff:10.0.0.1".parse().unwrap());
-        assert_eq!(resolve(host, 80).await.unwrap(), addrs(&["10.0.0.1:80"]));
     }
 
     #[tokio::test]

@@ -3,8 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use tracker::Forbidden;
-use tracker::udp::Family;
+use super::address::AddressError;
 
 /// Why a GET gave no reply. Every message names the host at most: paths and queries hold secrets.
 #[derive(Debug, thiserror::Error)]
@@ -19,30 +18,9 @@ pub enum HttpError {
         /// The scheme found.
         scheme: String,
     },
-    /// The host's name has no address, or no resolver answered.
-    #[error("can't resolve {host}: {source}")]
-    Resolve {
-        /// Whose name.
-        host: String,
-        /// What the resolver said.
-        source: io::Error,
-    },
-    /// The host has addresses, but none of the family asked for.
-    #[error("{host} has no {} address", family_name(*.family))]
-    NoAddress {
-        /// Which host.
-        host: String,
-        /// The family asked for.
-        family: Family,
-    },
-    /// The host's addresses are not to be contacted.
-    #[error("won't contact {host}: {source}")]
-    Forbidden {
-        /// Which host.
-        host: String,
-        /// Which address, and why not.
-        source: Forbidden,
-    },
+    /// The host has no address for us.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// This machine reaches none of the host's addresses.
     #[error("no route to {host}: {source}")]
     NoRoute {
@@ -150,12 +128,4 @@ pub enum HttpError {
         /// What is wrong with it.
         source: hyper::http::Error,
     },
-}
-
-/// A family's name in messages.
-fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4",
-        Family::V6 => "ipv6",
-    }
 }

@@ -6,6 +6,7 @@
 //! always verified, and nothing switches that off. Errors name the host and never the path or
 //! query, where passkeys live.
 
+mod address;
 mod body;
 mod client;
 mod connect;
@@ -15,9 +16,12 @@ mod target;
 mod tls;
 
 #[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
 mod tests;
 
+pub use address::{AddressError, PrivatePolicy};
+pub(crate) use address::{Lookup, family_of};
 pub use client::{GetOptions, HttpClient, HttpReply, HttpSettings};
-pub use connect::PrivatePolicy;
-pub(crate) use connect::{NO_ROUTE_KINDS, permitted, resolve};
+pub(crate) use connect::NO_ROUTE_KINDS;
 pub use error::HttpError;

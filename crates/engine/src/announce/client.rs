@@ -1,0 +1,252 @@
+//! One question to one tracker, over whichever protocol its URL names and both address families.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use metainfo::InfoHash;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracker::http::{announce_url, parse_announce, parse_scrape, refusal, scrape_url};
+use tracker::udp::{Family, Outcome, Query, SCRAPE_HASHES_MAX};
+use tracker::{AnnounceReply, AnnounceRequest, ReplyError, ScrapeReply, udp_target};
+use url::Host;
+
+use super::error::AnnounceError;
+use super::families::FamilyReplies;
+use super::udp::Udp;
+use crate::http::{AddressError, GetOptions, HttpClient, HttpReply, Lookup, PrivatePolicy};
+
+/// Questions of all torrents that wait for an answer at the same time. A session with thousands
+/// of torrents must not announce them all in its first second: home routers break.
+const IN_FLIGHT_MAX: usize = 50;
+
+/// Bytes of an answer. One with 5,000 peers as dictionaries has about 400 KiB.
+const REPLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Addresses of one family tried over UDP, where only silence tells that one is dead.
+const UDP_ADDRESSES_MAX: usize = 3;
+
+/// Once a tracker has answered over one family the other has this long: enough for one
+/// retransmission over UDP (15 s), too short to keep the torrent waiting.
+const OTHER_FAMILY_GRACE: Duration = Duration::from_secs(20);
+
+/// Peers given by name that are looked up, and the time for all of them. Almost no tracker gives
+/// any; more would make us a resolver's nuisance.
+const NAMED_PEERS_MAX: usize = 16;
+const NAMED_PEERS_TIME: Duration = Duration::from_secs(5);
+
+/// How to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskOptions {
+    /// Whether the tracker's URL may lead to private addresses.
+    pub private_addresses: PrivatePolicy,
+    /// Time for everything: names, redirects, retransmissions.
+    pub deadline: Duration,
+}
+
+impl Default for AskOptions {
+    /// No private addresses; 60 seconds, in which UDP packets are sent at 0, 15 and 45 s.
+    fn default() -> Self {
+        Self { private_addresses: PrivatePolicy::Refuse, deadline: Duration::from_secs(60) }
+    }
+}
+
+/// Asks trackers. Clones share everything, the limit on questions in flight (50) included.
+#[derive(Clone)]
+pub struct TrackerClient {
+    http: HttpClient,
+    udp: Arc<Udp>,
+    in_flight: Arc<Semaphore>,
+}
+
+impl TrackerClient {
+    /// A client whose UDP sockets are bound to `bind`; those of `http` are its own affair.
+    pub fn new(http: HttpClient, bind: Option<IpAddr>) -> Self {
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        Self { http, udp: Arc::new(Udp::new(bind)), in_flight }
+    }
+
+    /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
+    /// address and this machine a route to it.
+    pub async fn announce(
+        &self,
+        url: &str,
+        request: &AnnounceRequest,
+        options: AskOptions,
+    ) -> FamilyReplies {
+        self.announce_each(url, request, options, |_| ()).await
+    }
+
+    /// As [`TrackerClient::announce`]; `early` sees each good answer as it comes, so that the
+    /// peers of one family need not wait for the other.
+    pub async fn announce_each(
+        &self,
+        url: &str,
+        request: &AnnounceRequest,
+        options: AskOptions,
+        early: impl Fn(&AnnounceReply),
+    ) -> FamilyReplies {
+        let _permit = self.in_flight.acquire().await; // never closed
+        let until = Instant::now() + options.deadline;
+        let ask = async |family| {
+            let reply = self.announce_over(family, url, request, options).await;
+            reply.inspect(&early)
+        };
+        let (mut v4, mut v6) = (std::pin::pin!(ask(Family::V4)), std::pin::pin!(ask(Family::V6)));
+        let limited = |reply: &Result<_, _>| {
+            if reply.is_ok() { until.min(Instant::now() + OTHER_FAMILY_GRACE) } else { until }
+        };
+        let late = |_| Err(AnnounceError::TimedOut { limit: options.deadline });
+        tokio::select! {
+            first = &mut v4 => {
+                let second = timeout_at(limited(&first), v6).await;
+                FamilyReplies::new(first, second.unwrap_or_else(late))
+            }
+            first = &mut v6 => {
+                let second = timeout_at(limited(&first), v4).await;
+                FamilyReplies::new(second.unwrap_or_else(late), first)
+            }
+            () = tokio::time::sleep_until(until) => {
+                let limit = options.deadline;
+                let late = || Err(AnnounceError::TimedOut { limit });
+                FamilyReplies::new(late(), late())
+            }
+        }
+    }
+
+    /// Asks for the swarm counts of `info_hashes`, of the first 74 at most.
+    pub async fn scrape(
+        &self,
+        url: &str,
+        info_hashes: &[InfoHash],
+        options: AskOptions,
+    ) -> Result<ScrapeReply, AnnounceError> {
+        let _permit = self.in_flight.acquire().await;
+        let hashes = info_hashes.get(..SCRAPE_HASHES_MAX).unwrap_or(info_hashes);
+        let limit = options.deadline;
+        if is_udp(url) {
+            let asked = self.ask_udp(None, url, Query::Scrape(hashes.to_vec()), options);
+            return match timeout(limit, asked).await {
+                Ok(Ok(Outcome::Scrape(reply))) => Ok(reply),
+                Ok(Ok(Outcome::Announce(_))) => Err(ReplyError::NoFiles.into()),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(AnnounceError::TimedOut { limit }),
+            };
+        }
+        let scrape = scrape_url(url, hashes).ok_or(AnnounceError::NoScrape)?;
+        let reply = self.get(None, url, &scrape, options).await?;
+        Ok(parse_scrape(&body(reply)?)?)
+    }
+
+    /// Looks up peers that a tracker gave by name.
+    pub async fn resolve_named(&self, named: &[(String, u16)]) -> Vec<SocketAddr> {
+        let mut lookups = JoinSet::new();
+        for (name, port) in named.iter().take(NAMED_PEERS_MAX).cloned() {
+            lookups.spawn(async move { tokio::net::lookup_host((name, port)).await });
+        }
+        let mut peers = Vec::new();
+        let all = async {
+            while let Some(found) = lookups.join_next().await {
+                peers.extend(found.into_iter().flatten().flatten().take(2));
+            }
+        };
+        let _ = timeout(NAMED_PEERS_TIME, all).await; // what came in time is kept
+        peers
+    }
+
+    async fn announce_over(
+        &self,
+        family: Family,
+        url: &str,
+        request: &AnnounceRequest,
+        options: AskOptions,
+    ) -> Result<AnnounceReply, AnnounceError> {
+        if is_udp(url) {
+            let query = Query::Announce(request.clone());
+            return match self.ask_udp(Some(family), url, query, options).await? {
+                Outcome::Announce(reply) => Ok(reply),
+                Outcome::Scrape(_) => Err(ReplyError::NotDictionary.into()),
+            };
+        }
+        let announce = announce_url(url, request)?;
+        let reply = self.get(Some(family), url, &announce, options).await?;
+        Ok(parse_announce(&body(reply)?)?)
+    }
+
+    async fn get(
+        &self,
+        family: Option<Family>,
+        url: &str,
+        full_url: &str,
+        options: AskOptions,
+    ) -> Result<HttpReply, AnnounceError> {
+        let get = GetOptions {
+            family,
+            private_addresses: options.private_addresses,
+            judged_url: Some(url.to_owned()),
+            body_max: REPLY_BYTES_MAX,
+            timeout: options.deadline,
+            ..GetOptions::default()
+        };
+        Ok(self.http.get(full_url, get).await?)
+    }
+
+    /// Asks the addresses of a UDP tracker, one after the other, until one answers.
+    async fn ask_udp(
+        &self,
+        family: Option<Family>,
+        url: &str,
+        query: Query,
+        options: AskOptions,
+    ) -> Result<Outcome, AnnounceError> {
+        let until = Instant::now() + options.deadline;
+        let target = udp_target(url)?;
+        let lookup = Lookup {
+            // `udp` URLs have no address literals of their own: the parser takes them for names.
+            host: match target.host.parse() {
+                Ok(IpAddr::V4(ip)) => Host::Ipv4(ip),
+                Ok(IpAddr::V6(ip)) => Host::Ipv6(ip),
+                Err(_) => Host::Domain(&target.host),
+            },
+            port: target.port,
+            family,
+            judged_url: url,
+            private_addresses: options.private_addresses,
+        };
+        let host = lookup.host.to_string();
+        let mut addrs = lookup.addresses().await?;
+        addrs.truncate(UDP_ADDRESSES_MAX);
+        let mut failure = None;
+        for (tried, addr) in addrs.iter().enumerate() {
+            let left = until.saturating_duration_since(Instant::now());
+            let patience = left / u32::try_from(addrs.len() - tried).unwrap_or(1);
+            let asked = self.udp.ask(*addr, &host, &target.url_data, query.clone(), patience);
+            match asked.await {
+                Ok(outcome) => return Ok(outcome),
+                Err(refused @ AnnounceError::Udp(tracker::udp::UdpError::Reply(_))) => {
+                    return Err(refused);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let source = std::io::ErrorKind::NotFound.into();
+            AddressError::Resolve { host, source }.into()
+        }))
+    }
+}
+
+/// The body of a reply that can hold an answer; the reason in it when its status is no success.
+fn body(reply: HttpReply) -> Result<Vec<u8>, ReplyError> {
+    if reply.is_success() {
+        Ok(reply.body)
+    } else {
+        Err(refusal(reply.status, &reply.body))
+    }
+}
+
+fn is_udp(url: &str) -> bool {
+    url.trim_start().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("udp:"))
+}

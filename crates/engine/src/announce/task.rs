@@ -1,0 +1,315 @@
+//! One torrent's announcing: asks [`Schedule`] whom to tell what and when, and does it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metainfo::InfoHash;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracker::{
+    AnnounceRequest, Due, Failure, Prompt, Schedule, ScheduleConfig, TrackerIndex, TrackerState,
+};
+
+use super::client::{AskOptions, TrackerClient};
+use super::families::FamilyReplies;
+use super::status::{TrackerStatus, host_of};
+
+/// Addresses held for a torrent that does not take them; newer ones are dropped then.
+const OUTBOX_MAX: usize = 10_000;
+
+/// What a torrent tells trackers about itself, for good.
+pub(crate) struct AnnouncerConfig {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) peer_id: [u8; 20],
+    /// The TCP port where we accept peers.
+    pub(crate) port: u16,
+    pub(crate) schedule: ScheduleConfig,
+    pub(crate) ask: AskOptions,
+}
+
+/// What it tells them at each announce, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) uploaded: u64,
+    pub(crate) downloaded: u64,
+    pub(crate) left: u64,
+}
+
+/// How an announce went, for the session's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A tracker answered.
+    Reply {
+        /// Its host, without anything secret.
+        tracker: String,
+        /// Addresses it gave.
+        peers: usize,
+    },
+    /// A tracker did not answer, or refused.
+    Failure {
+        /// Its host, without anything secret.
+        tracker: String,
+        /// Why, in words.
+        message: String,
+    },
+}
+
+/// Runs until it is stopped through its [`AnnouncerHandle`].
+pub(crate) struct Announcer<N, R> {
+    client: TrackerClient,
+    config: AnnouncerConfig,
+    shared: Arc<Shared>,
+    numbers: N,
+    news: R,
+    peers: mpsc::Sender<Vec<SocketAddr>>,
+    asking: JoinSet<FamilyReplies>,
+    /// Whom each task of `asking` asks, so that one that panics is missed by its tracker only.
+    asked: HashMap<task::Id, Due>,
+}
+
+/// Controls one torrent's announcing. Dropping it ends that, without a word to the trackers.
+pub(crate) struct AnnouncerHandle {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    schedule: Mutex<Schedule>,
+    origin: Instant,
+    /// Peers found and not handed over yet.
+    outbox: Mutex<Vec<SocketAddr>>,
+    /// Our address as each tracker sees it, IPv4 (false) and IPv6 (true).
+    votes: Mutex<HashMap<(TrackerIndex, bool), IpAddr>>,
+    /// Something above changed that the task should look at.
+    changed: Notify,
+    stop_until: Mutex<Option<Instant>>,
+    stopping: CancellationToken,
+    finished: CancellationToken,
+}
+
+impl<N, R> Announcer<N, R>
+where
+    N: Fn() -> Numbers + Send + 'static,
+    R: Fn(News) + Send + 'static,
+{
+    /// Begins announcing on the current tokio runtime. `numbers` is asked before each announce,
+    /// `news` told after; `peers` gets what trackers give, and may be slow.
+    pub(crate) fn spawn(
+        client: TrackerClient,
+        config: AnnouncerConfig,
+        numbers: N,
+        news: R,
+        peers: mpsc::Sender<Vec<SocketAddr>>,
+    ) -> AnnouncerHandle {
+        let schedule = Schedule::new(Duration::ZERO, config.schedule.clone());
+        let shared = Arc::new(Shared {
+            schedule: Mutex::new(schedule),
+            origin: Instant::now(),
+            outbox: Mutex::default(),
+            votes: Mutex::default(),
+            changed: Notify::new(),
+            stop_until: Mutex::default(),
+            stopping: CancellationToken::new(),
+            finished: CancellationToken::new(),
+        });
+        let announcer = Self {
+            client,
+            config,
+            shared: Arc::clone(&shared),
+            numbers,
+            news,
+            peers,
+            asking: JoinSet::new(),
+            asked: HashMap::new(),
+        };
+        let task = tokio::spawn(announcer.run()).abort_handle();
+        AnnouncerHandle { shared, task }
+    }
+
+    async fn run(mut self) {
+        let _finished = self.shared.finished.clone().drop_guard();
+        let shared = Arc::clone(&self.shared);
+        while !shared.stopping.is_cancelled() {
+            self.start_due();
+            let next = lock(&shared.schedule).next_timeout();
+            let next = next.and_then(|at| shared.origin.checked_add(at));
+            let has_peers = !lock(&shared.outbox).is_empty();
+            let done = tokio::select! {
+                () = shared.stopping.cancelled() => None,
+                () = shared.changed.notified() => None,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => None,
+                Some(done) = self.asking.join_next_with_id() => Some(done),
+                Ok(permit) = self.peers.reserve(), if has_peers => {
+                    permit.send(std::mem::take(&mut *lock(&shared.outbox)));
+                    None
+                }
+            };
+            if let Some(done) = done {
+                self.report(done);
+            }
+        }
+        self.say_goodbye().await;
+    }
+
+    fn start_due(&mut self) {
+        loop {
+            let due = lock(&self.shared.schedule).next(self.shared.now());
+            let Some(due) = due else { return };
+            let request = self.request(&due);
+            let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+            let (url, options) = (Arc::clone(&due.url), self.config.ask);
+            let ask = async move {
+                let early = |reply: &tracker::AnnounceReply| shared.found(&reply.peers);
+                let replies = client.announce_each(&url, &request, options, early).await;
+                for reply in [&replies.v4, &replies.v6].into_iter().flatten().flatten() {
+                    if !reply.named_peers.is_empty() {
+                        shared.found(&client.resolve_named(&reply.named_peers).await);
+                    }
+                }
+                replies
+            };
+            let id = self.asking.spawn(ask).id();
+            self.asked.insert(id, due);
+        }
+    }
+
+    fn request(&self, due: &Due) -> AnnounceRequest {
+        let Numbers { uploaded, downloaded, left } = (self.numbers)();
+        AnnounceRequest {
+            info_hash: self.config.info_hash,
+            peer_id: self.config.peer_id,
+            port: self.config.port,
+            uploaded,
+            downloaded,
+            left,
+            event: due.event,
+            key: lock(&self.shared.schedule).key(),
+            numwant: due.numwant,
+            tracker_id: due.tracker_id.clone(),
+        }
+    }
+
+    /// Takes what a task came back with.
+    fn report(&mut self, done: Result<(task::Id, FamilyReplies), JoinError>) {
+        let (id, replies) = match done {
+            Ok((id, replies)) => (id, Ok(replies)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(due) = self.asked.remove(&id) else { return };
+        let now = self.shared.now();
+        let tracker = host_of(&due.url);
+        if let Ok(replies) = &replies {
+            let mut votes = lock(&self.shared.votes);
+            votes.extend(replies.external_ips().map(|ip| ((due.tracker, ip.is_ipv6()), ip)));
+        }
+        let failure = match replies.map(FamilyReplies::merged) {
+            Ok(Ok(reply)) => {
+                lock(&self.shared.schedule).succeeded(now, due.tracker, &reply);
+                let peers = reply.peers.len() + reply.named_peers.len();
+                return (self.news)(News::Reply { tracker, peers });
+            }
+            Ok(Err(error)) => Failure::from(&error),
+            Err(panic) => Failure::new(format!("a fault of our own: {panic}")),
+        };
+        lock(&self.shared.schedule).failed(now, due.tracker, &failure);
+        tracing::debug!(tracker, error = failure.message, "announce failed");
+        (self.news)(News::Failure { tracker, message: failure.message });
+    }
+
+    /// Tells every tracker that knows us that we leave, as far as the time given suffices.
+    async fn say_goodbye(&mut self) {
+        self.asking.abort_all();
+        let until = lock(&self.shared.stop_until).unwrap_or_else(Instant::now);
+        let dues = lock(&self.shared.schedule).stop();
+        let mut farewells = JoinSet::new();
+        for due in dues {
+            let request = self.request(&due);
+            let (client, options) = (self.client.clone(), self.config.ask);
+            farewells.spawn(async move { client.announce(&due.url, &request, options).await });
+        }
+        let _ = timeout_at(until, async {
+            while farewells.join_next().await.is_some() {}
+        })
+        .await;
+    }
+}
+
+impl AnnouncerHandle {
+    /// Tells the trackers, once, that the last wanted piece arrived.
+    pub(crate) fn completed(&self) {
+        lock(&self.shared.schedule).completed();
+        self.shared.changed.notify_one();
+    }
+
+    /// Announces as soon as the trackers' `min interval` allows. By the user's wish, those that
+    /// failed are tried again too.
+    pub(crate) fn announce_now(&self, prompt: Prompt) {
+        lock(&self.shared.schedule).announce_now(self.shared.now(), prompt);
+        self.shared.changed.notify_one();
+    }
+
+    /// Ends it: trackers that know us are told, as best effort, within `timeout`.
+    pub(crate) async fn stop(&self, timeout: Duration) {
+        lock(&self.shared.stop_until).get_or_insert(Instant::now() + timeout);
+        self.shared.stopping.cancel();
+        self.shared.finished.cancelled().await;
+    }
+
+    /// Every tracker, tier by tier.
+    pub(crate) fn statuses(&self) -> Vec<TrackerStatus> {
+        let statuses = lock(&self.shared.schedule).statuses();
+        let now = self.shared.now();
+        statuses.into_iter().map(|status| TrackerStatus::new(status, now)).collect()
+    }
+
+    /// Why there are no peers from trackers: what went wrong with the first, when none works.
+    pub(crate) fn error(&self) -> Option<String> {
+        let statuses = lock(&self.shared.schedule).statuses();
+        if statuses.iter().any(|status| status.state == TrackerState::Working) {
+            return None;
+        }
+        statuses.into_iter().find_map(|status| status.last_error)
+    }
+
+    /// Our addresses as trackers see them, each with the number of trackers that say so, the
+    /// most named first: votes, not truths (BEP 24).
+    pub(crate) fn external_ip_votes(&self) -> Vec<(IpAddr, usize)> {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for ip in lock(&self.shared.votes).values() {
+            *counts.entry(*ip).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_unstable_by_key(|&(ip, count)| (std::cmp::Reverse(count), ip));
+        counts
+    }
+}
+
+impl Drop for AnnouncerHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// Puts addresses in the outbox.
+    fn found(&self, peers: &[SocketAddr]) {
+        let mut outbox = lock(&self.outbox);
+        let room = OUTBOX_MAX.saturating_sub(outbox.len());
+        outbox.extend(peers.iter().take(room));
+        drop(outbox);
+        self.changed.notify_one();
+    }
+}
+
+/// Each lock is held for one consistent change: what a panicking thread leaves is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

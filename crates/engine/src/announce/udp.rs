@@ -1,0 +1,156 @@
+//! Sockets and time for the UDP tracker protocol; the protocol is [`tracker::udp`].
+//!
+//! Every exchange has a socket of its own, connected: the kernel drops what comes from another
+//! address, and an ICMP refusal ends the wait. A tracker's connection id goes with the socket it
+//! was given to, since trackers may tie it to our port; the pair is kept for the id's minute, so
+//! that a hundred torrents on one tracker don't connect a hundred times.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, timeout_at};
+use tracker::udp::{
+    ConnectionId, Exchange, ExchangeConfig, Outcome, Patience, Query, Step, UdpError,
+};
+
+use super::error::AnnounceError;
+use crate::http::{NO_ROUTE_KINDS, family_of};
+
+/// Retransmissions are bounded by the deadline; this is BEP 15's own limit.
+const RETRIES_MAX: u32 = 8;
+
+/// A datagram longer than this is cut, which costs the peers beyond 900 (IPv6) at worst.
+const DATAGRAM_BYTES_MAX: usize = 16 * 1024;
+
+/// Idle sockets kept for their connection ids; each is a file descriptor.
+const IDLE_MAX: usize = 32;
+
+/// All exchanges of a client.
+pub(super) struct Udp {
+    bind: Option<IpAddr>,
+    origin: Instant,
+    idle: Mutex<HashMap<SocketAddr, Idle>>,
+}
+
+/// A socket that a tracker knows.
+struct Idle {
+    socket: UdpSocket,
+    connection: ConnectionId,
+}
+
+impl Udp {
+    pub(super) fn new(bind: Option<IpAddr>) -> Self {
+        Self { bind, origin: Instant::now(), idle: Mutex::default() }
+    }
+
+    /// Asks the tracker at `addr`, for at most `patience`.
+    pub(super) async fn ask(
+        &self,
+        addr: SocketAddr,
+        host: &str,
+        url_data: &str,
+        query: Query,
+        patience: Duration,
+    ) -> Result<Outcome, AnnounceError> {
+        let known = self.take(addr);
+        let connection = known.as_ref().map(|idle| idle.connection);
+        let socket = match known {
+            Some(idle) => idle.socket,
+            None => self.open(addr).await.map_err(|error| socket_error(host, error))?,
+        };
+        let config = ExchangeConfig {
+            query,
+            family: family_of(addr),
+            url_data: url_data.to_owned(),
+            connection,
+            patience: Patience { retries_max: RETRIES_MAX, deadline: Some(patience) },
+            seed: seed(),
+        };
+        let mut exchange = Exchange::new(self.now(), config);
+        let outcome = self.drive(&mut exchange, &socket, host).await;
+        if let (Ok(_), Some(connection)) = (&outcome, exchange.connection()) {
+            self.keep(addr, Idle { socket, connection });
+        }
+        outcome
+    }
+
+    async fn drive(
+        &self,
+        exchange: &mut Exchange,
+        socket: &UdpSocket,
+        host: &str,
+    ) -> Result<Outcome, AnnounceError> {
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            let until = match exchange.poll(self.now()) {
+                Step::Send(packet) => {
+                    socket.send(&packet).await.map_err(|error| socket_error(host, error))?;
+                    continue;
+                }
+                Step::Wait(until) => until,
+                Step::Failed(error) => return Err(error.into()),
+                // Only after a result, which ends this loop.
+                Step::Finished => return Err(UdpError::TimedOut { sent: 0 }.into()),
+            };
+            let received = timeout_at(self.origin + until, socket.recv(&mut buffer)).await;
+            let Ok(received) = received else { continue };
+            let length = received.map_err(|error| socket_error(host, error))?;
+            let datagram = buffer.get(..length).unwrap_or_default();
+            if let Some(result) = exchange.handle(self.now(), datagram) {
+                return Ok(result?);
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// A socket for datagrams with `addr` alone. Fails at once where there is no route.
+    async fn open(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
+        let any: IpAddr = match addr {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let from = self.bind.unwrap_or(any);
+        if from.is_ipv4() != addr.is_ipv4() {
+            let message = format!("{addr} can't be reached from the bind address {from}");
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message));
+        }
+        let socket = UdpSocket::bind((from, 0)).await?;
+        socket.connect(addr).await?;
+        Ok(socket)
+    }
+
+    fn take(&self, addr: SocketAddr) -> Option<Idle> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.remove(&addr)
+    }
+
+    fn keep(&self, addr: SocketAddr, one: Idle) {
+        let now = self.now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|_, idle| now < idle.connection.expires);
+        if idle.len() < IDLE_MAX {
+            idle.insert(addr, one);
+        }
+    }
+}
+
+fn socket_error(host: &str, source: io::Error) -> AnnounceError {
+    let host = host.to_owned();
+    if NO_ROUTE_KINDS.contains(&source.kind()) {
+        AnnounceError::NoRoute { host, source }
+    } else {
+        AnnounceError::Socket { host, source }
+    }
+}
+
+/// For transaction ids: whoever can guess them can answer in the tracker's place.
+fn seed() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| fastrand::u64(..))
+}
