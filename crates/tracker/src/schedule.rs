@@ -318,9 +318,7 @@ impl Schedule {
     /// at once, so a driver about to leave calls [`Schedule::next`] before [`Schedule::stop`].
     /// Calling this again changes nothing.
     pub fn completed(&mut self) {
-        if !self.complete && self.running {
-            self.trackers.values_mut().for_each(Tracker::completed);
-        }
+        self.trackers.values_mut().for_each(Tracker::completed);
         self.complete = true;
     }
 

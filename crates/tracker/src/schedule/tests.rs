@@ -486,6 +486,35 @@ fn replacing_trackers_keeps_what_stays_and_stops_what_goes() {
 }
 
 #[test]
+fn what_stays_goes_on_waiting_for_its_own_time() {
+    for policy in [Policy::AllTiers, Policy::FirstWorking] {
+        let mut schedule = schedule_as(policy, false, &[&["a"]]);
+        let due = only(&mut schedule, at(0));
+        schedule.succeeded(at(0), due.tracker, &reply());
+        let next = schedule.next_timeout();
+        schedule.set_trackers(at(600), &urls(&[&["a", "b"]]));
+        assert_eq!(schedule.next_timeout(), next);
+        assert_eq!(
+            order(&schedule),
+            ["a", "b"],
+            "the one that works stays in front"
+        );
+    }
+}
+
+#[test]
+fn a_retry_at_once_is_no_busy_loop() {
+    let mut schedule = schedule(&[&["a"]]);
+    let due = only(&mut schedule, at(0));
+    let failure = Failure {
+        message: "x".into(),
+        retry: Retry::After(Duration::ZERO),
+    };
+    schedule.failed(at(0), due.tracker, &failure);
+    assert_eq!(schedule.next_timeout(), Some(RETRY_FIRST));
+}
+
+#[test]
 fn useless_and_repeated_urls() {
     let tiers = [
         vec![String::new(), "  ".into()],

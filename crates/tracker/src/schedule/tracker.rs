@@ -217,7 +217,7 @@ impl Tracker {
             .min_interval
             .unwrap_or(MIN_INTERVAL_DEFAULT.min(reply.interval));
         self.earliest = now.saturating_add(min);
-        let interval = jittered(reply.interval, INTERVAL_JITTER_PERMILLE, rng).max(min);
+        let interval = jittered(reply.interval, INTERVAL_JITTER_PERMILLE, rng);
         let next_at = now.saturating_add(interval);
         self.last = Some(Last {
             at: now,
