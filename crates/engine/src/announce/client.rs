@@ -49,7 +49,10 @@ pub struct AskOptions {
 impl Default for AskOptions {
     /// No private addresses; 60 seconds, in which UDP packets are sent at 0, 15 and 45 s.
     fn default() -> Self {
-        Self { private_addresses: PrivatePolicy::Refuse, deadline: Duration::from_secs(60) }
+        Self {
+            private_addresses: PrivatePolicy::Refuse,
+            deadline: Duration::from_secs(60),
+        }
     }
 }
 
@@ -65,7 +68,11 @@ impl TrackerClient {
     /// A client whose UDP sockets are bound to `bind`; those of `http` are its own affair.
     pub fn new(http: HttpClient, bind: Option<IpAddr>) -> Self {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-        Self { http, udp: Arc::new(Udp::new(bind)), in_flight }
+        Self {
+            http,
+            udp: Arc::new(Udp::new(bind)),
+            in_flight,
+        }
     }
 
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
@@ -94,11 +101,22 @@ impl TrackerClient {
             let reply = self.announce_over(family, url, request, options).await;
             reply.inspect(&early)
         };
-        let (mut v4, mut v6) = (std::pin::pin!(ask(Family::V4)), std::pin::pin!(ask(Family::V6)));
+        let (mut v4, mut v6) = (
+            std::pin::pin!(ask(Family::V4)),
+            std::pin::pin!(ask(Family::V6)),
+        );
         let limited = |reply: &Result<_, _>| {
-            if reply.is_ok() { until.min(Instant::now() + OTHER_FAMILY_GRACE) } else { until }
+            if reply.is_ok() {
+                until.min(Instant::now() + OTHER_FAMILY_GRACE)
+            } else {
+                until
+            }
         };
-        let late = |_| Err(AnnounceError::TimedOut { limit: options.deadline });
+        let late = |_| {
+            Err(AnnounceError::TimedOut {
+                limit: options.deadline,
+            })
+        };
         tokio::select! {
             first = &mut v4 => {
                 let second = timeout_at(limited(&first), v6).await;
@@ -222,7 +240,9 @@ impl TrackerClient {
         for (tried, addr) in addrs.iter().enumerate() {
             let left = until.saturating_duration_since(Instant::now());
             let patience = left / u32::try_from(addrs.len() - tried).unwrap_or(1);
-            let asked = self.udp.ask(*addr, &host, &target.url_data, query.clone(), patience);
+            let asked = self
+                .udp
+                .ask(*addr, &host, &target.url_data, query.clone(), patience);
             match asked.await {
                 Ok(outcome) => return Ok(outcome),
                 Err(refused @ AnnounceError::Udp(tracker::udp::UdpError::Reply(_))) => {
@@ -248,5 +268,7 @@ fn body(reply: HttpReply) -> Result<Vec<u8>, ReplyError> {
 }
 
 fn is_udp(url: &str) -> bool {
-    url.trim_start().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("udp:"))
+    url.trim_start()
+        .get(..4)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("udp:"))
 }

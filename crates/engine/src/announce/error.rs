@@ -16,7 +16,9 @@ pub enum AnnounceError {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// The URL is not one that a scrape can be made from (BEP 48).
-    #[error("this tracker offers no scrape: the last part of its url does not begin with `announce`")]
+    #[error(
+        "this tracker offers no scrape: the last part of its url does not begin with `announce`"
+    )]
     NoScrape,
     /// The tracker's host has no address for us.
     #[error(transparent)]

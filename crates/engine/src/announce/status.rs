@@ -56,9 +56,12 @@ impl TrackerStatus {
 
 /// Host and port of a tracker's URL, without anything secret.
 pub(super) fn host_of(url: &str) -> String {
-    let Ok(url) = Url::parse(url) else { return "unusable url".to_owned() };
+    let Ok(url) = Url::parse(url) else {
+        return "unusable url".to_owned();
+    };
     let host = url.host_str().unwrap_or("unusable url");
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]
@@ -67,7 +70,10 @@ mod tests {
 
     #[test]
     fn hosts_are_shown_without_secrets() {
-        assert_eq!(host_of("https://user:pass@t.example/S3/announce?key=S3"), "t.example");
+        assert_eq!(
+            host_of("https://user:pass@t.example/S3/announce?key=S3"),
+            "t.example"
+        );
         assert_eq!(host_of("udp://[2001:db8::1]:1337/S3"), "[2001:db8::1]:1337");
         assert_eq!(host_of("S3"), "unusable url");
     }

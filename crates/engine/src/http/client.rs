@@ -43,7 +43,10 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     /// Our own name and version, from any address.
     fn default() -> Self {
-        Self { user_agent: concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned(), bind: None }
+        Self {
+            user_agent: concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned(),
+            bind: None,
+        }
     }
 }
 
