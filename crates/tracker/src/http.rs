@@ -1,8 +1,8 @@
 //! The HTTP tracker protocol (BEP 3): URLs to ask, and bodies to read, without the HTTP between.
 //!
 //! The driver sends the GET, follows few redirects (asking [`crate::may_contact`] each time),
-//! bounds and inflates the body, and hands it to [`parse_announce`] whatever the status was good
-//! for; for a status that is not a success, to [`refusal`].
+//! inflates and bounds the body, and hands it to [`parse_announce`] or [`parse_scrape`]; after a
+//! status that is not a success, to [`refusal`], since the body may still hold the reason.
 
 use std::fmt::Write;
 use std::net::IpAddr;
