@@ -21,10 +21,7 @@ impl Geometry {
             return None;
         }
         u32::try_from(total_length.div_ceil(u64::from(piece_length))).ok()?;
-        Some(Self {
-            total_length,
-            piece_length,
-        })
+        Some(Self { total_length, piece_length })
     }
 
     /// Bytes in the whole torrent, pad files included.

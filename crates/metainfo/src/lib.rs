@@ -1,10 +1,41 @@
 //! What a torrent *is*: bencode, `.torrent` files, info hashes, piece geometry and safe paths.
 //!
 //! Pure: bytes in, values out. Nothing here opens a file or a socket.
+//!
+//! ```
+//! let file = metainfo::create(
+//!     b"hello.txt",
+//!     &metainfo::CreatePayload::File { length: 5, executable: false },
+//!     16 * 1024,
+//!     &[0; 20], // SHA-1 of each piece
+//!     &metainfo::CreateOptions::default(),
+//! );
+//! let torrent = metainfo::Torrent::parse(&file)?;
+//! assert_eq!(torrent.info.name(), "hello.txt");
+//! assert_eq!(torrent.info.geometry().piece_count(), 1);
+//! # Ok::<(), metainfo::TorrentError>(())
+//! ```
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod bencode;
+mod create;
 mod geometry;
 mod info_hash;
+mod path;
+mod torrent;
 
+pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece_length};
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
 pub use info_hash::{InfoHash, ParseInfoHashError};
+pub use path::{PathRules, SafePath};
+pub use torrent::{FileAttributes, FileEntry, Info, Torrent, TorrentError};

@@ -30,20 +30,13 @@ pub struct Bitfield {
 impl Bitfield {
     /// No pieces out of `length`.
     pub fn new(length: u32) -> Self {
-        Self {
-            words: vec![0; length.div_ceil(64) as usize],
-            length,
-            count: 0,
-        }
+        Self { words: vec![0; length.div_ceil(64) as usize], length, count: 0 }
     }
 
     /// All of `length` pieces.
     pub fn full(length: u32) -> Self {
-        let mut set = Self {
-            words: vec![u64::MAX; length.div_ceil(64) as usize],
-            length,
-            count: length,
-        };
+        let mut set =
+            Self { words: vec![u64::MAX; length.div_ceil(64) as usize], length, count: length };
         if let (Some(last), true) = (set.words.last_mut(), length % 64 != 0) {
             *last = u64::MAX << (64 - length % 64);
         }
@@ -54,18 +47,13 @@ impl Bitfield {
     pub fn from_wire(bytes: &[u8], length: u32) -> Result<Self, BitfieldError> {
         let expected = length.div_ceil(8) as usize;
         if bytes.len() != expected {
-            return Err(BitfieldError::Length {
-                got: bytes.len(),
-                expected,
-            });
+            return Err(BitfieldError::Length { got: bytes.len(), expected });
         }
         let words: Vec<u64> = bytes
             .chunks(8)
             .map(|chunk| {
                 let mut word = [0; 8];
-                word.iter_mut()
-                    .zip(chunk)
-                    .for_each(|(to, from)| *to = *from);
+                word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
                 u64::from_be_bytes(word)
             })
             .collect();
@@ -77,20 +65,12 @@ impl Bitfield {
         if spare {
             return Err(BitfieldError::SpareBits);
         }
-        Ok(Self {
-            words,
-            length,
-            count,
-        })
+        Ok(Self { words, length, count })
     }
 
     /// The body of a `bitfield` message.
     pub fn to_wire(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self
-            .words
-            .iter()
-            .flat_map(|word| word.to_be_bytes())
-            .collect();
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_be_bytes()).collect();
         bytes.truncate(self.length.div_ceil(8) as usize);
         bytes
     }
@@ -118,10 +98,7 @@ impl Bitfield {
     /// Whether `piece` is in the set; false past the end.
     pub fn has(&self, piece: PieceIndex) -> bool {
         piece < self.length
-            && self
-                .words
-                .get(piece as usize / 64)
-                .is_some_and(|word| word & mask(piece) != 0)
+            && self.words.get(piece as usize / 64).is_some_and(|word| word & mask(piece) != 0)
     }
 
     /// Puts `piece` in; true when it was not there before. Past the end: false.
@@ -150,20 +127,17 @@ impl Bitfield {
 
     /// The pieces in the set, in order.
     pub fn iter(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        self.words
-            .iter()
-            .zip((0u32..).step_by(64))
-            .flat_map(|(word, base)| {
-                let mut left = *word;
-                std::iter::from_fn(move || {
-                    let bit = left.leading_zeros();
-                    if bit == 64 {
-                        return None;
-                    }
-                    left &= !(1 << (63 - bit));
-                    Some(base.saturating_add(bit))
-                })
+        self.words.iter().zip((0u32..).step_by(64)).flat_map(|(word, base)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.leading_zeros();
+                if bit == 64 {
+                    return None;
+                }
+                left &= !(1 << (63 - bit));
+                Some(base.saturating_add(bit))
             })
+        })
     }
 
     /// The set as 64-piece words, piece 0 in the top bit of the first: for set arithmetic.
@@ -193,14 +167,8 @@ mod tests {
 
     #[test]
     fn refuses_spare_bits_and_wrong_lengths() {
-        assert_eq!(
-            Bitfield::from_wire(&[0, 0x20], 10),
-            Err(BitfieldError::SpareBits)
-        );
-        assert!(matches!(
-            Bitfield::from_wire(&[0], 10),
-            Err(BitfieldError::Length { .. })
-        ));
+        assert_eq!(Bitfield::from_wire(&[0, 0x20], 10), Err(BitfieldError::SpareBits));
+        assert!(matches!(Bitfield::from_wire(&[0], 10), Err(BitfieldError::Length { .. })));
         assert!(Bitfield::from_wire(&[0xff; 8], 64).unwrap().is_full());
         assert!(Bitfield::from_wire(&[], 0).unwrap().is_full());
     }
@@ -209,10 +177,7 @@ mod tests {
     fn full_has_every_piece_and_no_more() {
         for length in [0, 1, 63, 64, 65, 1000] {
             let set = Bitfield::full(length);
-            assert_eq!(
-                set.iter().collect::<Vec<_>>(),
-                (0..length).collect::<Vec<_>>()
-            );
+            assert_eq!(set.iter().collect::<Vec<_>>(), (0..length).collect::<Vec<_>>());
             assert_eq!(Bitfield::from_wire(&set.to_wire(), length), Ok(set));
         }
     }

@@ -43,9 +43,7 @@ impl Extension {
 
     /// Which of ours a received id means; `None` for 0 (the handshake) and unknown ones.
     pub fn from_our_id(id: u8) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|extension| extension.our_id() == id)
+        Self::ALL.into_iter().find(|extension| extension.our_id() == id)
     }
 }
 
@@ -79,21 +77,12 @@ impl ExtendedHandshake {
         let root = tape.root();
         let names = root.get(b"m").and_then(|m| m.dict()).into_iter().flatten();
         Ok(Self {
-            extensions: names
-                .filter_map(|(name, id)| offered(name, id))
-                .take(NAMES_MAX)
-                .collect(),
+            extensions: names.filter_map(|(name, id)| offered(name, id)).take(NAMES_MAX).collect(),
             client: root.get(b"v").and_then(|v| v.as_bytes()).map(client),
-            yourip: root
-                .get(b"yourip")
-                .and_then(|ip| ip.as_bytes())
-                .and_then(address),
+            yourip: root.get(b"yourip").and_then(|ip| ip.as_bytes()).and_then(address),
             reqq: number(root.get(b"reqq")),
             port: number(root.get(b"p")).filter(|port| *port != 0),
-            upload_only: root
-                .get(b"upload_only")
-                .and_then(|n| n.as_int())
-                .map(|flag| flag != 0),
+            upload_only: root.get(b"upload_only").and_then(|n| n.as_int()).map(|flag| flag != 0),
             metadata_size: number(root.get(b"metadata_size")),
         })
     }
@@ -134,23 +123,17 @@ impl ExtendedHandshake {
 
     /// Every extension of ours with our ids, for a handshake of ours.
     pub fn our_extensions() -> Vec<(String, u8)> {
-        Extension::ALL
-            .into_iter()
-            .map(|e| (e.name().to_string(), e.our_id()))
-            .collect()
+        Extension::ALL.into_iter().map(|e| (e.name().to_string(), e.our_id())).collect()
     }
 }
 
 fn offered(name: &[u8], id: Node<'_, '_>) -> Option<(String, u8)> {
-    let name = std::str::from_utf8(name)
-        .ok()
-        .filter(|name| name.len() <= NAME_BYTES_MAX)?;
+    let name = std::str::from_utf8(name).ok().filter(|name| name.len() <= NAME_BYTES_MAX)?;
     Some((name.to_string(), u8::try_from(id.as_int()?).ok()?))
 }
 
 fn number<T: TryFrom<i64>>(node: Option<Node<'_, '_>>) -> Option<T> {
-    node.and_then(|node| node.as_int())
-        .and_then(|number| T::try_from(number).ok())
+    node.and_then(|node| node.as_int()).and_then(|number| T::try_from(number).ok())
 }
 
 fn client(bytes: &[u8]) -> String {
@@ -162,9 +145,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(Ipv4Addr::from(v4).into());
     }
-    <[u8; 16]>::try_from(bytes)
-        .ok()
-        .map(|v6| Ipv6Addr::from(v6).into())
+    <[u8; 16]>::try_from(bytes).ok().map(|v6| Ipv6Addr::from(v6).into())
 }
 
 /// A peer's ids for our extensions.
@@ -217,14 +198,8 @@ mod tests {
         let mut decoded = ExtendedHandshake::decode(&handshake.encode()).unwrap();
         decoded.extensions.reverse(); // sorted by name on the wire
         assert_eq!(decoded, handshake);
-        let v6 = ExtendedHandshake {
-            yourip: Some("2001:db8::1".parse().unwrap()),
-            ..handshake
-        };
-        assert_eq!(
-            ExtendedHandshake::decode(&v6.encode()).unwrap().yourip,
-            v6.yourip
-        );
+        let v6 = ExtendedHandshake { yourip: Some("2001:db8::1".parse().unwrap()), ..handshake };
+        assert_eq!(ExtendedHandshake::decode(&v6.encode()).unwrap().yourip, v6.yourip);
     }
 
     #[test]
@@ -238,10 +213,7 @@ mod tests {
         assert_eq!(decoded, expected);
         assert!(ExtendedHandshake::decode(b"").is_err());
         assert!(ExtendedHandshake::decode(&[b'l'; 10_000]).is_err());
-        assert_eq!(
-            ExtendedHandshake::decode(b"le").unwrap(),
-            ExtendedHandshake::default()
-        );
+        assert_eq!(ExtendedHandshake::decode(b"le").unwrap(), ExtendedHandshake::default());
     }
 
     #[test]
@@ -258,18 +230,11 @@ mod tests {
     #[test]
     fn a_later_handshake_merges_and_zero_switches_off() {
         let say = |extensions: &[(&str, u8)]| ExtendedHandshake {
-            extensions: extensions
-                .iter()
-                .map(|(name, id)| ((*name).into(), *id))
-                .collect(),
+            extensions: extensions.iter().map(|(name, id)| ((*name).into(), *id)).collect(),
             ..ExtendedHandshake::default()
         };
         let mut ids = PeerExtensions::default();
-        ids.update(&say(&[
-            ("lt_donthave", 7),
-            ("upload_only", 3),
-            ("ut_pex", 1),
-        ]));
+        ids.update(&say(&[("lt_donthave", 7), ("upload_only", 3), ("ut_pex", 1)]));
         ids.update(&say(&[("upload_only", 0)]));
         assert_eq!(ids.id_of(Extension::DontHave), Some(7));
         assert_eq!(ids.id_of(Extension::UploadOnly), None);

@@ -16,11 +16,8 @@ pub fn allowed_fast_set(
     let wanted = k.min(piece_count as usize);
     let [a, b, c, _] = ip.octets();
     let mut set: Vec<PieceIndex> = Vec::with_capacity(wanted);
-    let mut hash: [u8; 20] = Sha1::new()
-        .chain_update([a, b, c, 0])
-        .chain_update(info_hash.0)
-        .finalize()
-        .into();
+    let mut hash: [u8; 20] =
+        Sha1::new().chain_update([a, b, c, 0]).chain_update(info_hash.0).finalize().into();
     while set.len() < wanted {
         let (words, _) = hash.as_chunks::<4>();
         for word in words {
@@ -57,10 +54,7 @@ mod tests {
     #[test]
     fn a_torrent_with_fewer_pieces_ends_the_search() {
         let hash = InfoHash([0xaa; 20]);
-        assert_eq!(
-            allowed_fast_set(Ipv4Addr::new(1, 2, 3, 4), hash, 3, 10),
-            [2, 1, 0]
-        );
+        assert_eq!(allowed_fast_set(Ipv4Addr::new(1, 2, 3, 4), hash, 3, 10), [2, 1, 0]);
         assert!(allowed_fast_set(Ipv4Addr::LOCALHOST, hash, 0, 10).is_empty());
     }
 }

@@ -65,12 +65,7 @@ impl Reserved {
 
 impl fmt::Debug for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Reserved({:016x}: {:?})",
-            u64::from_be_bytes(self.0),
-            self.names()
-        )
+        write!(f, "Reserved({:016x}: {:?})", u64::from_be_bytes(self.0), self.names())
     }
 }
 
@@ -98,15 +93,9 @@ impl Handshake {
     /// As it goes on the wire.
     pub fn encode(&self) -> [u8; HANDSHAKE_LENGTH] {
         let mut bytes = [0; HANDSHAKE_LENGTH];
-        let parts = PREFIX
-            .iter()
-            .chain(&self.reserved.0)
-            .chain(&self.info_hash.0)
-            .chain(&self.peer_id.0);
-        bytes
-            .iter_mut()
-            .zip(parts)
-            .for_each(|(to, from)| *to = *from);
+        let parts =
+            PREFIX.iter().chain(&self.reserved.0).chain(&self.info_hash.0).chain(&self.peer_id.0);
+        bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
         bytes
     }
 
@@ -135,11 +124,7 @@ impl Handshake {
     /// [`HandshakeError::NotBitTorrent`].
     pub fn check_prefix(bytes: &[u8]) -> Result<(), HandshakeError> {
         let same = bytes.iter().zip(PREFIX).all(|(got, right)| got == right);
-        if same {
-            Ok(())
-        } else {
-            Err(HandshakeError::NotBitTorrent)
-        }
+        if same { Ok(()) } else { Err(HandshakeError::NotBitTorrent) }
     }
 }
 

@@ -169,10 +169,7 @@ impl Limits {
     /// The longest body of any message: a longer one is refused from its length prefix alone.
     fn longest(&self) -> u32 {
         let block = self.block_bytes.saturating_add(8);
-        self.bitfield_bytes
-            .max(block)
-            .max(self.extended_bytes)
-            .max(12)
+        self.bitfield_bytes.max(block).max(self.extended_bytes).max(12)
     }
 
     fn check(&self, id: u8, length: u32) -> Result<(), FrameError> {
@@ -203,18 +200,11 @@ pub fn decode<'a>(buffer: &'a [u8], limits: &Limits) -> Result<Decoded<'a>, Fram
     };
     let length = u32::from_be_bytes(*prefix);
     let Some(body_length) = length.checked_sub(1) else {
-        return Ok(Decoded::Message {
-            message: Message::KeepAlive,
-            consumed: 4,
-        });
+        return Ok(Decoded::Message { message: Message::KeepAlive, consumed: 4 });
     };
     let limit = limits.longest();
     if body_length > limit {
-        return Err(FrameError::TooLong {
-            id: u8::MAX,
-            length: body_length,
-            limit,
-        });
+        return Err(FrameError::TooLong { id: u8::MAX, length: body_length, limit });
     }
     let Some((&id, rest)) = rest.split_first() else {
         return Ok(Decoded::Incomplete { need: 5 });
@@ -222,33 +212,23 @@ pub fn decode<'a>(buffer: &'a [u8], limits: &Limits) -> Result<Decoded<'a>, Fram
     limits.check(id, body_length)?;
     if id == id::PIECE {
         let Some((piece, rest)) = rest.split_first_chunk() else {
-            return Ok(Decoded::Incomplete {
-                need: BLOCK_HEAD_LENGTH,
-            });
+            return Ok(Decoded::Incomplete { need: BLOCK_HEAD_LENGTH });
         };
         let Some((begin, _)) = rest.split_first_chunk() else {
-            return Ok(Decoded::Incomplete {
-                need: BLOCK_HEAD_LENGTH,
-            });
+            return Ok(Decoded::Incomplete { need: BLOCK_HEAD_LENGTH });
         };
         let block = BlockRequest {
             piece: u32::from_be_bytes(*piece),
             begin: u32::from_be_bytes(*begin),
             length: body_length.saturating_sub(8),
         };
-        return Ok(Decoded::BlockHead {
-            block,
-            consumed: BLOCK_HEAD_LENGTH,
-        });
+        return Ok(Decoded::BlockHead { block, consumed: BLOCK_HEAD_LENGTH });
     }
     let consumed = (body_length as usize).saturating_add(5);
     let Some(body) = rest.get(..body_length as usize) else {
         return Ok(Decoded::Incomplete { need: consumed });
     };
-    Ok(Decoded::Message {
-        message: message(id, body),
-        consumed,
-    })
+    Ok(Decoded::Message { message: message(id, body), consumed })
 }
 
 /// `body` has the length that [`Limits::check`] wants for `id`.
@@ -262,10 +242,7 @@ fn message(id: u8, body: &[u8]) -> Message<'_> {
         id::BITFIELD => Message::Bitfield(body),
         id::REQUEST => Message::Request(block(body)),
         id::CANCEL => Message::Cancel(block(body)),
-        id::PORT => Message::Port(
-            body.first_chunk()
-                .map_or(0, |port| u16::from_be_bytes(*port)),
-        ),
+        id::PORT => Message::Port(body.first_chunk().map_or(0, |port| u16::from_be_bytes(*port))),
         id::SUGGEST_PIECE => Message::SuggestPiece(word(body, 0)),
         id::HAVE_ALL => Message::HaveAll,
         id::HAVE_NONE => Message::HaveNone,
@@ -286,11 +263,7 @@ fn word(body: &[u8], index: usize) -> u32 {
 }
 
 fn block(body: &[u8]) -> BlockRequest {
-    BlockRequest {
-        piece: word(body, 0),
-        begin: word(body, 1),
-        length: word(body, 2),
-    }
+    BlockRequest { piece: word(body, 0), begin: word(body, 1), length: word(body, 2) }
 }
 
 impl Message<'_> {

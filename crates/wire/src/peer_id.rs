@@ -60,19 +60,14 @@ impl PeerId {
     /// An id of ours; `random` gives each of its last 12 bytes.
     pub fn generate(mut random: impl FnMut() -> u8) -> Self {
         let mut id = [0; 20];
-        let bytes = OUR_PREFIX
-            .iter()
-            .copied()
-            .chain(std::iter::repeat_with(&mut random));
+        let bytes = OUR_PREFIX.iter().copied().chain(std::iter::repeat_with(&mut random));
         id.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         Self(id)
     }
 
     /// The client's name and version, where the id follows a custom we know.
     pub fn client_name(&self) -> Option<String> {
-        self.azureus()
-            .or_else(|| self.dashed())
-            .or_else(|| self.shadow())
+        self.azureus().or_else(|| self.dashed()).or_else(|| self.shadow())
     }
 
     /// `-XXvvvv-`
@@ -127,18 +122,12 @@ impl PeerId {
             b'U' => "UPnP NAT",
             _ => return None,
         };
-        let digits = rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_alphanumeric())
-            .count();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let dashes = rest.get(digits..digits.saturating_add(2))?;
         if !(1..=5).contains(&digits) || dashes != b"--" {
             return None;
         }
-        let version = rest
-            .iter()
-            .take(digits)
-            .filter_map(|digit| char::from(*digit).to_digit(36));
+        let version = rest.iter().take(digits).filter_map(|digit| char::from(*digit).to_digit(36));
         let version: Vec<String> = version.map(|digit| digit.to_string()).collect();
         Some(format!("{name} {}", version.join(".")))
     }

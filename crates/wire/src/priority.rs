@@ -58,11 +58,7 @@ mod tests {
 
     fn priority(a: &str, b: &str) -> u32 {
         let forth = peer_priority(a.parse().unwrap(), b.parse().unwrap());
-        assert_eq!(
-            forth,
-            peer_priority(b.parse().unwrap(), a.parse().unwrap()),
-            "symmetric"
-        );
+        assert_eq!(forth, peer_priority(b.parse().unwrap(), a.parse().unwrap()), "symmetric");
         forth
     }
 
@@ -81,11 +77,7 @@ mod tests {
     #[test]
     fn v6_keeps_the_network_and_families_do_not_mix() {
         let far = priority("[2001:db8::1]:1", "[2002:db8::2]:1");
-        assert_eq!(
-            far,
-            priority("[2001:db8::3]:1", "[2002:db8::2]:1"),
-            "the low bits are masked"
-        );
+        assert_eq!(far, priority("[2001:db8::3]:1", "[2002:db8::2]:1"), "the low bits are masked");
         assert_eq!(priority("1.2.3.4:1", "[2002:db8::2]:1"), 0);
     }
 }

@@ -3,18 +3,10 @@
 use proptest::prelude::*;
 use wire::{BlockRequest, Decoded, FrameError, Limits, Message, decode, encode_block_head};
 
-const LIMITS: Limits = Limits {
-    bitfield_bytes: 100,
-    block_bytes: 16 * 1024,
-    extended_bytes: 300,
-};
+const LIMITS: Limits = Limits { bitfield_bytes: 100, block_bytes: 16 * 1024, extended_bytes: 300 };
 
 fn block(piece: u32, begin: u32, length: u32) -> BlockRequest {
-    BlockRequest {
-        piece,
-        begin,
-        length,
-    }
+    BlockRequest { piece, begin, length }
 }
 
 fn any_message() -> impl Strategy<Value = Vec<u8>> {
@@ -37,18 +29,11 @@ fn any_message() -> impl Strategy<Value = Vec<u8>> {
             12 => Message::HaveNone,
             13 => Message::RejectRequest(request),
             14 => Message::AllowedFast(a),
-            _ => Message::Extended {
-                id: b as u8,
-                payload: &body,
-            },
+            _ => Message::Extended { id: b as u8, payload: &body },
         };
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
-        let Ok(Decoded::Message {
-            message: decoded,
-            consumed,
-        }) = decode(&bytes, &LIMITS)
-        else {
+        let Ok(Decoded::Message { message: decoded, consumed }) = decode(&bytes, &LIMITS) else {
             panic!("{message:?} does not decode");
         };
         assert_eq!((decoded, consumed), (message, bytes.len()));
@@ -108,59 +93,22 @@ proptest! {
 #[test]
 fn a_block_is_announced_by_its_thirteen_bytes() {
     let head = encode_block_head(block(7, 16_384, 16_384));
-    let expected = Decoded::BlockHead {
-        block: block(7, 16_384, 16_384),
-        consumed: 13,
-    };
+    let expected = Decoded::BlockHead { block: block(7, 16_384, 16_384), consumed: 13 };
     assert_eq!(decode(&head, &LIMITS), Ok(expected));
-    assert_eq!(
-        decode(&head[..12], &LIMITS),
-        Ok(Decoded::Incomplete { need: 13 })
-    );
+    assert_eq!(decode(&head[..12], &LIMITS), Ok(Decoded::Incomplete { need: 13 }));
 }
 
 #[test]
 fn lengths_are_judged_before_bodies_arrive() {
     let refused = |bytes: &[u8]| decode(bytes, &LIMITS).unwrap_err();
     // 2^32 - 1, from the prefix alone
-    assert!(matches!(
-        refused(&[0xff; 4]),
-        FrameError::TooLong {
-            length: 0xffff_fffe,
-            ..
-        }
-    ));
+    assert!(matches!(refused(&[0xff; 4]), FrameError::TooLong { length: 0xffff_fffe, .. }));
     let of = |length: u32, id: u8| [&length.to_be_bytes()[..], &[id]].concat();
-    assert_eq!(
-        refused(&of(102, 5)),
-        FrameError::TooLong {
-            id: 5,
-            length: 101,
-            limit: 100
-        }
-    );
-    assert!(matches!(
-        refused(&of(16_384 + 10, 7)),
-        FrameError::TooLong { .. }
-    ));
-    assert!(matches!(
-        refused(&of(400, 99)),
-        FrameError::TooLong { id: 99, .. }
-    ));
-    assert_eq!(
-        refused(&of(9, 7)),
-        FrameError::WrongLength { id: 7, length: 8 }
-    );
-    for (id, length) in [
-        (0, 2),
-        (4, 4),
-        (6, 12),
-        (6, 14),
-        (9, 2),
-        (14, 2),
-        (17, 1),
-        (20, 1),
-    ] {
+    assert_eq!(refused(&of(102, 5)), FrameError::TooLong { id: 5, length: 101, limit: 100 });
+    assert!(matches!(refused(&of(16_384 + 10, 7)), FrameError::TooLong { .. }));
+    assert!(matches!(refused(&of(400, 99)), FrameError::TooLong { id: 99, .. }));
+    assert_eq!(refused(&of(9, 7)), FrameError::WrongLength { id: 7, length: 8 });
+    for (id, length) in [(0, 2), (4, 4), (6, 12), (6, 14), (9, 2), (14, 2), (17, 1), (20, 1)] {
         assert!(
             matches!(refused(&of(length, id)), FrameError::WrongLength { .. }),
             "{id} {length}"

@@ -170,11 +170,13 @@ impl Parser<'_> {
         let mut open: Vec<Open> = Vec::new();
         loop {
             let byte = self.peek()?;
-            let in_dict = open
-                .last()
-                .is_some_and(|open| self.tokens.get(open.index).is_some_and(|t| t.kind == Kind::Dict));
+            let in_dict = open.last().is_some_and(|open| {
+                self.tokens.get(open.index).is_some_and(|t| t.kind == Kind::Dict)
+            });
             if byte == b'e' {
-                let Some(done) = open.pop() else { return Err(self.unexpected(byte)) };
+                let Some(done) = open.pop() else {
+                    return Err(self.unexpected(byte));
+                };
                 if done.value_next {
                     return Err(self.unexpected(byte)); // a key without a value
                 }
@@ -215,7 +217,9 @@ impl Parser<'_> {
 
     /// The token just read is a key of the innermost dictionary.
     fn key(&mut self, open: Option<&mut Open>) -> Result<(), Error> {
-        let (Some(open), Some(token)) = (open, self.tokens.last()) else { return Ok(()) };
+        let (Some(open), Some(token)) = (open, self.tokens.last()) else {
+            return Ok(());
+        };
         let key = token.extra..token.end;
         if let Some(last) = open.key.take() {
             let last = self.input.get(last);
@@ -251,7 +255,9 @@ impl Parser<'_> {
         let end = self.tokens.get(index).map_or(0, |token| token.extra);
         let mut at = index.saturating_add(1);
         while at < end {
-            let Some(key) = self.tokens.get(at) else { break };
+            let Some(key) = self.tokens.get(at) else {
+                break;
+            };
             keys.push((self.input.get(key.extra..key.end).unwrap_or_default(), key.start));
             at = next_index(&self.tokens, at.saturating_add(1));
         }
@@ -380,7 +386,9 @@ impl<'t, 'a> Node<'t, 'a> {
 
     /// The exact input bytes of this value, markers included.
     pub fn raw(&self) -> &'a [u8] {
-        self.token().and_then(|token| self.tape.input.get(token.start..token.end)).unwrap_or_default()
+        self.token()
+            .and_then(|token| self.tape.input.get(token.start..token.end))
+            .unwrap_or_default()
     }
 
     /// The integer, when this is one.
@@ -466,7 +474,8 @@ mod tests {
         assert_eq!(error(b"d1:ai0e1:ai0ee"), Error::DuplicateKey { offset: 7 });
         assert_eq!(error(b"d1:bi0e1:ai0e1:bi0ee"), Error::DuplicateKey { offset: 13 });
         assert_eq!(error(b"i0ei0e"), Error::Trailing { count: 3 });
-        for bad in [&b"ie"[..], b"i-e", b"i1-e", b"e", b"d1:ae", b"di0ei0ee", b"x", b"1x", b"i 1e"] {
+        for bad in [&b"ie"[..], b"i-e", b"i1-e", b"e", b"d1:ae", b"di0ei0ee", b"x", b"1x", b"i 1e"]
+        {
             assert!(matches!(error(bad), Error::Unexpected { .. }), "{bad:?}");
         }
     }
@@ -485,7 +494,10 @@ mod tests {
             assert!(!parse(odd, Limits::default()).unwrap().is_canonical(), "{odd:?}");
         }
         assert_eq!(parse(b"i03e", Limits::default()).unwrap().root().as_int(), Some(3));
-        assert_eq!(parse(b"i-9223372036854775808e", Limits::default()).unwrap().root().as_int(), Some(i64::MIN));
+        assert_eq!(
+            parse(b"i-9223372036854775808e", Limits::default()).unwrap().root().as_int(),
+            Some(i64::MIN)
+        );
     }
 
     #[test]

@@ -1,0 +1,372 @@
+//! .torrent files (BEP 3, 12, 19, 27, 47): from bytes to what a client works with.
+
+mod files;
+
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use sha1::{Digest, Sha1};
+
+use crate::bencode::{self, Kind, Limits, Node};
+use crate::{BLOCK_LENGTH, Geometry, InfoHash, PathRules, PieceIndex, SafePath, Segment};
+
+/// Bytes of the longest piece taken: 16 times the longest in use. A piece is held in memory whole.
+const PIECE_LENGTH_MAX: i64 = 256 * 1024 * 1024;
+/// Pieces of the largest torrent taken: 40 MB of hashes.
+const PIECES_MAX: u32 = 2_097_152;
+/// Files of the largest torrent taken; the largest seen has about 200,000.
+const FILES_MAX: usize = 1_000_000;
+/// Pad blocks that are skipped; pads beyond it, which no honest torrent has, are fetched like data.
+const PAD_BLOCKS_MAX: usize = 4_000_000;
+/// Trackers and web seeds kept: more is an attack on somebody.
+const URLS_MAX: usize = 200;
+/// Bytes of a URL kept.
+const URL_BYTES_MAX: usize = 2048;
+/// Bytes of a comment or creator kept.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Why bytes are not a torrent this client can use. The text says what is wrong with the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TorrentError {
+    /// Not bencode.
+    #[error("not a .torrent file: {0}")]
+    Bencode(#[from] bencode::Error),
+    /// Not a dictionary.
+    #[error("not a .torrent file: it is not a dictionary")]
+    NotADictionary,
+    /// A key that must be there is not, or is of the wrong type.
+    #[error("`{0}` is missing or of the wrong type")]
+    Missing(&'static str),
+    /// A number outside what makes sense.
+    #[error("`{key}` is {value}, which makes no sense")]
+    BadNumber {
+        /// The key.
+        key: &'static str,
+        /// What it says.
+        value: i64,
+    },
+    /// `piece length` beyond what is taken.
+    #[error("a piece length of {0} bytes is more than this client takes")]
+    PieceTooLong(i64),
+    /// More pieces than are taken.
+    #[error("{0} pieces are more than this client takes")]
+    TooManyPieces(u64),
+    /// More files than are taken.
+    #[error("more than {FILES_MAX} files")]
+    TooManyFiles,
+    /// `pieces` is not 20 bytes for each piece.
+    #[error("`pieces` has {got} bytes where {expected} belong")]
+    PiecesLength {
+        /// Bytes there.
+        got: usize,
+        /// Bytes that belong.
+        expected: u64,
+    },
+    /// Both `length` and `files`.
+    #[error("both `length` and `files`: a torrent is one file or many")]
+    BothLengthAndFiles,
+    /// `files` is empty.
+    #[error("a torrent without files")]
+    NoFiles,
+    /// The lengths add up to more than 2^63.
+    #[error("the files' lengths add up to too much")]
+    LengthOverflow,
+    /// Only a v2 file tree.
+    #[error("a BitTorrent v2 torrent without v1 pieces, which this version can't use")]
+    V2Only,
+}
+
+/// A parsed .torrent file.
+#[derive(Debug, Clone)]
+pub struct Torrent {
+    /// What is shared.
+    pub info: Arc<Info>,
+    /// SHA-1 of [`Self::info_bytes`].
+    pub info_hash: InfoHash,
+    /// The raw `info` value, as peers exchange it (BEP 9).
+    pub info_bytes: Arc<[u8]>,
+    /// Announce URLs in tiers (BEP 12); `announce-list` replaces `announce` where it names any.
+    pub trackers: Vec<Vec<String>>,
+    /// HTTP sources (BEP 19).
+    pub web_seeds: Vec<String>,
+    /// Free text, not to be shown unescaped.
+    pub comment: Option<String>,
+    /// The program that made it, by its own word.
+    pub created_by: Option<String>,
+    /// Seconds since 1970.
+    pub creation_date: Option<i64>,
+}
+
+/// The `info` dictionary: what the info hash stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    name: Vec<u8>,
+    geometry: Geometry,
+    pieces: Vec<u8>,
+    files: Vec<FileEntry>,
+    private: bool,
+    single_file: bool,
+}
+
+/// One file of a torrent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Below the download folder; in a torrent of many files it begins with the torrent's name.
+    pub path: SafePath,
+    /// Bytes.
+    pub length: u64,
+    /// Where the file begins in the torrent, in bytes.
+    pub offset: u64,
+    /// BEP 47.
+    pub attributes: FileAttributes,
+    /// Where a symlink leads, below the same folder (BEP 47).
+    pub symlink_target: Option<SafePath>,
+}
+
+/// BEP 47 `attr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FileAttributes {
+    /// Zeros that align the next file; never written.
+    pub pad: bool,
+    /// Executable.
+    pub executable: bool,
+    /// Hidden.
+    pub hidden: bool,
+    /// A symbolic link.
+    pub symlink: bool,
+}
+
+impl Torrent {
+    /// Reads a .torrent file. Hybrids (BEP 52) are read as the v1 torrent they also are.
+    ///
+    /// # Errors
+    /// [`TorrentError`] says what is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TorrentError> {
+        let tape = bencode::parse(bytes, Limits::default())?;
+        let root = tape.root();
+        if root.kind() != Kind::Dict {
+            return Err(TorrentError::NotADictionary);
+        }
+        let info = root.get(b"info").ok_or(TorrentError::Missing("info"))?;
+        let raw = info.raw();
+        Ok(Self {
+            info: Arc::new(Info::read(info)?),
+            info_hash: InfoHash(Sha1::digest(raw).into()),
+            info_bytes: raw.into(),
+            trackers: trackers(root),
+            web_seeds: web_seeds(root),
+            comment: text(root, b"comment.utf-8").or_else(|| text(root, b"comment")),
+            created_by: text(root, b"created by"),
+            creation_date: root.get(b"creation date").and_then(|date| date.as_int()),
+        })
+    }
+
+    /// A magnet link with the name and trackers (BEP 9).
+    pub fn magnet(&self) -> String {
+        let mut link = format!("magnet:?xt=urn:btih:{}&dn=", self.info_hash);
+        percent_encode(&self.info.name, &mut link);
+        for url in self.trackers.iter().flatten() {
+            link.push_str("&tr=");
+            percent_encode(url.as_bytes(), &mut link);
+        }
+        link
+    }
+}
+
+impl Info {
+    fn read(info: Node<'_, '_>) -> Result<Self, TorrentError> {
+        if info.kind() != Kind::Dict {
+            return Err(TorrentError::Missing("info"));
+        }
+        let pieces = info.get(b"pieces").and_then(|pieces| pieces.as_bytes());
+        if pieces.is_none() && info.get(b"file tree").is_some() {
+            return Err(TorrentError::V2Only);
+        }
+        let name = preferred(info, b"name.utf-8", b"name").ok_or(TorrentError::Missing("name"))?;
+        let piece_length = number(info, "piece length")?;
+        let piece_length = match piece_length {
+            ..=0 => {
+                return Err(TorrentError::BadNumber { key: "piece length", value: piece_length });
+            }
+            _ if piece_length > PIECE_LENGTH_MAX => {
+                return Err(TorrentError::PieceTooLong(piece_length));
+            }
+            length => u32::try_from(length).map_err(|_| TorrentError::PieceTooLong(length))?,
+        };
+        let (files, total, single_file) = files::read(info, name)?;
+        let count = total.div_ceil(u64::from(piece_length));
+        let geometry = Geometry::new(total, piece_length)
+            .filter(|geometry| geometry.piece_count() <= PIECES_MAX)
+            .ok_or(TorrentError::TooManyPieces(count))?;
+        let pieces = pieces.ok_or(TorrentError::Missing("pieces"))?;
+        let expected = count.saturating_mul(20);
+        if pieces.len() as u64 != expected {
+            return Err(TorrentError::PiecesLength { got: pieces.len(), expected });
+        }
+        Ok(Self {
+            name: name.to_vec(),
+            geometry,
+            pieces: pieces.to_vec(),
+            files,
+            private: info.get(b"private").and_then(|private| private.as_int()) == Some(1),
+            single_file,
+        })
+    }
+
+    /// Sizes of pieces and blocks.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// The torrent's name for people: lossy, and with control characters still in it.
+    pub fn name(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
+    }
+
+    /// The name's bytes as the torrent has them.
+    pub fn raw_name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// All files, pad files included, in the order of their bytes.
+    pub fn files(&self) -> &[FileEntry] {
+        &self.files
+    }
+
+    /// SHA-1 of a piece; `None` past the last.
+    pub fn piece_hash(&self, piece: PieceIndex) -> Option<[u8; 20]> {
+        self.pieces.as_chunks().0.get(piece as usize).copied()
+    }
+
+    /// Whether peers may come from its trackers only (BEP 27).
+    pub fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// Whether the torrent is one file, named by the torrent itself.
+    pub fn is_single_file(&self) -> bool {
+        self.single_file
+    }
+
+    /// The runs of files that `begin..begin + length` of `piece` covers, in order. What lies past
+    /// the piece's end is left out.
+    pub fn segments(
+        &self,
+        piece: PieceIndex,
+        begin: u32,
+        length: u32,
+    ) -> impl Iterator<Item = Segment> + use<'_> {
+        let size = self.geometry.piece_size(piece);
+        let length = u64::from(length.min(size.saturating_sub(begin)));
+        let start = self.geometry.piece_offset(piece).saturating_add(u64::from(begin));
+        let end = start.saturating_add(length);
+        let first = self.files.partition_point(|file| file.end() <= start);
+        let files = self.files.iter().enumerate().skip(first);
+        files.take_while(move |(_, file)| file.offset < end).filter_map(move |(file, entry)| {
+            let from = start.max(entry.offset);
+            let length = end.min(entry.end()).saturating_sub(from);
+            let offset = from.saturating_sub(entry.offset);
+            (length > 0).then_some(Segment { file, offset, length })
+        })
+    }
+
+    /// The files that `piece` has bytes of, and the empty ones between them.
+    pub fn files_of_piece(&self, piece: PieceIndex) -> Range<usize> {
+        let start = self.geometry.piece_offset(piece);
+        let end = start.saturating_add(u64::from(self.geometry.piece_size(piece)));
+        let first = self.files.partition_point(|file| file.end() <= start);
+        let last = self.files.partition_point(|file| file.offset < end);
+        first..last.max(first)
+    }
+
+    /// The pieces that hold bytes of a file; none for an empty one.
+    pub fn pieces_of_file(&self, file: usize) -> Range<PieceIndex> {
+        let Some(entry) = self.files.get(file).filter(|entry| entry.length > 0) else {
+            return 0..0;
+        };
+        let piece_length = u64::from(self.geometry.piece_length());
+        let at = |offset: u64| offset.checked_div(piece_length).unwrap_or(0) as PieceIndex;
+        at(entry.offset)..at(entry.end().saturating_sub(1)).saturating_add(1)
+    }
+
+    /// Blocks, by number, that lie wholly in pad files: known to be zeros, never requested.
+    pub fn pad_blocks(&self) -> impl Iterator<Item = (PieceIndex, u32)> + use<'_> {
+        let pads = self.files.iter().enumerate().filter(|(_, file)| file.attributes.pad);
+        let blocks = pads.flat_map(move |(file, entry)| {
+            self.pieces_of_file(file).flat_map(move |piece| {
+                let blocks = 0..self.geometry.block_count(piece);
+                blocks.map(move |block| (piece, block)).filter(move |(piece, block)| {
+                    let begin = u64::from(*block).saturating_mul(u64::from(BLOCK_LENGTH));
+                    let start = self.geometry.piece_offset(*piece).saturating_add(begin);
+                    let size = u64::from(self.geometry.block_size(*piece, *block));
+                    start >= entry.offset && start.saturating_add(size) <= entry.end()
+                })
+            })
+        });
+        blocks.take(PAD_BLOCKS_MAX)
+    }
+}
+
+impl FileEntry {
+    /// Where the file ends in the torrent, in bytes.
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+}
+
+/// The bytes under the first key that is there and is a non-empty string.
+fn preferred<'a>(node: Node<'_, 'a>, first: &[u8], second: &[u8]) -> Option<&'a [u8]> {
+    let string = |key| node.get(key).and_then(|value| value.as_bytes());
+    string(first).filter(|bytes| !bytes.is_empty()).or_else(|| string(second))
+}
+
+fn number(node: Node<'_, '_>, key: &'static str) -> Result<i64, TorrentError> {
+    node.get(key.as_bytes()).and_then(|n| n.as_int()).ok_or(TorrentError::Missing(key))
+}
+
+fn text(root: Node<'_, '_>, key: &[u8]) -> Option<String> {
+    let bytes = root.get(key)?.as_bytes()?;
+    let bytes = bytes.get(..TEXT_BYTES_MAX).unwrap_or(bytes);
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn url(node: Node<'_, '_>) -> Option<String> {
+    let url = node.as_str()?.trim();
+    (!url.is_empty() && url.len() <= URL_BYTES_MAX).then(|| url.to_string())
+}
+
+fn trackers(root: Node<'_, '_>) -> Vec<Vec<String>> {
+    let mut left = URLS_MAX;
+    let list = root.get(b"announce-list").and_then(|list| list.list());
+    let tiers = list.into_iter().flatten().filter_map(|tier| {
+        let mut urls: Vec<String> = tier.list()?.filter_map(url).collect();
+        urls.truncate(left);
+        left = left.saturating_sub(urls.len());
+        (!urls.is_empty()).then_some(urls)
+    });
+    let tiers: Vec<Vec<String>> = tiers.collect();
+    if tiers.is_empty() {
+        return root.get(b"announce").and_then(url).into_iter().map(|url| vec![url]).collect();
+    }
+    tiers
+}
+
+fn web_seeds(root: Node<'_, '_>) -> Vec<String> {
+    let Some(node) = root.get(b"url-list") else {
+        return Vec::new();
+    };
+    let many = node.list().into_iter().flatten().filter_map(url);
+    url(node).into_iter().chain(many).take(URLS_MAX).collect()
+}
+
+fn percent_encode(bytes: &[u8], out: &mut String) {
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}"); // a String takes everything
+        }
+    }
+}
