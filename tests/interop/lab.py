@@ -19,7 +19,7 @@ class Lab:
         self.directory = directory
         self.peerless_path = peerless
         self.closers = []
-        self._ips = {4: iter(netns.IPV4[:-1]), 6: iter(netns.IPV6)}
+        self._ips = {4: iter(netns.IPV4[:-1]), 6: iter(netns.IPV6[:-1])}
         self._port = FIRST_PORT
         self._plain = None
         directory.mkdir(parents=True, exist_ok=True)

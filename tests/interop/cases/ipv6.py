@@ -1,7 +1,9 @@
 """The same over IPv6 (BEP 7, 10): libtorrent on both sides, by address and by tracker."""
 
+import netns
 import payloads
 from runner import case
+from trackers.plain import PlainTracker
 from transfers import fetch
 
 
@@ -22,14 +24,16 @@ def seed(lab):
 
 
 @case("ipv6/tracker", cost=2)
-def tracker(lab):
+def by_tracker(lab):
     """The plain tracker lists the seeder in `peers6` alone."""
     torrent = payloads.make(lab.directory, "six.bin", 2_000_000)
     seeder = lab.client("libtorrent", family=6)
     seeder.seed([torrent], torrent.home)
-    lab.plain_tracker.introduce([torrent], [seeder])
+    tracker = PlainTracker(netns.IPV6[-1], lab.port())
+    lab.at_end(tracker.stop)
+    tracker.introduce([torrent], [seeder])
     leecher = lab.peerless(family=6)
     out = lab.folder("out")
-    leecher.download([torrent.announcing(lab.plain_tracker.url)], out)
+    leecher.download([torrent.announcing(tracker.url)], out)
     leecher.wait_complete(30)
     torrent.check(out, leecher.label)

@@ -30,7 +30,7 @@ def info(lab):
         else:
             names = rng.sample(["a", "b c", "ü", "日本", "x.y", "-", "0", "Ω~", "tab\tname", "sp ace "], 6)
             depths = [tuple(rng.choice(names) for _ in range(rng.randrange(3))) for _ in range(8)]
-            files = [(folder + (f"{i}",), rng.randrange(0, 2 * piece)) for i, folder in enumerate(depths)]
+            files = [(folder + (f"file {i}",), rng.randrange(0, 2 * piece)) for i, folder in enumerate(depths)]
             files.append((("last",), 1))  # never nothing at all
         torrent = payloads.make(
             lab.directory, f"shape {number:02d}", files, piece, private=rng.random() < 0.2

@@ -49,14 +49,13 @@ class Libtorrent(Client):
         assert "error" not in answer, f"{self.label}: {answer.get('error')}"
         return answer["answer"]
 
-    def seed(self, torrents, directory, *, trust=False, upload_limit=0):
-        """`trust`: serve without a check (corrupt data included); `upload_limit`: bytes a second."""
+    def seed(self, torrents, directory, *, upload_limit=0):
+        """`upload_limit`: bytes a second for each torrent."""
         for torrent in torrents:
             self.ask(
                 "add",
                 torrent=str(torrent.path),
                 directory=str(directory),
-                seed_mode=trust,
                 upload_limit=upload_limit,
             )
         self.ask("wait")

@@ -42,13 +42,11 @@ class Driver:
         self.session = lt.session(SETTINGS | settings)
         self.handles = []
 
-    def add(self, torrent, directory, peers=(), seed_mode=False, upload_limit=0, seconds=0):
+    def add(self, torrent, directory, peers=(), upload_limit=0, seconds=0):
         parameters = lt.add_torrent_params()
         parameters.ti = lt.torrent_info(torrent)
         parameters.save_path = directory
         parameters.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
-        if seed_mode:
-            parameters.flags |= lt.torrent_flags.seed_mode
         if upload_limit:
             # Of the torrent, not the session: the latter does not bind peers on a local network.
             parameters.upload_limit = upload_limit

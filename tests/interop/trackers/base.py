@@ -51,7 +51,7 @@ class Tracker:
 
     def wait_for_seeders(self, torrent, count, seconds=20):
         until(
-            lambda: self.counts(torrent.info_hash)[0] >= count,
+            lambda: self.counts(torrent.info_hash)[0] == count,
             seconds,
             f"{count} seeders at {self.name}",
         )

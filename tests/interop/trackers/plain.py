@@ -25,8 +25,9 @@ class PlainTracker:
         self._peers = defaultdict(set)  # info hash -> (ip, port)
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"tracker": self})
-        self._server = http.server.ThreadingHTTPServer((ip, port), handler)
-        self._server.daemon_threads = True
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        server = type("Server", (http.server.ThreadingHTTPServer,), {"address_family": family})
+        self._server = server((ip, port), handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def introduce(self, torrents, seeders):
