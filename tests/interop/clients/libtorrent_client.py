@@ -22,11 +22,11 @@ STOP_SECONDS = 10
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, settings=None, **options):
-        """`settings`: entries of libtorrent's settings pack that differ from the driver's."""
+    def __init__(self, lab, as_shipped=False, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
-        argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config | (settings or {}))]
+        argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config), *(["--as-shipped"] if as_shipped else [])]
         self.process = Process(argv, self.home, self.label, pipes=True)
 
     def ask(self, command, seconds=START_SECONDS, **arguments):

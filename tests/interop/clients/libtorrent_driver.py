@@ -1,7 +1,8 @@
 """Runs inside the interpreter that has libtorrent: JSON commands in, JSON answers out, one a line.
 
-Argument: the settings that differ from the ones below, as JSON. Commands: `add`, `wait` (until all
-that was added is complete), `status`, `describe` (what libtorrent reads in .torrent files).
+Arguments: settings beside the ones below, as JSON; `--as-shipped` for more than plain TCP.
+Commands: `add`, `wait` (until all that was added is complete), `status`, `describe` (what
+libtorrent reads in .torrent files).
 """
 
 import json
@@ -17,10 +18,6 @@ SETTINGS = {
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
-    "enable_outgoing_utp": False,
-    "enable_incoming_utp": False,
-    "in_enc_policy": ENCRYPTION_DISABLED,
-    "out_enc_policy": ENCRYPTION_DISABLED,
     "allow_multiple_connections_per_ip": True,
     "active_downloads": -1,
     "active_seeds": -1,
@@ -30,6 +27,13 @@ SETTINGS = {
     "alert_mask": lt.alert.category_t.status_notification
     | lt.alert.category_t.error_notification
     | lt.alert.category_t.connect_notification,
+}
+
+PLAIN_TCP = {
+    "enable_outgoing_utp": False,
+    "enable_incoming_utp": False,
+    "in_enc_policy": ENCRYPTION_DISABLED,
+    "out_enc_policy": ENCRYPTION_DISABLED,
 }
 
 
@@ -104,7 +108,8 @@ def describe(path):
 
 
 def main():
-    driver = Driver(json.loads(sys.argv[1]))
+    transport = {} if "--as-shipped" in sys.argv else PLAIN_TCP
+    driver = Driver(transport | json.loads(sys.argv[1]))
     for line in sys.stdin:
         command = json.loads(line)
         try:

@@ -25,8 +25,10 @@ class Transmission(Client):
     can_seed_empty = False
     one_handshake_an_address = True
 
-    def __init__(self, lab, **options):
+    def __init__(self, lab, as_shipped=False, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP."""
         super().__init__(lab, **options)
+        self.as_shipped = as_shipped
         self.rpc_port = lab.port()
         self.process = None
         self._session = ""
@@ -39,8 +41,6 @@ class Transmission(Client):
             "port-forwarding-enabled": False,
             "dht-enabled": False,
             "lpd-enabled": False,
-            "utp-enabled": False,
-            "encryption": 0,
             "preallocation": 0,
             "rename-partial-files": False,
             # Written at once, so that "complete" means complete on disk.
@@ -51,6 +51,8 @@ class Transmission(Client):
             "download-queue-enabled": False,
             "queue-stalled-enabled": False,
         }
+        if not self.as_shipped:
+            settings |= {"utp-enabled": False, "encryption": 0}
         (self.home / "settings.json").write_text(json.dumps(settings))
         argv = [daemon, "-f", "-g", self.home, "-a", "*.*.*.*", "--log-info", "-i", self.ip]
         self.process = Process(argv, self.home, self.label)
