@@ -1,11 +1,11 @@
 //! One question to one tracker, over whichever protocol its URL names and both address families.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::InfoHash;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracker::http::{announce_url, parse_announce, parse_scrape, refusal, scrape_url};
@@ -15,12 +15,9 @@ use url::Host;
 
 use super::error::AnnounceError;
 use super::families::FamilyReplies;
+use super::in_flight::InFlight;
 use super::udp::Udp;
 use crate::http::{AddressError, GetOptions, HttpClient, HttpReply, Lookup, PrivatePolicy};
-
-/// Questions of all torrents that wait for an answer at the same time. A session with thousands
-/// of torrents must not announce them all in its first second: home routers break.
-const IN_FLIGHT_MAX: usize = 50;
 
 /// Bytes of an answer. One with 5,000 peers as dictionaries has about 400 KiB.
 const REPLY_BYTES_MAX: usize = 1024 * 1024;
@@ -49,10 +46,7 @@ pub struct AskOptions {
 impl Default for AskOptions {
     /// No private addresses; 60 seconds, in which UDP packets are sent at 0, 15 and 45 s.
     fn default() -> Self {
-        Self {
-            private_addresses: PrivatePolicy::Refuse,
-            deadline: Duration::from_secs(60),
-        }
+        Self { private_addresses: PrivatePolicy::Refuse, deadline: Duration::from_mins(1) }
     }
 }
 
@@ -61,18 +55,14 @@ impl Default for AskOptions {
 pub struct TrackerClient {
     http: HttpClient,
     udp: Arc<Udp>,
-    in_flight: Arc<Semaphore>,
+    in_flight: Arc<InFlight>,
 }
 
 impl TrackerClient {
     /// A client whose UDP sockets are bound to `bind`; those of `http` are its own affair.
     pub fn new(http: HttpClient, bind: Option<IpAddr>) -> Self {
-        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-        Self {
-            http,
-            udp: Arc::new(Udp::new(bind)),
-            in_flight,
-        }
+        let (udp, in_flight) = (Arc::new(Udp::new(bind)), Arc::new(InFlight::new()));
+        Self { http, udp, in_flight }
     }
 
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
@@ -95,43 +85,24 @@ impl TrackerClient {
         options: AskOptions,
         early: impl Fn(&AnnounceReply),
     ) -> FamilyReplies {
-        let _permit = self.in_flight.acquire().await; // never closed
-        let until = Instant::now() + options.deadline;
         let ask = async |family| {
             let reply = self.announce_over(family, url, request, options).await;
             reply.inspect(&early)
         };
-        let (mut v4, mut v6) = (
-            std::pin::pin!(ask(Family::V4)),
-            std::pin::pin!(ask(Family::V6)),
-        );
-        let limited = |reply: &Result<_, _>| {
-            if reply.is_ok() {
-                until.min(Instant::now() + OTHER_FAMILY_GRACE)
-            } else {
-                until
+        let both = async {
+            let (mut v4, mut v6) = (pin!(ask(Family::V4)), pin!(ask(Family::V6)));
+            tokio::select! {
+                first = &mut v4 => {
+                    let second = second(first.is_ok(), v6).await;
+                    FamilyReplies::new(first, second)
+                }
+                first = &mut v6 => {
+                    let second = second(first.is_ok(), v4).await;
+                    FamilyReplies::new(second, first)
+                }
             }
         };
-        let late = |_| {
-            Err(AnnounceError::TimedOut {
-                limit: options.deadline,
-            })
-        };
-        tokio::select! {
-            first = &mut v4 => {
-                let second = timeout_at(limited(&first), v6).await;
-                FamilyReplies::new(first, second.unwrap_or_else(late))
-            }
-            first = &mut v6 => {
-                let second = timeout_at(limited(&first), v4).await;
-                FamilyReplies::new(second.unwrap_or_else(late), first)
-            }
-            () = tokio::time::sleep_until(until) => {
-                let limit = options.deadline;
-                let late = || Err(AnnounceError::TimedOut { limit });
-                FamilyReplies::new(late(), late())
-            }
-        }
+        self.in_flight.run(both).await
     }
 
     /// Asks for the swarm counts of `info_hashes`, of the first 74 at most.
@@ -141,16 +112,20 @@ impl TrackerClient {
         info_hashes: &[InfoHash],
         options: AskOptions,
     ) -> Result<ScrapeReply, AnnounceError> {
-        let _permit = self.in_flight.acquire().await;
         let hashes = info_hashes.get(..SCRAPE_HASHES_MAX).unwrap_or(info_hashes);
-        let limit = options.deadline;
+        self.in_flight.run(self.scrape_at_once(url, hashes, options)).await
+    }
+
+    async fn scrape_at_once(
+        &self,
+        url: &str,
+        hashes: &[InfoHash],
+        options: AskOptions,
+    ) -> Result<ScrapeReply, AnnounceError> {
         if is_udp(url) {
-            let asked = self.ask_udp(None, url, Query::Scrape(hashes.to_vec()), options);
-            return match timeout(limit, asked).await {
-                Ok(Ok(Outcome::Scrape(reply))) => Ok(reply),
-                Ok(Ok(Outcome::Announce(_))) => Err(ReplyError::NoFiles.into()),
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(AnnounceError::TimedOut { limit }),
+            return match self.ask_udp(None, url, Query::Scrape(hashes.to_vec()), options).await? {
+                Outcome::Scrape(reply) => Ok(reply),
+                Outcome::Announce(_) => Err(ReplyError::NoFiles.into()),
             };
         }
         let scrape = scrape_url(url, hashes).ok_or(AnnounceError::NoScrape)?;
@@ -234,15 +209,15 @@ impl TrackerClient {
             private_addresses: options.private_addresses,
         };
         let host = lookup.host.to_string();
-        let mut addrs = lookup.addresses().await?;
+        let addrs = timeout_at(until, lookup.addresses()).await;
+        let late = |_| AnnounceError::TimedOut { limit: options.deadline };
+        let mut addrs = addrs.map_err(late)??;
         addrs.truncate(UDP_ADDRESSES_MAX);
         let mut failure = None;
         for (tried, addr) in addrs.iter().enumerate() {
             let left = until.saturating_duration_since(Instant::now());
             let patience = left / u32::try_from(addrs.len() - tried).unwrap_or(1);
-            let asked = self
-                .udp
-                .ask(*addr, &host, &target.url_data, query.clone(), patience);
+            let asked = self.udp.ask(*addr, &host, &target.url_data, query.clone(), patience);
             match asked.await {
                 Ok(outcome) => return Ok(outcome),
                 Err(refused @ AnnounceError::Udp(tracker::udp::UdpError::Reply(_))) => {
@@ -258,17 +233,23 @@ impl TrackerClient {
     }
 }
 
+/// The answer over the family that is slower.
+async fn second(
+    first_is_good: bool,
+    answer: impl Future<Output = Result<AnnounceReply, AnnounceError>>,
+) -> Result<AnnounceReply, AnnounceError> {
+    if !first_is_good {
+        return answer.await;
+    }
+    let answer = timeout(OTHER_FAMILY_GRACE, answer).await;
+    answer.unwrap_or(Err(AnnounceError::TimedOut { limit: OTHER_FAMILY_GRACE }))
+}
+
 /// The body of a reply that can hold an answer; the reason in it when its status is no success.
 fn body(reply: HttpReply) -> Result<Vec<u8>, ReplyError> {
-    if reply.is_success() {
-        Ok(reply.body)
-    } else {
-        Err(refusal(reply.status, &reply.body))
-    }
+    if reply.is_success() { Ok(reply.body) } else { Err(refusal(reply.status, &reply.body)) }
 }
 
 fn is_udp(url: &str) -> bool {
-    url.trim_start()
-        .get(..4)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("udp:"))
+    url.trim_start().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("udp:"))
 }

@@ -48,7 +48,8 @@ pub enum AnnounceError {
         /// What the system said.
         source: io::Error,
     },
-    /// Time is up before there was anything to wait for: names take too long to resolve.
+    /// Time was up: while its name was looked up, or, over the second address family, well after
+    /// the answer over the first.
     #[error("the tracker did not answer within {} s", .limit.as_secs_f32())]
     TimedOut {
         /// The time it had.

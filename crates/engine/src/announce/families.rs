@@ -24,18 +24,9 @@ impl FamilyReplies {
     ) -> Self {
         let lacks = |reply: &Result<_, AnnounceError>| matches!(reply, Err(error) if error.is_other_family());
         match (lacks(&v4), lacks(&v6)) {
-            (false, true) => Self {
-                v4: Some(v4),
-                v6: None,
-            },
-            (true, false) => Self {
-                v4: None,
-                v6: Some(v6),
-            },
-            _ => Self {
-                v4: Some(v4),
-                v6: Some(v6),
-            },
+            (false, true) => Self { v4: Some(v4), v6: None },
+            (true, false) => Self { v4: None, v6: Some(v6) },
+            _ => Self { v4: Some(v4), v6: Some(v6) },
         }
     }
 
@@ -52,16 +43,10 @@ impl FamilyReplies {
             (Some(Ok(v4)), Some(Ok(v6))) => Ok(merge(v4, v6)),
             (Some(Ok(reply)), _) | (_, Some(Ok(reply))) => Ok(reply),
             (Some(Err(v4)), Some(Err(v6))) => {
-                Err(if v4.is_other_family() && !v6.is_other_family() {
-                    v6
-                } else {
-                    v4
-                })
+                Err(if v4.is_other_family() && !v6.is_other_family() { v6 } else { v4 })
             }
             (Some(Err(error)), None) | (None, Some(Err(error))) => Err(error),
-            (None, None) => Err(AnnounceError::TimedOut {
-                limit: std::time::Duration::ZERO,
-            }),
+            (None, None) => Err(AnnounceError::TimedOut { limit: std::time::Duration::ZERO }),
         }
     }
 }

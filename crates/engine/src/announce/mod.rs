@@ -7,6 +7,7 @@
 mod client;
 mod error;
 mod families;
+mod in_flight;
 mod server;
 mod status;
 mod task;

@@ -55,24 +55,14 @@ impl TrackerServer {
     pub fn bind(addr: SocketAddr, registry: Registry) -> io::Result<Self> {
         let everywhere = addr.is_ipv6() && addr.ip().is_unspecified();
         let sockets = net::listen((!everywhere).then_some(addr.ip()), addr.port())?;
-        let port = sockets
-            .first()
-            .map_or(Ok(addr), TcpListener::local_addr)?
-            .port();
+        let port = sockets.first().map_or(Ok(addr), TcpListener::local_addr)?.port();
         let registry = Mutex::new(registry);
-        let shared = Arc::new(Shared {
-            registry,
-            started: Instant::now(),
-        });
+        let shared = Arc::new(Shared { registry, started: Instant::now() });
         let mut listeners = JoinSet::new();
         for listener in sockets {
             listeners.spawn(accept(listener, Arc::clone(&shared)));
         }
-        Ok(Self {
-            shared,
-            addr: SocketAddr::new(addr.ip(), port),
-            listeners,
-        })
+        Ok(Self { shared, addr: SocketAddr::new(addr.ip(), port), listeners })
     }
 
     /// Where it listens.
@@ -142,18 +132,13 @@ fn respond(
     request: &Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (status, body) = if request.method() == Method::GET {
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         shared.with_registry(|registry, now| registry.handle_http(now, remote, target))
     } else {
         (405, b"this is a BitTorrent tracker: GET only\n".to_vec())
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }

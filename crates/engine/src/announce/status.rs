@@ -60,8 +60,7 @@ pub(super) fn host_of(url: &str) -> String {
         return "unusable url".to_owned();
     };
     let host = url.host_str().unwrap_or("unusable url");
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]
@@ -70,10 +69,7 @@ mod tests {
 
     #[test]
     fn hosts_are_shown_without_secrets() {
-        assert_eq!(
-            host_of("https://user:pass@t.example/S3/announce?key=S3"),
-            "t.example"
-        );
+        assert_eq!(host_of("https://user:pass@t.example/S3/announce?key=S3"), "t.example");
         assert_eq!(host_of("udp://[2001:db8::1]:1337/S3"), "[2001:db8::1]:1337");
         assert_eq!(host_of("S3"), "unusable url");
     }

@@ -178,11 +178,7 @@ where
     }
 
     fn request(&self, due: &Due) -> AnnounceRequest {
-        let Numbers {
-            uploaded,
-            downloaded,
-            left,
-        } = (self.numbers)();
+        let Numbers { uploaded, downloaded, left } = (self.numbers)();
         AnnounceRequest {
             info_hash: self.config.info_hash,
             peer_id: self.config.peer_id,
@@ -210,11 +206,7 @@ where
         let tracker = host_of(&due.url);
         if let Ok(replies) = &replies {
             let mut votes = lock(&self.shared.votes);
-            votes.extend(
-                replies
-                    .external_ips()
-                    .map(|ip| ((due.tracker, ip.is_ipv6()), ip)),
-            );
+            votes.extend(replies.external_ips().map(|ip| ((due.tracker, ip.is_ipv6()), ip)));
         }
         let failure = match replies.map(FamilyReplies::merged) {
             Ok(Ok(reply)) => {
@@ -227,10 +219,7 @@ where
         };
         lock(&self.shared.schedule).failed(now, due.tracker, &failure);
         tracing::debug!(tracker, error = failure.message, "announce failed");
-        (self.news)(News::Failure {
-            tracker,
-            message: failure.message,
-        });
+        (self.news)(News::Failure { tracker, message: failure.message });
     }
 
     /// Tells every tracker that knows us that we leave, as far as the time given suffices.
@@ -244,10 +233,7 @@ where
             let (client, options) = (self.client.clone(), self.config.ask);
             farewells.spawn(async move { client.announce(&due.url, &request, options).await });
         }
-        let _ = timeout_at(until, async {
-            while farewells.join_next().await.is_some() {}
-        })
-        .await;
+        let _ = timeout_at(until, async { while farewells.join_next().await.is_some() {} }).await;
     }
 }
 
@@ -276,19 +262,13 @@ impl AnnouncerHandle {
     pub(crate) fn statuses(&self) -> Vec<TrackerStatus> {
         let statuses = lock(&self.shared.schedule).statuses();
         let now = self.shared.now();
-        statuses
-            .into_iter()
-            .map(|status| TrackerStatus::new(status, now))
-            .collect()
+        statuses.into_iter().map(|status| TrackerStatus::new(status, now)).collect()
     }
 
     /// Why there are no peers from trackers: what went wrong with the first, when none works.
     pub(crate) fn error(&self) -> Option<String> {
         let statuses = lock(&self.shared.schedule).statuses();
-        if statuses
-            .iter()
-            .any(|status| status.state == TrackerState::Working)
-        {
+        if statuses.iter().any(|status| status.state == TrackerState::Working) {
             return None;
         }
         statuses.into_iter().find_map(|status| status.last_error)

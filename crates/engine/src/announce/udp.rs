@@ -44,11 +44,7 @@ struct Idle {
 
 impl Udp {
     pub(super) fn new(bind: Option<IpAddr>) -> Self {
-        Self {
-            bind,
-            origin: Instant::now(),
-            idle: Mutex::default(),
-        }
+        Self { bind, origin: Instant::now(), idle: Mutex::default() }
     }
 
     /// Asks the tracker at `addr`, for at most `patience`.
@@ -64,20 +60,14 @@ impl Udp {
         let connection = known.as_ref().map(|idle| idle.connection);
         let socket = match known {
             Some(idle) => idle.socket,
-            None => self
-                .open(addr)
-                .await
-                .map_err(|error| socket_error(host, error))?,
+            None => self.open(addr).await.map_err(|error| socket_error(host, error))?,
         };
         let config = ExchangeConfig {
             query,
             family: family_of(addr),
             url_data: url_data.to_owned(),
             connection,
-            patience: Patience {
-                retries_max: RETRIES_MAX,
-                deadline: Some(patience),
-            },
+            patience: Patience { retries_max: RETRIES_MAX, deadline: Some(patience) },
             seed: seed(),
         };
         let mut exchange = Exchange::new(self.now(), config);
@@ -98,10 +88,7 @@ impl Udp {
         loop {
             let until = match exchange.poll(self.now()) {
                 Step::Send(packet) => {
-                    socket
-                        .send(&packet)
-                        .await
-                        .map_err(|error| socket_error(host, error))?;
+                    socket.send(&packet).await.map_err(|error| socket_error(host, error))?;
                     continue;
                 }
                 Step::Wait(until) => until,

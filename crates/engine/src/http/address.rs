@@ -72,13 +72,8 @@ impl Lookup<'_> {
     /// Asks the system's resolver. At least one address, at most `ADDRESSES_MAX`.
     pub(crate) async fn addresses(&self) -> Result<Vec<SocketAddr>, AddressError> {
         let host = || self.host.to_string();
-        let resolve_error = |source| AddressError::Resolve {
-            host: host(),
-            source,
-        };
-        let mut addrs = resolve(&self.host, self.port)
-            .await
-            .map_err(resolve_error)?;
+        let resolve_error = |source| AddressError::Resolve { host: host(), source };
+        let mut addrs = resolve(&self.host, self.port).await.map_err(resolve_error)?;
         if addrs.is_empty() {
             let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             return Err(resolve_error(none));
@@ -88,15 +83,9 @@ impl Lookup<'_> {
         }
         addrs.truncate(ADDRESSES_MAX);
         match (self.permitted(&addrs), self.family) {
-            (Err(source), _) => Err(AddressError::Forbidden {
-                host: host(),
-                source,
-            }),
+            (Err(source), _) => Err(AddressError::Forbidden { host: host(), source }),
             (Ok(permitted), Some(family)) if permitted.is_empty() => {
-                Err(AddressError::OtherFamily {
-                    host: host(),
-                    family,
-                })
+                Err(AddressError::OtherFamily { host: host(), family })
             }
             (Ok(permitted), _) => Ok(permitted),
         }
@@ -122,21 +111,16 @@ impl Lookup<'_> {
 
 /// The family of `addr`.
 pub(crate) fn family_of(addr: SocketAddr) -> Family {
-    if addr.is_ipv4() {
-        Family::V4
-    } else {
-        Family::V6
-    }
+    if addr.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
 /// In tests two names are known that need no resolver.
 async fn resolve(host: &Host<&str>, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addrs: Vec<SocketAddr> = match *host {
         #[cfg(test)]
-        Host::Domain("both.test") => vec![
-            (Ipv4Addr::LOCALHOST, port).into(),
-            (Ipv6Addr::LOCALHOST, port).into(),
-        ],
+        Host::Domain("both.test") => {
+            vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+        }
         #[cfg(test)]
         Host::Domain("two.test") => {
             vec![([127, 0, 0, 2], port).into(), ([127, 0, 0, 1], port).into()]
@@ -172,10 +156,7 @@ mod tests {
             ["127.0.0.1:80", "8.8.8.8:80"].map(|addr| addr.parse().unwrap());
         let mut lookup = lookup("http://host/page", Host::Domain("host"));
         assert_eq!(lookup.permitted(&both).unwrap(), both[1..]);
-        assert!(matches!(
-            lookup.permitted(&both[..1]),
-            Err(Forbidden::Private { .. })
-        ));
+        assert!(matches!(lookup.permitted(&both[..1]), Err(Forbidden::Private { .. })));
         lookup.private_addresses = PrivatePolicy::Allow;
         assert_eq!(lookup.permitted(&both).unwrap(), both);
     }
@@ -185,28 +166,16 @@ mod tests {
         let host = Host::Ipv6("::ffff:10.0.0.1".parse().unwrap());
         let refused = lookup("http://host/page", host.clone()).addresses().await;
         assert!(matches!(refused, Err(AddressError::Forbidden { .. })));
-        let addrs = lookup("http://host/announce", host)
-            .addresses()
-            .await
-            .unwrap();
+        let addrs = lookup("http://host/announce", host).addresses().await.unwrap();
         assert_eq!(addrs, ["10.0.0.1:80".parse().unwrap()]);
     }
 
     #[tokio::test]
     async fn the_other_family_is_told_apart() {
         let host = Host::Ipv4("8.8.8.8".parse().unwrap());
-        let v6 = Lookup {
-            family: Some(Family::V6),
-            ..lookup("http://host/", host)
-        };
+        let v6 = Lookup { family: Some(Family::V6), ..lookup("http://host/", host) };
         let error = v6.addresses().await.unwrap_err();
-        assert!(matches!(
-            error,
-            AddressError::OtherFamily {
-                family: Family::V6,
-                ..
-            }
-        ));
+        assert!(matches!(error, AddressError::OtherFamily { family: Family::V6, .. }));
         assert_eq!(error.to_string(), "8.8.8.8 has no ipv6 address");
     }
 }

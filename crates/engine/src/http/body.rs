@@ -15,10 +15,7 @@ pub(super) async fn read(
     body_max: usize,
     host: &str,
 ) -> Result<Vec<u8>, HttpError> {
-    let too_long = || HttpError::BodyTooLong {
-        host: host.to_owned(),
-        body_max,
-    };
+    let too_long = || HttpError::BodyTooLong { host: host.to_owned(), body_max };
     if body.size_hint().lower() > body_max as u64 {
         return Err(too_long()); // it says so itself, in Content-Length
     }
@@ -42,10 +39,7 @@ pub(super) fn exchange_error(error: hyper::Error, host: &str) -> HttpError {
     if error.is_incomplete_message() || is_early_end(&error) {
         HttpError::Truncated { host }
     } else {
-        HttpError::Protocol {
-            host,
-            source: error,
-        }
+        HttpError::Protocol { host, source: error }
     }
 }
 
@@ -70,9 +64,7 @@ pub(super) fn inflate(
     body_max: usize,
     host: &str,
 ) -> Result<Vec<u8>, HttpError> {
-    let encoding = headers
-        .get(CONTENT_ENCODING)
-        .map_or(&b""[..], |value| value.as_bytes());
+    let encoding = headers.get(CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes());
     let decoder: Box<dyn Read + '_> = match encoding.trim_ascii().to_ascii_lowercase().as_slice() {
         b"" | b"identity" => return Ok(body),
         _ if body.is_empty() => return Ok(body),
@@ -82,24 +74,15 @@ pub(super) fn inflate(
         b"deflate" => Box::new(DeflateDecoder::new(body.as_slice())),
         _ => {
             let encoding = encoding.escape_ascii().take(40).map(char::from).collect();
-            return Err(HttpError::Encoding {
-                host: host.to_owned(),
-                encoding,
-            });
+            return Err(HttpError::Encoding { host: host.to_owned(), encoding });
         }
     };
     let mut inflated = Vec::new();
     // One byte more than allowed tells too long from just fitting.
     let read = decoder.take(body_max as u64 + 1).read_to_end(&mut inflated);
-    read.map_err(|source| HttpError::Inflate {
-        host: host.to_owned(),
-        source,
-    })?;
+    read.map_err(|source| HttpError::Inflate { host: host.to_owned(), source })?;
     if inflated.len() > body_max {
-        return Err(HttpError::BodyTooLong {
-            host: host.to_owned(),
-            body_max,
-        });
+        return Err(HttpError::BodyTooLong { host: host.to_owned(), body_max });
     }
     Ok(inflated)
 }
@@ -147,37 +130,22 @@ mod tests {
         }
         assert_eq!(run("identity", TEXT.to_vec(), 100).unwrap(), TEXT);
         assert_eq!(run("gzip", Vec::new(), 100).unwrap(), b"");
-        assert!(matches!(
-            run("br", TEXT.to_vec(), 100),
-            Err(HttpError::Encoding { .. })
-        ));
-        assert!(matches!(
-            run("gzip, gzip", gzip(TEXT), 9),
-            Err(HttpError::Encoding { .. })
-        ));
+        assert!(matches!(run("br", TEXT.to_vec(), 100), Err(HttpError::Encoding { .. })));
+        assert!(matches!(run("gzip, gzip", gzip(TEXT), 9), Err(HttpError::Encoding { .. })));
     }
 
     #[test]
     fn the_limit_is_exact() {
         assert_eq!(run("gzip", gzip(TEXT), TEXT.len()).unwrap(), TEXT);
         let short = run("gzip", gzip(TEXT), TEXT.len() - 1);
-        assert!(matches!(
-            short,
-            Err(HttpError::BodyTooLong { body_max: 26, .. })
-        ));
+        assert!(matches!(short, Err(HttpError::BodyTooLong { body_max: 26, .. })));
     }
 
     #[test]
     fn damage_is_an_error() {
         let mut cut = gzip(TEXT);
         cut.truncate(cut.len() - 4);
-        assert!(matches!(
-            run("gzip", cut, 100),
-            Err(HttpError::Inflate { .. })
-        ));
-        assert!(matches!(
-            run("gzip", TEXT.to_vec(), 100),
-            Err(HttpError::Inflate { .. })
-        ));
+        assert!(matches!(run("gzip", cut, 100), Err(HttpError::Inflate { .. })));
+        assert!(matches!(run("gzip", TEXT.to_vec(), 100), Err(HttpError::Inflate { .. })));
     }
 }

@@ -43,10 +43,7 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     /// Our own name and version, from any address.
     fn default() -> Self {
-        Self {
-            user_agent: concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned(),
-            bind: None,
-        }
+        Self { user_agent: concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned(), bind: None }
     }
 }
 
@@ -114,24 +111,14 @@ struct Shared {
 impl HttpClient {
     /// A client; nothing is opened or loaded before it is used.
     pub fn new(settings: HttpSettings) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                settings,
-                tls: Tls::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { settings, tls: Tls::default() }) }
     }
 
     /// A client that trusts `roots` alone.
     #[cfg(test)]
     pub(super) fn trusting(roots: rustls::RootCertStore) -> Self {
         let settings = HttpSettings::default();
-        Self {
-            shared: Arc::new(Shared {
-                settings,
-                tls: Tls::trusting(roots),
-            }),
-        }
+        Self { shared: Arc::new(Shared { settings, tls: Tls::trusting(roots) }) }
     }
 
     /// Fetches `url`.
@@ -144,28 +131,19 @@ impl HttpClient {
             let host = target.host_name();
             let hop = self.hop(&target, &judged_url, &options);
             let step = timeout_at(deadline, hop).await.unwrap_or_else(|_| {
-                Err(HttpError::TimedOut {
-                    host: host.clone(),
-                    limit: options.timeout,
-                })
+                Err(HttpError::TimedOut { host: host.clone(), limit: options.timeout })
             })?;
             let next = match step {
                 Step::Reply(reply) => return Ok(reply),
                 Step::Redirect(location) => target.redirect(&location)?,
             };
             visited.push(target);
-            if visited
-                .iter()
-                .any(|before| before.as_str() == next.as_str())
-            {
+            if visited.iter().any(|before| before.as_str() == next.as_str()) {
                 return Err(HttpError::RedirectLoop { host });
             }
             if visited.len() > options.redirects_max {
                 let redirects_max = options.redirects_max;
-                return Err(HttpError::TooManyRedirects {
-                    host,
-                    redirects_max,
-                });
+                return Err(HttpError::TooManyRedirects { host, redirects_max });
             }
             next.as_str().clone_into(&mut judged_url);
             target = next;
@@ -252,10 +230,7 @@ impl HttpClient {
             request = request.header(AUTHORIZATION, value);
         }
         let request = request.body(Empty::new());
-        request.map_err(|source| HttpError::Request {
-            host: target.host_name(),
-            source,
-        })
+        request.map_err(|source| HttpError::Request { host: target.host_name(), source })
     }
 }
 

@@ -54,9 +54,8 @@ fn taking_turns(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addrs.first().copied() else {
         return addrs;
     };
-    let (ours, theirs): (Vec<_>, Vec<_>) = addrs
-        .into_iter()
-        .partition(|addr| addr.is_ipv4() == first.is_ipv4());
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        addrs.into_iter().partition(|addr| addr.is_ipv4() == first.is_ipv4());
     let mut turns = Vec::with_capacity(ours.len() + theirs.len());
     let (mut ours, mut theirs) = (ours.into_iter(), theirs.into_iter());
     loop {
@@ -82,20 +81,13 @@ mod tests {
     #[test]
     fn families_take_turns() {
         let turns = taking_turns(addrs(&["[::1]:1", "[::2]:1", "[::3]:1", "1.2.3.4:1"]));
-        assert_eq!(
-            turns,
-            addrs(&["[::1]:1", "1.2.3.4:1", "[::2]:1", "[::3]:1"])
-        );
+        assert_eq!(turns, addrs(&["[::1]:1", "1.2.3.4:1", "[::2]:1", "[::3]:1"]));
         assert_eq!(taking_turns(Vec::new()), []);
     }
 
     #[tokio::test]
     async fn a_dead_address_does_not_hide_a_live_one() {
-        let closed = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("[::1]:0").await.unwrap();
         let live = listener.local_addr().unwrap();
         let stream = connect(vec![closed, live], None).await.unwrap();

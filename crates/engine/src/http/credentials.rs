@@ -23,19 +23,12 @@ fn percent_decode(text: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        let escaped = after
-            .first_chunk::<2>()
-            .filter(|_| byte == b'%')
-            .and_then(|digits| {
-                let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
-                u8::try_from(high? * 16 + low?).ok()
-            });
+        let escaped = after.first_chunk::<2>().filter(|_| byte == b'%').and_then(|digits| {
+            let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+            u8::try_from(high? * 16 + low?).ok()
+        });
         decoded.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() {
-            after.get(2..).unwrap_or_default()
-        } else {
-            after
-        };
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
     decoded
 }
@@ -49,11 +42,7 @@ fn base64(bytes: &[u8]) -> String {
         for position in 0..4 {
             let sextet = (bits >> (18 - 6 * position)) & 63;
             let padding = position > chunk.len();
-            text.push(if padding {
-                '='
-            } else {
-                char::from(ALPHABET[sextet as usize])
-            });
+            text.push(if padding { '=' } else { char::from(ALPHABET[sextet as usize]) });
         }
     }
     text
@@ -90,10 +79,7 @@ mod tests {
         assert_eq!(basic("", ""), None);
         // RFC 7617's own example.
         let value = basic("Aladdin", "open%20sesame").unwrap();
-        assert_eq!(
-            value.to_str().unwrap(),
-            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-        );
+        assert_eq!(value.to_str().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert!(value.is_sensitive());
     }
 }

@@ -8,6 +8,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+/// How long a test waits for what should be there at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the server does with one connection once the request's head is there.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -62,12 +65,8 @@ impl Scripted {
 
     pub(crate) fn serve(listener: TcpListener, answers: impl IntoIterator<Item = Answer>) -> Self {
         let addr = listener.local_addr().unwrap();
-        let mut answers = answers
-            .into_iter()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .peekable();
-        let (heard, requests) = mpsc::unbounded_channel();
+        let mut answers = answers.into_iter().collect::<Vec<_>>().into_iter();
+        let (tell, requests) = mpsc::unbounded_channel();
         let mut server = JoinSet::new();
         server.spawn(async move {
             let mut connections = JoinSet::new();
@@ -76,14 +75,10 @@ impl Scripted {
                 let (stream, _) = listener.accept().await.unwrap();
                 let answer = answers.next().unwrap_or_else(|| last.clone());
                 last = answer.clone();
-                connections.spawn(converse(stream, answer, heard.clone()));
+                connections.spawn(converse(stream, answer, tell.clone()));
             }
         });
-        Self {
-            addr,
-            requests,
-            _server: server,
-        }
+        Self { addr, requests, _server: server }
     }
 
     /// An `http` URL of this server.
@@ -93,7 +88,8 @@ impl Scripted {
 
     /// The next request's head.
     pub(crate) async fn request(&mut self) -> String {
-        self.requests.recv().await.unwrap()
+        let request = tokio::time::timeout(PATIENCE, self.requests.recv()).await;
+        request.expect("a request").unwrap()
     }
 
     /// Heads that have arrived and not been taken.
@@ -106,7 +102,7 @@ impl Scripted {
 pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     answer: Answer,
-    heard: mpsc::UnboundedSender<String>,
+    requests: mpsc::UnboundedSender<String>,
 ) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -115,7 +111,7 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         };
         head.push(byte);
     }
-    let _ = heard.send(String::from_utf8(head).unwrap());
+    let _ = requests.send(String::from_utf8(head).unwrap());
     match answer {
         Answer::Bytes(bytes) => {
             let _ = stream.write_all(&bytes).await;

@@ -24,15 +24,11 @@ impl Target {
 
     /// The target of a redirect found here.
     pub(super) fn redirect(&self, location: &str) -> Result<Self, HttpError> {
-        let bad = || HttpError::BadRedirect {
-            host: self.host_name(),
-        };
+        let bad = || HttpError::BadRedirect { host: self.host_name() };
         let url = self.url.join(location.trim()).map_err(|_| bad())?;
         let target = Self::new(url, location.trim()).map_err(|_| bad())?;
         if self.is_secure() && !target.is_secure() {
-            return Err(HttpError::Downgrade {
-                host: self.host_name(),
-            });
+            return Err(HttpError::Downgrade { host: self.host_name() });
         }
         Ok(target)
     }
@@ -46,10 +42,7 @@ impl Target {
         let path_and_query = raw_query(raw)
             .and_then(|query| format!("{}?{query}", url.path()).parse().ok())
             .map_or_else(|| encoded(&url), Ok)?;
-        Ok(Self {
-            url,
-            path_and_query,
-        })
+        Ok(Self { url, path_and_query })
     }
 
     /// Host name or address.
@@ -71,9 +64,7 @@ impl Target {
     /// Host and, unless it is the scheme's own, port: the `Host` header, and the name in messages.
     pub(super) fn host_name(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
-        self.url
-            .port()
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     /// The URL as a whole, secrets included.
@@ -120,10 +111,7 @@ mod tests {
 
     #[test]
     fn the_query_stays_as_it_is() {
-        assert_eq!(
-            asked_for("http://h/a?k=%aF%41'|&&x=/?#f"),
-            "/a?k=%aF%41'|&&x=/?"
-        );
+        assert_eq!(asked_for("http://h/a?k=%aF%41'|&&x=/?#f"), "/a?k=%aF%41'|&&x=/?");
         assert_eq!(asked_for("http://h/a b/../c?"), "/c?");
         assert_eq!(asked_for("http://h"), "/");
         // What no request line can carry is encoded.
@@ -136,41 +124,23 @@ mod tests {
         let name = |raw| Target::parse(raw).unwrap().host_name();
         assert_eq!(name("http://Tracker.Example:80/a"), "tracker.example");
         assert_eq!(name("https://tracker.example:80/a"), "tracker.example:80");
-        assert_eq!(
-            name("http://user:pass@[2001:DB8::1]:8080/a"),
-            "[2001:db8::1]:8080"
-        );
+        assert_eq!(name("http://user:pass@[2001:DB8::1]:8080/a"), "[2001:db8::1]:8080");
     }
 
     #[test]
     fn redirects_stay_secure_and_lead_somewhere() {
         let target = Target::parse("https://h/a/b?x=1").unwrap();
-        assert_eq!(
-            target.redirect("../c?y=%2f").unwrap().as_str(),
-            "https://h/c?y=%2f"
-        );
-        assert!(matches!(
-            target.redirect("http://h/a"),
-            Err(HttpError::Downgrade { .. })
-        ));
+        assert_eq!(target.redirect("../c?y=%2f").unwrap().as_str(), "https://h/c?y=%2f");
+        assert!(matches!(target.redirect("http://h/a"), Err(HttpError::Downgrade { .. })));
         for nowhere in ["ftp://h/a", "file:///etc/passwd", "http://", "https://[::1"] {
             let refused = target.redirect(nowhere);
-            assert!(
-                matches!(refused, Err(HttpError::BadRedirect { .. })),
-                "{nowhere}"
-            );
+            assert!(matches!(refused, Err(HttpError::BadRedirect { .. })), "{nowhere}");
         }
     }
 
     #[test]
     fn only_http_and_https() {
-        assert!(matches!(
-            Target::parse("udp://h:1/a"),
-            Err(HttpError::Scheme { .. })
-        ));
-        assert!(matches!(
-            Target::parse("announce"),
-            Err(HttpError::Invalid(_))
-        ));
+        assert!(matches!(Target::parse("udp://h:1/a"), Err(HttpError::Scheme { .. })));
+        assert!(matches!(Target::parse("announce"), Err(HttpError::Invalid(_))));
     }
 }

@@ -27,9 +27,7 @@ impl Tls {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self {
-            config: OnceLock::from(Arc::new(config)),
-        }
+        Self { config: OnceLock::from(Arc::new(config)) }
     }
 
     /// Shakes hands over `stream`; the certificate has to be `host`'s.
@@ -38,7 +36,7 @@ impl Tls {
         host: Host<&str>,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, TlsError> {
-        let name = server_name(host).map_err(io::Error::other)?;
+        let name = server_name(&host).map_err(io::Error::other)?;
         let connector = TlsConnector::from(self.config()?);
         Ok(connector.connect(name, stream).await?)
     }
@@ -72,11 +70,11 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-fn server_name(host: Host<&str>) -> Result<ServerName<'static>, InvalidDnsNameError> {
+fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, InvalidDnsNameError> {
     match host {
-        Host::Domain(name) => ServerName::try_from(name.to_owned()),
-        Host::Ipv4(ip) => Ok(ServerName::from(std::net::IpAddr::from(ip))),
-        Host::Ipv6(ip) => Ok(ServerName::from(std::net::IpAddr::from(ip))),
+        Host::Domain(name) => ServerName::try_from((*name).to_owned()),
+        Host::Ipv4(ip) => Ok(ServerName::from(std::net::IpAddr::from(*ip))),
+        Host::Ipv6(ip) => Ok(ServerName::from(std::net::IpAddr::from(*ip))),
     }
 }
 
@@ -97,9 +95,7 @@ fn load() -> Result<ClientConfig, rustls::Error> {
 
 /// Verifies against Mozilla's roots: bare containers have no store of their own.
 fn built_in(provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, rustls::Error> {
-    let roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))
@@ -117,9 +113,9 @@ mod tests {
 
     #[test]
     fn addresses_are_server_names_too() {
-        let name = server_name(Host::Ipv6("2001:db8::1".parse().unwrap())).unwrap();
+        let name = server_name(&Host::Ipv6("2001:db8::1".parse().unwrap())).unwrap();
         assert!(matches!(name, ServerName::IpAddress(_)));
-        assert!(server_name(Host::Domain("tracker.example")).is_ok());
-        assert!(server_name(Host::Domain("not a name")).is_err());
+        assert!(server_name(&Host::Domain("tracker.example")).is_ok());
+        assert!(server_name(&Host::Domain("not a name")).is_err());
     }
 }

@@ -33,22 +33,13 @@ fn start(urls: &[String]) -> Announcing {
     let left = Arc::new(AtomicU64::new(100));
     let numbers = {
         let left = Arc::clone(&left);
-        move || Numbers {
-            uploaded: 5,
-            downloaded: 6,
-            left: left.load(Ordering::Relaxed),
-        }
+        move || Numbers { uploaded: 5, downloaded: 6, left: left.load(Ordering::Relaxed) }
     };
     let (tell, news) = mpsc::unbounded_channel();
     let (found, peers) = mpsc::channel(4);
     let news_of = move |one| drop(tell.send(one));
     let handle = Announcer::spawn(client(), config, numbers, news_of, found);
-    Announcing {
-        handle,
-        peers,
-        news,
-        left,
-    }
+    Announcing { handle, peers, news, left }
 }
 
 fn reply() -> Vec<u8> {
@@ -66,9 +57,7 @@ fn reply() -> Vec<u8> {
 
 fn event_of(head: &str) -> Option<&str> {
     let query = head.split(' ').nth(1)?.split_once('?')?.1;
-    query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("event="))
+    query.split('&').find_map(|pair| pair.strip_prefix("event="))
 }
 
 #[tokio::test]
@@ -77,28 +66,14 @@ async fn started_completed_stopped() {
     let mut torrent = start(&[tracker.url("/announce?passkey=S3")]);
     let head = tracker.request().await;
     assert_eq!(event_of(&head), Some("started"));
-    assert!(
-        head.contains("&uploaded=5&downloaded=6&left=100&"),
-        "{head}"
-    );
-    assert_eq!(
-        torrent.peers.recv().await.unwrap(),
-        ["10.0.0.1:6881".parse().unwrap()]
-    );
+    assert!(head.contains("&uploaded=5&downloaded=6&left=100&"), "{head}");
+    assert_eq!(torrent.peers.recv().await.unwrap(), ["10.0.0.1:6881".parse().unwrap()]);
     let host = tracker.addr.to_string();
-    let news = News::Reply {
-        tracker: host.clone(),
-        peers: 1,
-    };
+    let news = News::Reply { tracker: host.clone(), peers: 1 };
     assert_eq!(torrent.news.recv().await.unwrap(), news);
-    let [status] = &torrent.handle.statuses()[..] else {
-        panic!()
-    };
+    let [status] = &torrent.handle.statuses()[..] else { panic!() };
     assert_eq!(status.state, TrackerState::Working);
-    assert_eq!(
-        (status.host.as_str(), status.seeders, status.peers),
-        (host.as_str(), Some(3), 1)
-    );
+    assert_eq!((status.host.as_str(), status.seeders, status.peers), (host.as_str(), Some(3), 1));
     assert!(status.next_in.unwrap() > Duration::from_secs(1700));
     let external: IpAddr = "203.0.113.9".parse().unwrap();
     assert_eq!(torrent.handle.external_ip_votes(), [(external, 1)]);
@@ -108,10 +83,7 @@ async fn started_completed_stopped() {
     torrent.handle.completed();
     let head = tracker.request().await;
     assert_eq!(event_of(&head), Some("completed"));
-    assert!(
-        head.contains("&left=0&") && head.contains("&trackerid=xyz"),
-        "{head}"
-    );
+    assert!(head.contains("&left=0&") && head.contains("&trackerid=xyz"), "{head}");
     assert_eq!(torrent.news.recv().await.unwrap(), news);
     torrent.handle.completed(); // once is enough
 
@@ -127,7 +99,7 @@ async fn a_tracker_that_hangs_does_not_hold_up_the_end() {
     let mut torrent = start(&[tracker.url("/announce")]);
     tracker.request().await;
     torrent.news.recv().await.unwrap();
-    torrent.handle.stop(Duration::from_millis(100)).await;
+    torrent.handle.stop(Duration::from_millis(500)).await;
     assert_eq!(event_of(&tracker.request().await), Some("stopped"));
 }
 
@@ -145,11 +117,7 @@ async fn failures_are_told_and_shown_without_secrets() {
     let refusal = "d14:failure reason12:unregisterede";
     let tracker = Scripted::start([Answer::ok(refusal)]).await;
     let mut torrent = start(&[tracker.url("/announce?passkey=S3CRET")]);
-    let News::Failure {
-        tracker: host,
-        message,
-    } = torrent.news.recv().await.unwrap()
-    else {
+    let News::Failure { tracker: host, message } = torrent.news.recv().await.unwrap() else {
         panic!()
     };
     assert_eq!(host, tracker.addr.to_string());
@@ -164,10 +132,7 @@ async fn every_tier_is_announced_to_and_a_vote_is_one_trackers() {
     for _ in 0..3 {
         trackers.push(Scripted::start([Answer::ok(reply())]).await);
     }
-    let urls: Vec<String> = trackers
-        .iter()
-        .map(|tracker| tracker.url("/announce"))
-        .collect();
+    let urls: Vec<String> = trackers.iter().map(|tracker| tracker.url("/announce")).collect();
     let mut torrent = start(&urls);
     for _ in 0..3 {
         torrent.news.recv().await.unwrap();
@@ -189,43 +154,24 @@ async fn the_user_may_hurry_a_failed_tracker() {
     tokio::time::advance(Duration::from_secs(6)).await;
     tokio::time::resume();
     assert_eq!(event_of(&tracker.request().await), Some("started"));
-    assert!(matches!(
-        torrent.news.recv().await,
-        Some(News::Reply { .. })
-    ));
+    assert!(matches!(torrent.news.recv().await, Some(News::Reply { .. })));
 }
 
 #[tokio::test]
 async fn peers_wait_for_a_torrent_that_is_busy() {
     let mut trackers = Vec::new();
     for port in 1..=9 {
-        let body = [
-            b"d8:intervali1800e5:peers6:",
-            &[10, 0, 0, 1, 0, port][..],
-            b"e",
-        ]
-        .concat();
+        let body = [b"d8:intervali1800e5:peers6:", &[10, 0, 0, 1, 0, port][..], b"e"].concat();
         trackers.push(Scripted::start([Answer::ok(body)]).await);
     }
-    let urls: Vec<String> = trackers
-        .iter()
-        .map(|tracker| tracker.url("/announce"))
-        .collect();
+    let urls: Vec<String> = trackers.iter().map(|tracker| tracker.url("/announce")).collect();
     let mut torrent = start(&urls);
     for _ in 0..9 {
         torrent.news.recv().await.unwrap(); // the channel holds 4 lists
     }
     let mut ports = Vec::new();
     while ports.len() < 9 {
-        ports.extend(
-            torrent
-                .peers
-                .recv()
-                .await
-                .unwrap()
-                .iter()
-                .map(SocketAddr::port),
-        );
+        ports.extend(torrent.peers.recv().await.unwrap().iter().map(SocketAddr::port));
     }
     ports.sort_unstable();
     assert_eq!(ports, (1..=9).collect::<Vec<_>>());
@@ -236,9 +182,7 @@ async fn dropping_the_handle_ends_the_task() {
     let mut tracker = Scripted::start([Answer::Silence]).await;
     let torrent = start(&[tracker.url("/announce")]);
     tracker.request().await;
-    let Announcing {
-        handle, mut peers, ..
-    } = torrent;
+    let Announcing { handle, mut peers, .. } = torrent;
     drop(handle);
     assert_eq!(peers.recv().await, None);
 }

@@ -20,10 +20,7 @@ fn client() -> TrackerClient {
 }
 
 fn allowing() -> AskOptions {
-    AskOptions {
-        private_addresses: PrivatePolicy::Allow,
-        deadline: Duration::from_secs(60),
-    }
+    AskOptions { private_addresses: PrivatePolicy::Allow, deadline: Duration::from_mins(1) }
 }
 
 fn request(port: u16) -> AnnounceRequest {

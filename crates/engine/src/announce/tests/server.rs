@@ -31,75 +31,34 @@ async fn three_peers_find_each_other_over_both_families() {
     let client = client();
     let mut last = None;
     for port in [1001, 1002, 1003] {
-        let request = AnnounceRequest {
-            left: u64::from(port == 1001),
-            ..request(port)
-        };
+        let request = AnnounceRequest { left: u64::from(port == 1001), ..request(port) };
         let replies = client.announce(&url, &request, allowing()).await;
-        assert!(
-            matches!((&replies.v4, &replies.v6), (Some(Ok(_)), Some(Ok(_)))),
-            "{replies:?}"
-        );
+        assert!(matches!((&replies.v4, &replies.v6), (Some(Ok(_)), Some(Ok(_)))), "{replies:?}");
         let ours: Vec<IpAddr> = replies.external_ips().collect();
-        assert_eq!(
-            ours,
-            ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap())
-        );
+        assert_eq!(ours, ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
         last = Some(replies.merged().unwrap());
     }
     let last = last.unwrap();
     // Seeds are not shown to a seed.
     let leecher = ["127.0.0.1:1001", "[::1]:1001"].map(|peer| peer.parse().unwrap());
     assert_eq!(last.peers, leecher);
-    let again = AnnounceRequest {
-        left: 1,
-        ..request(1001)
-    };
-    let reply = client
-        .announce(&url, &again, allowing())
-        .await
-        .merged()
-        .unwrap();
-    for peer in [
-        "127.0.0.1:1002",
-        "127.0.0.1:1003",
-        "[::1]:1002",
-        "[::1]:1003",
-    ] {
+    let again = AnnounceRequest { left: 1, ..request(1001) };
+    let reply = client.announce(&url, &again, allowing()).await.merged().unwrap();
+    for peer in ["127.0.0.1:1002", "127.0.0.1:1003", "[::1]:1002", "[::1]:1003"] {
         assert!(reply.peers.contains(&peer.parse().unwrap()), "{peer}");
     }
-    let counts = client
-        .scrape(&url, &[HASH], allowing())
-        .await
-        .unwrap()
-        .get(&HASH)
-        .unwrap();
+    let counts = client.scrape(&url, &[HASH], allowing()).await.unwrap().get(&HASH).unwrap();
     assert_eq!((counts.complete, counts.incomplete), (Some(4), Some(2)));
-    assert_eq!(
-        server
-            .with_registry(|registry, now| registry.peers(now, &HASH))
-            .len(),
-        6
-    );
+    assert_eq!(server.with_registry(|registry, now| registry.peers(now, &HASH)).len(), 6);
 }
 
 #[tokio::test]
 async fn other_torrents_are_refused() {
     let server = serve([127, 0, 0, 1]);
     let url = format!("http://{}/announce", server.local_addr());
-    let other = AnnounceRequest {
-        info_hash: InfoHash([1; 20]),
-        ..request(1)
-    };
-    let error = client()
-        .announce(&url, &other, allowing())
-        .await
-        .merged()
-        .unwrap_err();
-    assert!(matches!(
-        error,
-        AnnounceError::Reply(tracker::ReplyError::Refused { .. })
-    ));
+    let other = AnnounceRequest { info_hash: InfoHash([1; 20]), ..request(1) };
+    let error = client().announce(&url, &other, allowing()).await.merged().unwrap_err();
+    assert!(matches!(error, AnnounceError::Reply(tracker::ReplyError::Refused { .. })));
 }
 
 #[tokio::test]
@@ -112,10 +71,7 @@ async fn strangers_get_an_answer_and_no_more() {
         ("GET / HTTP/1.1\r\n\r\n", "404"),
         ("GET http://elsewhere/ HTTP/1.1\r\n\r\n", "404"),
         ("GET /announce HTTP/1.0\r\n\r\n", "200"),
-        (
-            "POST /announce HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
-            "405",
-        ),
+        ("POST /announce HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "405"),
         ("CONNECT a:1 HTTP/1.1\r\n\r\n", "405"),
         ("\x13BitTorrent protocol\r\n\r\n", "400"),
         (&many, "431"),

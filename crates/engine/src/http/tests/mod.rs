@@ -24,10 +24,7 @@ fn allowing() -> GetOptions {
 }
 
 async fn get(url: &str, options: GetOptions) -> Result<HttpReply, HttpError> {
-    let settings = HttpSettings {
-        user_agent: "Peerless/0.1".into(),
-        bind: None,
-    };
+    let settings = HttpSettings { user_agent: "Peerless/0.1".into(), bind: None };
     HttpClient::new(settings).get(url, options).await
 }
 
@@ -47,10 +44,7 @@ async fn a_reply_and_its_request() {
     assert_eq!(reply.body, b"d8:intervali60ee");
     let request = server.request().await;
     assert!(request.starts_with("GET /announce?passkey=S3&info_hash=%aF%00'x HTTP/1.1\r\n"));
-    assert!(
-        request.contains(&format!("host: {}\r\n", server.addr)),
-        "{request}"
-    );
+    assert!(request.contains(&format!("host: {}\r\n", server.addr)), "{request}");
     assert!(request.contains("user-agent: Peerless/0.1\r\n"));
     assert!(request.contains("connection: close\r\n"));
 }
@@ -105,33 +99,12 @@ async fn endless_bodies_end_at_the_limit() {
         Answer::Endless(endless, vec![b'd'; 1000]),
         Answer::Endless(
             chunked,
-            b"3e8\r\n"
-                .iter()
-                .chain(&[b'd'; 1000])
-                .chain(b"\r\n")
-                .copied()
-                .collect(),
+            b"3e8\r\n".iter().chain(&[b'd'; 1000]).chain(b"\r\n").copied().collect(),
         ),
     ] {
         let server = Scripted::start([answer]).await;
-        let error = get(
-            &server.url("/"),
-            GetOptions {
-                body_max: 50_000,
-                ..allowing()
-            },
-        )
-        .await;
-        assert!(
-            matches!(
-                error,
-                Err(HttpError::BodyTooLong {
-                    body_max: 50_000,
-                    ..
-                })
-            ),
-            "{error:?}"
-        );
+        let error = get(&server.url("/"), GetOptions { body_max: 50_000, ..allowing() }).await;
+        assert!(matches!(error, Err(HttpError::BodyTooLong { body_max: 50_000, .. })), "{error:?}");
     }
 }
 
@@ -144,14 +117,7 @@ async fn a_length_beyond_the_limit_is_refused_before_the_body() {
     ] {
         let answer = Answer::Endless(format!("HTTP/1.1 200 OK\r\n{head}").into(), vec![0; 4096]);
         let server = Scripted::start([answer]).await;
-        let error = get(
-            &server.url("/"),
-            GetOptions {
-                body_max: 50_000,
-                ..allowing()
-            },
-        )
-        .await;
+        let error = get(&server.url("/"), GetOptions { body_max: 50_000, ..allowing() }).await;
         // The last one's length overflows: hyper refuses it as no HTTP.
         let refused = matches!(
             error,
@@ -169,18 +135,8 @@ async fn a_gzip_bomb_stops_at_the_limit() {
     assert!(bomb.len() < 50_000);
     let server =
         Scripted::start([Answer::with("200 OK", "Content-Encoding: gzip\r\n", bomb)]).await;
-    let error = get(
-        &server.url("/"),
-        GetOptions {
-            body_max: 50_000,
-            ..allowing()
-        },
-    )
-    .await;
-    assert!(
-        matches!(error, Err(HttpError::BodyTooLong { .. })),
-        "{error:?}"
-    );
+    let error = get(&server.url("/"), GetOptions { body_max: 50_000, ..allowing() }).await;
+    assert!(matches!(error, Err(HttpError::BodyTooLong { .. })), "{error:?}");
 }
 
 #[tokio::test]
@@ -193,10 +149,7 @@ async fn a_body_that_breaks_off_is_an_error() {
     ] {
         let server = Scripted::start([Answer::Bytes(reply.into())]).await;
         let error = get(&server.url("/"), allowing()).await;
-        assert!(
-            matches!(error, Err(HttpError::Truncated { .. })),
-            "{reply}: {error:?}"
-        );
+        assert!(matches!(error, Err(HttpError::Truncated { .. })), "{reply}: {error:?}");
     }
 }
 
@@ -207,10 +160,7 @@ async fn what_is_no_http_is_an_error() {
     for reply in ["SSH-2.0-OpenSSH_9.9\r\n", &huge_head, &many_headers] {
         let server = Scripted::start([Answer::Bytes(reply.into())]).await;
         let error = get(&server.url("/"), allowing()).await;
-        assert!(
-            matches!(error, Err(HttpError::Protocol { .. })),
-            "{error:?}"
-        );
+        assert!(matches!(error, Err(HttpError::Protocol { .. })), "{error:?}");
     }
 }
 
@@ -218,21 +168,10 @@ async fn what_is_no_http_is_an_error() {
 async fn one_deadline_covers_slow_heads_slow_bodies_and_silence() {
     let head = b"HTTP/1.1 200 OK\r\nX: ".to_vec();
     let body = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-    for answer in [
-        Answer::Drip(head, b'x'),
-        Answer::Drip(body, b'x'),
-        Answer::Silence,
-    ] {
+    for answer in [Answer::Drip(head, b'x'), Answer::Drip(body, b'x'), Answer::Silence] {
         let server = Scripted::start([answer]).await;
         let timeout = Duration::from_millis(100);
-        let error = get(
-            &server.url("/?passkey=S3"),
-            GetOptions {
-                timeout,
-                ..allowing()
-            },
-        )
-        .await;
+        let error = get(&server.url("/?passkey=S3"), GetOptions { timeout, ..allowing() }).await;
         let error = error.unwrap_err();
         assert!(matches!(error, HttpError::TimedOut { .. }), "{error:?}");
         let message = format!("{} did not reply in full within 0.1 s", server.addr);
@@ -254,20 +193,11 @@ async fn redirects_are_followed_and_counted() {
     for path in ["/a/", "/b?y=%2f", "/c", "/d"] {
         assert!(server.request().await.starts_with(&format!("GET {path} ")));
     }
-    let options = GetOptions {
-        redirects_max: 2,
-        ..allowing()
-    };
+    let options = GetOptions { redirects_max: 2, ..allowing() };
     let hops = (0..9).map(|hop| Answer::redirect(&format!("/{hop}")));
     let mut server = Scripted::start(hops).await;
     let error = get(&server.url("/"), options).await;
-    assert!(matches!(
-        error,
-        Err(HttpError::TooManyRedirects {
-            redirects_max: 2,
-            ..
-        })
-    ));
+    assert!(matches!(error, Err(HttpError::TooManyRedirects { redirects_max: 2, .. })));
     for _ in 0..3 {
         server.request().await;
     }
@@ -297,10 +227,7 @@ async fn a_status_300_or_a_redirect_to_nowhere_is_a_reply() {
 #[tokio::test]
 async fn private_addresses_are_refused_at_the_start_and_after_a_redirect() {
     let mut inner = Scripted::start([Answer::ok("secret")]).await;
-    let guarded = GetOptions {
-        timeout: Duration::from_secs(10),
-        ..GetOptions::default()
-    };
+    let guarded = GetOptions { timeout: Duration::from_secs(10), ..GetOptions::default() };
     let refused = |result: Result<HttpReply, HttpError>| {
         matches!(
             result,
@@ -317,21 +244,13 @@ async fn private_addresses_are_refused_at_the_start_and_after_a_redirect() {
     // A tracker may be asked, but may not send us to another kind of page.
     for target in ["/admin", "/announce?reboot=1"] {
         let tracker = Scripted::start([Answer::redirect(&inner.url(target))]).await;
-        assert!(
-            refused(get(&tracker.url("/announce"), guarded.clone()).await),
-            "{target}"
-        );
+        assert!(refused(get(&tracker.url("/announce"), guarded.clone()).await), "{target}");
     }
     assert_eq!(inner.requests_left(), 0);
     // To another tracker it may.
     let tracker = Scripted::start([Answer::redirect(&inner.url("/announce"))]).await;
-    let options = GetOptions {
-        judged_url: Some(tracker.url("/announce")),
-        ..guarded
-    };
-    let reply = get(&tracker.url("/announce?info_hash=x"), options)
-        .await
-        .unwrap();
+    let options = GetOptions { judged_url: Some(tracker.url("/announce")), ..guarded };
+    let reply = get(&tracker.url("/announce?info_hash=x"), options).await.unwrap();
     assert_eq!(reply.body, b"secret");
     assert!(inner.request().await.starts_with("GET /announce "));
 }
@@ -339,16 +258,10 @@ async fn private_addresses_are_refused_at_the_start_and_after_a_redirect() {
 #[tokio::test]
 async fn a_family_is_kept_to() {
     let server = Scripted::start([Answer::ok("de")]).await;
-    let only = |family| GetOptions {
-        family: Some(family),
-        ..allowing()
-    };
+    let only = |family| GetOptions { family: Some(family), ..allowing() };
     get(&server.url("/"), only(Family::V4)).await.unwrap();
     let error = get(&server.url("/"), only(Family::V6)).await.unwrap_err();
-    assert!(matches!(
-        error,
-        HttpError::Address(AddressError::OtherFamily { .. })
-    ));
+    assert!(matches!(error, HttpError::Address(AddressError::OtherFamily { .. })));
     assert_eq!(error.to_string(), "127.0.0.1 has no ipv6 address");
 }
 
@@ -363,11 +276,7 @@ async fn ipv6_literals_work() {
 
 #[tokio::test]
 async fn errors_name_the_host_and_keep_the_secrets() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let loops = Scripted::start([Answer::redirect("?passkey=S3CRET")]).await;
     let html = Scripted::start([Answer::Bytes(b"S3CRET".to_vec())]).await;
     for url in [
@@ -380,9 +289,6 @@ async fn errors_name_the_host_and_keep_the_secrets() {
         "http://:S3CRET".into(),
     ] {
         let error = get(&url, allowing()).await.unwrap_err();
-        assert!(
-            !format!("{error} {error:?}").contains("S3CRET"),
-            "{url}: {error:?}"
-        );
+        assert!(!format!("{error} {error:?}").contains("S3CRET"), "{url}: {error:?}");
     }
 }

@@ -45,20 +45,11 @@ impl SecureServer {
                 }
             }
         });
-        Self {
-            port,
-            roots,
-            _server: server,
-        }
+        Self { port, roots, _server: server }
     }
 
     async fn get(&self, client: &HttpClient) -> Result<HttpReply, HttpError> {
-        client
-            .get(
-                &format!("https://localhost:{}/announce", self.port),
-                allowing(),
-            )
-            .await
+        client.get(&format!("https://localhost:{}/announce", self.port), allowing()).await
     }
 }
 
@@ -79,20 +70,18 @@ async fn a_self_signed_certificate_is_refused() {
     let client = HttpClient::new(HttpSettings::default());
     let error = server.get(&client).await.unwrap_err();
     assert!(matches!(error, HttpError::Tls { .. }), "{error:?}");
-    assert!(error.to_string().starts_with(&format!(
-        "no secure connection to localhost:{}",
-        server.port
-    )));
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("no secure connection to localhost:{}", server.port))
+    );
 }
 
 #[tokio::test]
 async fn another_hosts_certificate_is_refused() {
     let server = SecureServer::start(named("tracker.example"), Answer::ok("de")).await;
     let client = HttpClient::trusting(server.roots.clone());
-    assert!(matches!(
-        server.get(&client).await,
-        Err(HttpError::Tls { .. })
-    ));
+    assert!(matches!(server.get(&client).await, Err(HttpError::Tls { .. })));
 }
 
 #[tokio::test]
@@ -102,10 +91,7 @@ async fn an_expired_certificate_is_refused() {
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let server = SecureServer::start(params, Answer::ok("de")).await;
     let client = HttpClient::trusting(server.roots.clone());
-    assert!(matches!(
-        server.get(&client).await,
-        Err(HttpError::Tls { .. })
-    ));
+    assert!(matches!(server.get(&client).await, Err(HttpError::Tls { .. })));
 }
 
 #[tokio::test]
@@ -113,10 +99,7 @@ async fn a_redirect_to_plain_http_is_refused() {
     let plain = Scripted::start([Answer::ok("de")]).await;
     let server = SecureServer::start(named("localhost"), Answer::redirect(&plain.url("/"))).await;
     let client = HttpClient::trusting(server.roots.clone());
-    assert!(matches!(
-        server.get(&client).await,
-        Err(HttpError::Downgrade { .. })
-    ));
+    assert!(matches!(server.get(&client).await, Err(HttpError::Downgrade { .. })));
     assert_eq!(plain.requests_left(), 0);
 }
 
@@ -126,20 +109,6 @@ async fn a_plain_server_behind_an_https_url_is_no_tls() {
     let client = HttpClient::new(HttpSettings::default());
     let url = format!("https://{}/", plain.addr);
     let timeout = Duration::from_millis(300); // it may wait for a request head that never comes
-    let error = client
-        .get(
-            &url,
-            GetOptions {
-                timeout,
-                ..allowing()
-            },
-        )
-        .await;
-    assert!(
-        matches!(
-            error,
-            Err(HttpError::Tls { .. } | HttpError::TimedOut { .. })
-        ),
-        "{error:?}"
-    );
+    let error = client.get(&url, GetOptions { timeout, ..allowing() }).await;
+    assert!(matches!(error, Err(HttpError::Tls { .. } | HttpError::TimedOut { .. })), "{error:?}");
 }
