@@ -37,8 +37,8 @@ impl Bitfield {
     pub fn full(length: u32) -> Self {
         let mut set =
             Self { words: vec![u64::MAX; length.div_ceil(64) as usize], length, count: length };
-        if let (Some(last), true) = (set.words.last_mut(), length % 64 != 0) {
-            *last = u64::MAX << (64 - length % 64);
+        if let (Some(last), true) = (set.words.last_mut(), !length.is_multiple_of(64)) {
+            *last = !(u64::MAX >> (length % 64));
         }
         set
     }
@@ -134,7 +134,7 @@ impl Bitfield {
                 if bit == 64 {
                     return None;
                 }
-                left &= !(1 << (63 - bit));
+                left &= !(TOP >> bit);
                 Some(base.saturating_add(bit))
             })
         })
@@ -146,8 +146,11 @@ impl Bitfield {
     }
 }
 
+/// The bit of a word's first piece.
+const TOP: u64 = 1 << 63;
+
 fn mask(piece: PieceIndex) -> u64 {
-    1 << (63 - piece % 64)
+    TOP >> (piece % 64)
 }
 
 #[cfg(test)]

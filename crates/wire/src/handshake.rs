@@ -48,7 +48,7 @@ impl Reserved {
         self.bit(DHT)
     }
 
-    /// BitTorrent v2 (BEP 52).
+    /// The second version of the protocol (BEP 52).
     pub fn v2(self) -> bool {
         self.bit(V2)
     }

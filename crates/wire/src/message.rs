@@ -297,7 +297,9 @@ fn frame(out: &mut Vec<u8>, id: u8, parts: &[&[u8]]) {
     let length = u32::try_from(body).unwrap_or(u32::MAX).saturating_add(1);
     out.extend_from_slice(&length.to_be_bytes());
     out.push(id);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
 }
 
 fn frame_block(out: &mut Vec<u8>, id: u8, block: BlockRequest) {
