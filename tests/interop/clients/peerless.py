@@ -71,7 +71,7 @@ class Peerless(Client):
         assert lines, f"--json printed nothing\n{done}"
         return Answer(done, lines)
 
-    def _start(self, log, *arguments):
+    def start(self, log, *arguments):
         argv = [self.lab.peerless_path, *arguments, "--json"]
         return Process(argv, self.home, f"{self.label} {arguments[0]}", log=self.home / log)
 
@@ -86,7 +86,7 @@ class Peerless(Client):
             port = self.lab.port()
             where = ["--port", port, "--bind", self.ip]
             log = f"seed-{port}.log"
-            process = self._start(log, "seed", torrent.path, directory, *where, *arguments)
+            process = self.start(log, "seed", torrent.path, directory, *where, *arguments)
             self._seeds[torrent.info_hash] = (process, port)
         for process, port in self._seeds.values():
             until(lambda: _accepts(process, self.ip, port), START_SECONDS, f"{process.label} to listen")
@@ -96,16 +96,21 @@ class Peerless(Client):
         arguments = [t.path for t in torrents] + ["-o", out]
         arguments += [word for peer in peers for word in ("--peer", peer)]
         arguments += ["--port", self.port, "--bind", self.ip, *extra]
-        self.get = self._start("get.log", "get", *arguments)
+        self.get = self.start("get.log", "get", *arguments)
 
     def wait_complete(self, seconds):
         code = self.get.wait(seconds)
         assert code == Exit.DONE, f"`get` ended with exit code {code}"
 
+    @staticmethod
+    def events(process):
+        """What a running command has said so far, one JSON document a line."""
+        lines = process.log.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
     def summary(self):
         """The last line of a finished `get`: what was fetched, and what was wasted."""
-        lines = self.get.log.read_text(errors="replace").splitlines()
-        return json.loads([line for line in lines if line.startswith("{")][-1])
+        return self.events(self.get)[-1]
 
     def stop(self):
         processes = [process for process, _ in self._seeds.values()]
