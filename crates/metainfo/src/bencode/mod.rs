@@ -7,7 +7,13 @@
 //! trailing bytes) is refused.
 
 mod encode;
+mod node;
 mod parse;
+mod tape;
+#[cfg(test)]
+mod tests;
 
 pub use encode::Encoder;
-pub use parse::{Error, Kind, Limits, Node, Tape, parse, parse_prefix};
+pub use node::Node;
+pub use parse::{Error, Limits, parse, parse_prefix};
+pub use tape::{Kind, Tape};
