@@ -1,17 +1,20 @@
-//! Making a .torrent (BEP 3, 12, 19, 27): the pure half. Whoever hashes the files brings their
+//! Making a .torrent (BEP 3, 12, 19, 27, 47): the pure half. Whoever hashes the files brings their
 //! names, lengths and piece hashes here.
 
 use crate::bencode::Encoder;
+use crate::{Torrent, TorrentError};
 
-/// Piece lengths the default is chosen from, in bytes.
+/// Piece lengths the default is chosen from, in bytes: no shorter than a block, no longer than
+/// what old clients load.
 const PIECE_LENGTH_MIN: u32 = 16 * 1024;
 const PIECE_LENGTH_MAX: u32 = 16 * 1024 * 1024;
 /// Pieces to aim at: enough that peers can share early, few enough for a small .torrent.
 const PIECES_AIM: u64 = 1500;
 
-/// The piece length that suits a payload of `total` bytes: a power of two from 16 KiB to 16 MiB.
+/// The piece length that suits a payload of `total` bytes: a power of two from 16 KiB to 16 MiB
+/// that makes about 750 to 1,500 pieces.
 pub fn default_piece_length(total: u64) -> u32 {
-    let ideal = u32::try_from(total / PIECES_AIM).unwrap_or(u32::MAX);
+    let ideal = u32::try_from(total.div_ceil(PIECES_AIM)).unwrap_or(u32::MAX);
     ideal.checked_next_power_of_two().unwrap_or(u32::MAX).clamp(PIECE_LENGTH_MIN, PIECE_LENGTH_MAX)
 }
 
@@ -35,6 +38,13 @@ pub struct CreateOptions {
     pub private: bool,
 }
 
+impl CreateOptions {
+    /// The piece length to hash a payload of `total` bytes with.
+    pub fn piece_length_for(&self, total: u64) -> u32 {
+        self.piece_length.unwrap_or_else(|| default_piece_length(total))
+    }
+}
+
 /// A file of the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateFile {
@@ -56,18 +66,45 @@ pub enum CreatePayload {
         /// BEP 47 `x`.
         executable: bool,
     },
-    /// A folder's files, in the order in which their bytes were hashed.
+    /// A folder's files, in the order in which their bytes were hashed. So that a folder gives the
+    /// same torrent on every machine, that order is [`CreatePayload::sort`]'s.
     Folder(Vec<CreateFile>),
 }
 
-/// The .torrent file's bytes, canonical. `pieces` holds 20 bytes for each piece.
+impl CreatePayload {
+    /// Puts a folder's files in their canonical order: by path, name by name, each compared byte
+    /// for byte.
+    pub fn sort(&mut self) {
+        if let Self::Folder(files) = self {
+            files.sort_by(|a, b| a.path.cmp(&b.path));
+        }
+    }
+
+    /// Bytes in all; `None` when there are more than a torrent can hold.
+    pub fn total_length(&self) -> Option<u64> {
+        let total = match self {
+            Self::File { length, .. } => Some(*length),
+            Self::Folder(files) => {
+                files.iter().try_fold(0_u64, |total, file| total.checked_add(file.length))
+            }
+        };
+        total.filter(|total| i64::try_from(*total).is_ok())
+    }
+}
+
+/// The .torrent file's bytes, canonical. `pieces` holds the 20-byte SHA-1 of each piece, cut by
+/// [`CreateOptions::piece_length_for`] the total length.
+///
+/// # Errors
+/// Whatever [`Torrent::parse`] would say of the result: nothing is made that can't be read.
 pub fn create(
     name: &[u8],
     payload: &CreatePayload,
-    piece_length: u32,
     pieces: &[u8],
     options: &CreateOptions,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, TorrentError> {
+    let total = payload.total_length().ok_or(TorrentError::LengthOverflow)?;
+    let piece_length = options.piece_length_for(total);
     let mut out = Encoder::new();
     out.begin_dict();
     if let Some(first) = options.trackers.iter().flatten().next() {
@@ -107,7 +144,9 @@ pub fn create(
             out.end();
         }
     }
-    out.end().finish()
+    let bytes = out.end().finish();
+    Torrent::parse(&bytes)?;
+    Ok(bytes)
 }
 
 fn info(
@@ -162,6 +201,8 @@ mod tests {
         for (total, expected) in [
             (0, 16 * 1024),
             (1, 16 * 1024),
+            (1500 * 16 * 1024, 16 * 1024),
+            (1500 * 16 * 1024 + 1, 32 * 1024),
             (100 << 20, 128 * 1024),
             (GIB, 1024 * 1024),
             (100 * GIB, 16 * 1024 * 1024),

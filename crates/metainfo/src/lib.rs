@@ -6,10 +6,9 @@
 //! let file = metainfo::create(
 //!     b"hello.txt",
 //!     &metainfo::CreatePayload::File { length: 5, executable: false },
-//!     16 * 1024,
 //!     &[0; 20], // SHA-1 of each piece
 //!     &metainfo::CreateOptions::default(),
-//! );
+//! )?;
 //! let torrent = metainfo::Torrent::parse(&file)?;
 //! assert_eq!(torrent.info.name(), "hello.txt");
 //! assert_eq!(torrent.info.geometry().piece_count(), 1);

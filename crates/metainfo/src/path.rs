@@ -2,21 +2,31 @@
 //!
 //! Names are bytes from a stranger. A [`SafePath`] is made of components that stay under whatever
 //! root they are joined to, on the platform whose rules were given; there is no other constructor.
+//! What it does not know is what lies on the disk: whoever opens files must not follow symbolic
+//! links found there.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+use sha1::{Digest, Sha1};
 
 /// Bytes of the longest file name that common file systems take.
 const NAME_BYTES_MAX: usize = 255;
-/// Bytes of an extension worth keeping when a name is cut.
+/// Bytes of an extension worth keeping when a name is cut, dot included.
 const EXTENSION_BYTES_MAX: usize = 16;
+/// Bytes of the hash that keeps cut names apart: 64 bits, no accident makes two alike.
+const MARK_BYTES: usize = 8;
+/// Bytes of the longest ` (number)`.
+const NUMBER_BYTES_MAX: usize = 13;
 
 /// Which names a platform can't have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathRules {
     /// Byte-exact but for `/`, NUL, `\`, control and bidi characters.
     Posix,
-    /// As POSIX, and no reserved names, no `<>:"|?*`, no trailing dot or space.
+    /// As POSIX, and no device names, no `<>:"|?*`, no trailing dot or space; names that differ
+    /// only in case are one.
     Windows,
 }
 
@@ -27,27 +37,33 @@ impl PathRules {
 
 /// A relative path that can't leave its root: no component is empty, `.` or `..`, or holds a
 /// separator.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SafePath(Vec<Box<[u8]>>);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SafePath(Box<[u8]>); // components joined by `/`, which none of them holds
 
 impl SafePath {
-    /// Makes names safe under `rules`; byte-exact where they already are. `None` when nothing is
-    /// left: no components, or only empty ones and dots.
+    /// Makes names safe under `rules`; byte-exact where they already are. Empty names, `.` and
+    /// `..` are left out; characters that mislead or separate become `_`; names over 255 bytes are
+    /// cut before their extension and marked with a hash of the whole. `None` when nothing is
+    /// left.
     pub fn new(
         components: impl IntoIterator<Item = impl AsRef<[u8]>>,
         rules: PathRules,
     ) -> Option<Self> {
-        let safe: Vec<Box<[u8]>> = components
-            .into_iter()
-            .filter_map(|component| safe_name(component.as_ref(), rules))
-            .map(Vec::into_boxed_slice)
-            .collect();
-        (!safe.is_empty()).then_some(Self(safe))
+        let mut joined = Vec::new();
+        for component in components {
+            if let Some(name) = safe_name(component.as_ref(), rules) {
+                if !joined.is_empty() {
+                    joined.push(b'/');
+                }
+                joined.extend_from_slice(&name);
+            }
+        }
+        (!joined.is_empty()).then(|| Self(joined.into_boxed_slice()))
     }
 
-    /// The names, outermost first.
-    pub fn components(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        self.0.iter().map(|component| &**component)
+    /// The names, outermost first; there is at least one.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
+        self.0.split(|byte| *byte == b'/')
     }
 
     /// The path under `root`.
@@ -59,31 +75,7 @@ impl SafePath {
 
     /// For people: lossy where a name is not UTF-8.
     pub fn display(&self) -> String {
-        let names: Vec<_> = self.components().map(String::from_utf8_lossy).collect();
-        names.join("/")
-    }
-
-    /// The same path with its last name made different by `number`, before the extension.
-    pub(crate) fn numbered(&self, number: u32) -> Self {
-        let mut path = self.clone();
-        if let Some(last) = path.0.last_mut() {
-            let (stem, extension) = split_extension(last);
-            let suffix = format!(" ({number})");
-            let room = NAME_BYTES_MAX.saturating_sub(suffix.len()).saturating_sub(extension.len());
-            let stem = cut(stem, room);
-            *last = [stem, suffix.as_bytes(), extension].concat().into_boxed_slice();
-        }
-        path
-    }
-
-    /// What two paths share when a file system would take them for one.
-    pub(crate) fn collision_key(&self, rules: PathRules) -> Vec<u8> {
-        let joined: Vec<&[u8]> = self.components().collect();
-        let joined = joined.join(&b'/');
-        match rules {
-            PathRules::Posix => joined,
-            PathRules::Windows => String::from_utf8_lossy(&joined).to_lowercase().into_bytes(),
-        }
+        String::from_utf8_lossy(&self.0).into_owned()
     }
 }
 
@@ -97,11 +89,57 @@ fn native(name: &[u8]) -> std::ffi::OsString {
     String::from_utf8_lossy(name).into_owned().into()
 }
 
+/// What a file system of these rules compares names by.
+pub(crate) fn folded(name: &[u8], rules: PathRules) -> Cow<'_, [u8]> {
+    match rules {
+        PathRules::Posix => Cow::Borrowed(name),
+        PathRules::Windows => Cow::Owned(lower_case(name)),
+    }
+}
+
+/// Lossy as [`native`] is there, so that names which would become one are seen as one.
+fn lower_case(name: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(name).to_lowercase().into_bytes()
+}
+
+/// A name with ` (number)` before its extension, and what all its numbered names have in common.
+/// Every number finds the same room, so one count serves for all names with a common cut.
+pub(crate) fn numbered(name: &[u8]) -> (Vec<u8>, impl Fn(u32) -> Vec<u8>) {
+    let (stem, extension) = split_extension(name);
+    let room = NAME_BYTES_MAX.saturating_sub(NUMBER_BYTES_MAX).saturating_sub(extension.len());
+    let stem = cut(stem, room);
+    let with = move |number: u32| [stem, format!(" ({number})").as_bytes(), extension].concat();
+    ([stem, b"/", extension].concat(), with)
+}
+
+/// Whether a character changes how the text around it is shown instead of being shown: control
+/// and bidi characters.
+pub(crate) fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// `None` for names that are only structure.
-fn safe_name(name: &[u8], rules: PathRules) -> Option<Vec<u8>> {
+fn safe_name(name: &[u8], rules: PathRules) -> Option<Cow<'_, [u8]>> {
     if matches!(name, b"" | b"." | b"..") {
         return None;
     }
+    let mut safe = Cow::Borrowed(name);
+    if name.utf8_chunks().any(|chunk| chunk.valid().chars().any(|c| is_unsafe(c, rules))) {
+        safe = Cow::Owned(replaced(name, rules));
+    }
+    if rules == PathRules::Windows {
+        windows(&mut safe);
+    }
+    if safe.len() > NAME_BYTES_MAX {
+        safe = Cow::Owned(shortened(&safe));
+    }
+    Some(safe)
+}
+
+/// Bytes that are no UTF-8 stay: they are somebody's name in another encoding.
+fn replaced(name: &[u8], rules: PathRules) -> Vec<u8> {
     let mut safe = Vec::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -110,38 +148,47 @@ fn safe_name(name: &[u8], rules: PathRules) -> Option<Vec<u8>> {
         }
         safe.extend_from_slice(chunk.invalid());
     }
-    if rules == PathRules::Windows {
-        windows(&mut safe);
-    }
-    Some(if safe.len() > NAME_BYTES_MAX { shortened(&safe) } else { safe })
+    safe
 }
 
 fn is_unsafe(character: char, rules: PathRules) -> bool {
-    let separators = matches!(character, '/' | '\\');
-    let bidi = matches!(character,
-        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let reserved = matches!(character, '<' | '>' | ':' | '"' | '|' | '?' | '*');
-    separators || bidi || character.is_control() || (reserved && rules == PathRules::Windows)
+    matches!(character, '/' | '\\')
+        || is_deceptive(character)
+        || (reserved && rules == PathRules::Windows)
 }
 
-fn windows(name: &mut Vec<u8>) {
-    if let Some(last) = name.last_mut().filter(|last| matches!(last, b'.' | b' ')) {
-        *last = b'_'; // the system would drop it, and two names would be one
+fn windows(name: &mut Cow<'_, [u8]>) {
+    if name.ends_with(b".") || name.ends_with(b" ") {
+        // The system would drop it, and two names would be one.
+        if let Some(last) = name.to_mut().last_mut() {
+            *last = b'_';
+        }
     }
-    let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default().to_ascii_uppercase();
-    let device = matches!(&*stem, b"CON" | b"PRN" | b"AUX" | b"NUL")
-        || matches!(&*stem, [b'C', b'O', b'M', b'1'..=b'9'] | [b'L', b'P', b'T', b'1'..=b'9']);
-    if device {
-        name.insert(0, b'_');
+    if is_device(name) {
+        name.to_mut().insert(0, b'_');
     }
+}
+
+/// Names that Windows takes for a device whatever their extension, in any folder.
+fn is_device(name: &[u8]) -> bool {
+    let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default().trim_ascii_end();
+    let stem = stem.to_ascii_uppercase();
+    let numbered = stem.strip_prefix(b"COM").or_else(|| stem.strip_prefix(b"LPT"));
+    matches!(&*stem, b"CON" | b"PRN" | b"AUX" | b"NUL" | b"CONIN$" | b"CONOUT$")
+        || numbered.is_some_and(|number| {
+            // Digits, and the superscripts of Latin-1 in UTF-8.
+            matches!(number, [b'0'..=b'9'] | [0xc2, 0xb9 | 0xb2 | 0xb3])
+        })
 }
 
 /// Cuts a long name, keeps its extension, and adds a hash of the whole so that two long names stay
-/// two.
+/// two. The hash is one that never changes: a later version must find the files of this one.
 fn shortened(name: &[u8]) -> Vec<u8> {
-    let mut hasher = DefaultHasher::new(); // fixed keys: the same name is always cut the same way
-    name.hash(&mut hasher);
-    let mark = format!("~{:016x}", hasher.finish());
+    let mut mark = String::from("~");
+    for byte in Sha1::digest(name).iter().take(MARK_BYTES) {
+        let _ = write!(mark, "{byte:02x}"); // a String takes everything
+    }
     let (stem, extension) = split_extension(name);
     let room = NAME_BYTES_MAX.saturating_sub(mark.len()).saturating_sub(extension.len());
     [cut(stem, room), mark.as_bytes(), extension].concat()
@@ -199,6 +246,11 @@ mod tests {
     fn windows_names_avoid_devices_and_trailing_dots() {
         assert_eq!(windows("con.txt"), "_con.txt");
         assert_eq!(windows("LPT1"), "_LPT1");
+        assert_eq!(windows("nul .tar.gz"), "_nul .tar.gz");
+        assert_eq!(windows("COM\u{b9}.log"), "_COM\u{b9}.log");
+        assert_eq!(windows("COM10"), "COM10");
+        assert_eq!(windows("console"), "console");
+        assert_eq!(windows("..."), ".._");
         assert_eq!(windows("C:"), "C_");
         assert_eq!(windows("name. "), "name._");
         assert_eq!(windows("a<b>|c"), "a_b__c");
@@ -216,7 +268,10 @@ mod tests {
 
     #[test]
     fn numbered_names_keep_their_extension() {
-        let path = SafePath::new(["dir", "file.txt"], PathRules::Posix).unwrap();
-        assert_eq!(path.numbered(2).display(), "dir/file (2).txt");
+        let (_, with) = numbered(b"file.txt");
+        assert_eq!(with(2), b"file (2).txt");
+        let long = [&[b'x'; 250][..], b".txt"].concat();
+        let (_, with) = numbered(&long);
+        assert!(with(u32::MAX).len() <= NAME_BYTES_MAX && with(2).ends_with(b"x (2).txt"));
     }
 }

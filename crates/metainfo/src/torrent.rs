@@ -1,24 +1,29 @@
 //! .torrent files (BEP 3, 12, 19, 27, 47): from bytes to what a client works with.
 
 mod files;
+mod layout;
+mod names;
 
+use std::collections::HashSet;
 use std::fmt::Write;
-use std::ops::Range;
 use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
 
 use crate::bencode::{self, Kind, Limits, Node};
-use crate::{BLOCK_LENGTH, Geometry, InfoHash, PathRules, PieceIndex, SafePath, Segment};
+use crate::path::is_deceptive;
+use crate::{Geometry, InfoHash, PathRules, PieceIndex, SafePath};
 
-/// Bytes of the longest piece taken: 16 times the longest in use. A piece is held in memory whole.
+/// Bytes of the longest piece taken: no common client loads a longer one. A piece is held in
+/// memory whole.
 const PIECE_LENGTH_MAX: i64 = 256 * 1024 * 1024;
 /// Pieces of the largest torrent taken: 40 MB of hashes.
 const PIECES_MAX: u32 = 2_097_152;
-/// Files of the largest torrent taken; the largest seen has about 200,000.
-const FILES_MAX: usize = 1_000_000;
-/// Pad blocks that are skipped; pads beyond it, which no honest torrent has, are fetched like data.
-const PAD_BLOCKS_MAX: usize = 4_000_000;
+/// Files of the largest torrent taken: twice the largest seen.
+const FILES_MAX: usize = 400_000;
+/// Names in the longest path taken. No system opens one with more than 2,048; no torrent seen has
+/// 30.
+const PATH_DEPTH_MAX: usize = 100;
 /// Trackers and web seeds kept: more is an attack on somebody.
 const URLS_MAX: usize = 200;
 /// Bytes of a URL kept.
@@ -56,6 +61,9 @@ pub enum TorrentError {
     /// More files than are taken.
     #[error("more than {FILES_MAX} files")]
     TooManyFiles,
+    /// A file deeper in folders than is taken.
+    #[error("a file {0} folders deep, more than this client takes")]
+    PathTooDeep(usize),
     /// `pieces` is not 20 bytes for each piece.
     #[error("`pieces` has {got} bytes where {expected} belong")]
     PiecesLength {
@@ -121,7 +129,8 @@ pub struct FileEntry {
     pub offset: u64,
     /// BEP 47.
     pub attributes: FileAttributes,
-    /// Where a symlink leads, below the same folder (BEP 47).
+    /// Where a symlink leads, below the same folder as [`Self::path`] (BEP 47). A symlink without
+    /// one had none inside the torrent's own folder, and is not to be made.
     pub symlink_target: Option<SafePath>,
 }
 
@@ -134,7 +143,7 @@ pub struct FileAttributes {
     pub executable: bool,
     /// Hidden.
     pub hidden: bool,
-    /// A symbolic link.
+    /// A symbolic link, always of length zero.
     pub symlink: bool,
 }
 
@@ -181,10 +190,13 @@ impl Info {
             return Err(TorrentError::Missing("info"));
         }
         let pieces = info.get(b"pieces").and_then(|pieces| pieces.as_bytes());
-        if pieces.is_none() && info.get(b"file tree").is_some() {
+        let is_v2 = info.get(b"meta version").or(info.get(b"file tree")).is_some();
+        if pieces.is_none() && is_v2 {
             return Err(TorrentError::V2Only);
         }
-        let name = preferred(info, b"name.utf-8", b"name").ok_or(TorrentError::Missing("name"))?;
+        let name = preferred(info, b"name.utf-8", b"name")
+            .filter(|name| !name.is_empty())
+            .ok_or(TorrentError::Missing("name"))?;
         let piece_length = number(info, "piece length")?;
         let piece_length = match piece_length {
             ..=0 => {
@@ -220,9 +232,18 @@ impl Info {
         self.geometry
     }
 
-    /// The torrent's name for people: lossy, and with control characters still in it.
+    /// The torrent's name for people: lossy, and with control and bidi characters spelt out as
+    /// `\u{…}`, so that it can be printed.
     pub fn name(&self) -> String {
-        String::from_utf8_lossy(&self.name).into_owned()
+        let mut shown = String::with_capacity(self.name.len());
+        for character in String::from_utf8_lossy(&self.name).chars() {
+            if is_deceptive(character) {
+                shown.extend(character.escape_unicode());
+            } else {
+                shown.push(character);
+            }
+        }
+        shown
     }
 
     /// The name's bytes as the torrent has them.
@@ -248,64 +269,6 @@ impl Info {
     /// Whether the torrent is one file, named by the torrent itself.
     pub fn is_single_file(&self) -> bool {
         self.single_file
-    }
-
-    /// The runs of files that `begin..begin + length` of `piece` covers, in order. What lies past
-    /// the piece's end is left out.
-    pub fn segments(
-        &self,
-        piece: PieceIndex,
-        begin: u32,
-        length: u32,
-    ) -> impl Iterator<Item = Segment> + use<'_> {
-        let size = self.geometry.piece_size(piece);
-        let length = u64::from(length.min(size.saturating_sub(begin)));
-        let start = self.geometry.piece_offset(piece).saturating_add(u64::from(begin));
-        let end = start.saturating_add(length);
-        let first = self.files.partition_point(|file| file.end() <= start);
-        let files = self.files.iter().enumerate().skip(first);
-        files.take_while(move |(_, file)| file.offset < end).filter_map(move |(file, entry)| {
-            let from = start.max(entry.offset);
-            let length = end.min(entry.end()).saturating_sub(from);
-            let offset = from.saturating_sub(entry.offset);
-            (length > 0).then_some(Segment { file, offset, length })
-        })
-    }
-
-    /// The files that `piece` has bytes of, and the empty ones between them.
-    pub fn files_of_piece(&self, piece: PieceIndex) -> Range<usize> {
-        let start = self.geometry.piece_offset(piece);
-        let end = start.saturating_add(u64::from(self.geometry.piece_size(piece)));
-        let first = self.files.partition_point(|file| file.end() <= start);
-        let last = self.files.partition_point(|file| file.offset < end);
-        first..last.max(first)
-    }
-
-    /// The pieces that hold bytes of a file; none for an empty one.
-    pub fn pieces_of_file(&self, file: usize) -> Range<PieceIndex> {
-        let Some(entry) = self.files.get(file).filter(|entry| entry.length > 0) else {
-            return 0..0;
-        };
-        let piece_length = u64::from(self.geometry.piece_length());
-        let at = |offset: u64| offset.checked_div(piece_length).unwrap_or(0) as PieceIndex;
-        at(entry.offset)..at(entry.end().saturating_sub(1)).saturating_add(1)
-    }
-
-    /// Blocks, by number, that lie wholly in pad files: known to be zeros, never requested.
-    pub fn pad_blocks(&self) -> impl Iterator<Item = (PieceIndex, u32)> + use<'_> {
-        let pads = self.files.iter().enumerate().filter(|(_, file)| file.attributes.pad);
-        let blocks = pads.flat_map(move |(file, entry)| {
-            self.pieces_of_file(file).flat_map(move |piece| {
-                let blocks = 0..self.geometry.block_count(piece);
-                blocks.map(move |block| (piece, block)).filter(move |(piece, block)| {
-                    let begin = u64::from(*block).saturating_mul(u64::from(BLOCK_LENGTH));
-                    let start = self.geometry.piece_offset(*piece).saturating_add(begin);
-                    let size = u64::from(self.geometry.block_size(*piece, *block));
-                    start >= entry.offset && start.saturating_add(size) <= entry.end()
-                })
-            })
-        });
-        blocks.take(PAD_BLOCKS_MAX)
     }
 }
 
@@ -337,16 +300,16 @@ fn url(node: Node<'_, '_>) -> Option<String> {
     (!url.is_empty() && url.len() <= URL_BYTES_MAX).then(|| url.to_string())
 }
 
+/// No URL twice: a tracker in two tiers would be announced to twice.
 fn trackers(root: Node<'_, '_>) -> Vec<Vec<String>> {
-    let mut left = URLS_MAX;
+    let mut seen: HashSet<String> = HashSet::new();
     let list = root.get(b"announce-list").and_then(|list| list.list());
-    let tiers = list.into_iter().flatten().filter_map(|tier| {
-        let mut urls: Vec<String> = tier.list()?.filter_map(url).collect();
-        urls.truncate(left);
-        left = left.saturating_sub(urls.len());
-        (!urls.is_empty()).then_some(urls)
+    let tiers = list.into_iter().flatten().map(|tier| {
+        // Some creators write a plain list of URLs: each is a tier.
+        let urls = tier.list().into_iter().flatten().filter_map(url).chain(url(tier));
+        urls.filter(|url| seen.len() < URLS_MAX && seen.insert(url.clone())).collect::<Vec<_>>()
     });
-    let tiers: Vec<Vec<String>> = tiers.collect();
+    let tiers: Vec<_> = tiers.filter(|tier| !tier.is_empty()).collect();
     if tiers.is_empty() {
         return root.get(b"announce").and_then(url).into_iter().map(|url| vec![url]).collect();
     }
