@@ -1,1 +1,223 @@
-//! One torrent's brain; pure.
+//! One torrent's brain (BEP 3, 6, 10, 21, 40, 54): peers, picker, request windows, end game,
+//! choker, blame and candidates. Pure: no bytes of payload, no socket, no clock pass through it.
+//!
+//! A driver tells it what happened and carries out what it decides:
+//!
+//! ```text
+//! swarm.handle(now, peer, &message)?;          // or block_head, block, piece_written, tick …
+//! while let Some(action) = swarm.poll_action() {
+//!     // send, verify a piece, close a connection …
+//! }
+//! sleep until swarm.next_timeout(), then swarm.tick(now)
+//! ```
+//!
+//! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
+//! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `pieces` which
+//! block, `window` how many, `requests` puts the three together, `choker` whom to serve, `blame`
+//! whom to ban, `candidates` whom to dial.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod api;
+mod blame;
+mod candidates;
+mod choker;
+mod messages;
+mod peer;
+mod peers;
+mod picker;
+mod pieces;
+mod rate;
+mod requests;
+mod stats;
+mod timers;
+mod uploads;
+mod verdicts;
+mod window;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use metainfo::{Geometry, InfoHash, PieceIndex};
+use wire::{Bitfield, Message, PeerId};
+
+pub use api::{
+    Action, BlockFate, BlockOutcome, Config, Fault, Hello, PeerKey, Refusal, Settings, Source,
+};
+use blame::Blame;
+use candidates::Candidates;
+use choker::Choker;
+use peers::Peers;
+use picker::Picker;
+use pieces::Pieces;
+use stats::Totals;
+pub use stats::{PeerStats, Stats};
+
+/// The brain of one torrent.
+pub struct Swarm {
+    geometry: Geometry,
+    info_hash: InfoHash,
+    own_peer_id: PeerId,
+    listen_port: Option<u16>,
+    client_version: String,
+    settings: Settings,
+    rng: fastrand::Rng,
+    now: Duration,
+    have: Bitfield,
+    wanted: Option<Bitfield>,
+    /// Wanted pieces that are not there.
+    missing: u32,
+    picker: Picker,
+    pieces: Pieces,
+    peers: Peers,
+    blame: Blame,
+    candidates: Candidates,
+    choker: Choker,
+    totals: Totals,
+    reserve_limit: u32,
+    paused: bool,
+    actions: VecDeque<Action>,
+    /// Peers with room in their window.
+    refill: Vec<PeerKey>,
+}
+
+impl Swarm {
+    /// A swarm without peers.
+    pub fn new(now: Duration, config: Config) -> Self {
+        let count = config.geometry.piece_count();
+        let wants = |piece: &PieceIndex| {
+            !config.have.has(*piece) && config.wanted.as_ref().is_none_or(|set| set.has(*piece))
+        };
+        let missing: Vec<PieceIndex> = (0..count).filter(wants).collect();
+        Self {
+            geometry: config.geometry,
+            info_hash: config.info_hash,
+            own_peer_id: config.own_peer_id,
+            listen_port: config.listen_port,
+            client_version: config.client_version,
+            settings: config.settings,
+            rng: fastrand::Rng::with_seed(config.seed),
+            now,
+            missing: missing.len() as u32,
+            picker: Picker::new(count, missing.into_iter()),
+            pieces: Pieces::new(config.geometry, config.pad_blocks),
+            peers: Peers::default(),
+            blame: Blame::default(),
+            candidates: Candidates::new(),
+            choker: Choker::new(now),
+            totals: Totals::new(now, &config.have, &config.geometry),
+            reserve_limit: u32::MAX,
+            paused: false,
+            actions: VecDeque::new(),
+            refill: Vec::new(),
+            have: config.have,
+            wanted: config.wanted,
+        }
+    }
+
+    /// The pieces that are verified and written.
+    pub fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Sizes of pieces and blocks.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Whether every wanted piece is there.
+    pub fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// The next thing to do; `None` when there is nothing until the next event.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() {
+            self.refill_windows();
+        }
+        self.actions.pop_front()
+    }
+
+    /// How many blocks this torrent may hold: of open pieces and those being verified. One open
+    /// piece is always allowed.
+    pub fn set_reserve_limit(&mut self, now: Duration, blocks: u32) {
+        self.now = now;
+        let grew = blocks > self.reserve_limit;
+        self.reserve_limit = blocks;
+        if grew {
+            self.refill_everybody();
+        }
+    }
+
+    /// Blocks of all open pieces and those being verified.
+    pub fn reserved_blocks(&self) -> u32 {
+        self.pieces.reserved_blocks()
+    }
+
+    /// Stops asking for blocks (a full disk, a torrent that only seeds), or goes on. Peers are
+    /// served either way.
+    pub fn set_paused(&mut self, now: Duration, paused: bool) {
+        self.now = now;
+        self.paused = paused;
+        if !paused {
+            self.refill_everybody();
+        }
+    }
+
+    /// Addresses that may be peers.
+    pub fn add_candidates(&mut self, now: Duration, source: Source, addrs: &[SocketAddr]) {
+        self.now = now;
+        for addr in addrs {
+            self.candidates.add(now, source, *addr);
+        }
+    }
+
+    /// The best address to dial now. It counts as half open until [`Self::add_peer`] or
+    /// [`Self::dial_failed`] is called with it.
+    pub fn next_dial(&mut self, now: Duration) -> Option<SocketAddr> {
+        self.now = now;
+        let under_way = self.peers.len() + self.candidates.dialling() as usize;
+        if under_way >= self.settings.peers_max || (self.paused && self.is_complete()) {
+            return None;
+        }
+        let blame = &self.blame;
+        self.candidates.next(now, |addr| blame.is_banned(addr.ip()))
+    }
+
+    /// The address did not become a peer.
+    pub fn dial_failed(&mut self, now: Duration, addr: SocketAddr) {
+        self.now = now;
+        let jitter = self.rng.f64();
+        self.candidates.failed(now, addr, jitter);
+    }
+
+    /// Our address as a tracker sees it; orders candidates canonically (BEP 40).
+    pub fn set_external_ip(&mut self, ip: IpAddr) {
+        self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
+    }
+
+    fn is_missing(&self, piece: PieceIndex) -> bool {
+        piece < self.geometry.piece_count()
+            && !self.have.has(piece)
+            && self.wanted.as_ref().is_none_or(|wanted| wanted.has(piece))
+    }
+
+    fn send(&mut self, peer: PeerKey, message: Message<'static>) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.last_sent = now;
+        }
+        self.actions.push_back(Action::Send { peer, message });
+    }
+
+    fn disconnect(&mut self, peer: PeerKey, reason: Fault) {
+        if let Some(closing) = self.peers.get_mut(peer).filter(|peer| !peer.closing) {
+            closing.closing = true;
+            self.actions.push_back(Action::Disconnect { peer, reason });
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What goes into the brain and what comes out of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use metainfo::{Geometry, InfoHash, PieceIndex};
+use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
+
+/// Names a connected peer. A key outlives its peer harmlessly: calls with it do nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerKey {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// What a swarm is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Sizes of the torrent's pieces.
+    pub geometry: Geometry,
+    /// Its name; allowed-fast sets depend on it (BEP 6).
+    pub info_hash: InfoHash,
+    /// Pieces that are verified and on disk.
+    pub have: Bitfield,
+    /// The pieces to download; `None` is all.
+    pub wanted: Option<Bitfield>,
+    /// Blocks, by number within their piece, that are known zeros: never requested (BEP 47).
+    pub pad_blocks: Vec<(PieceIndex, u32)>,
+    /// Where peers can connect to us (BEP 10 `p`).
+    pub listen_port: Option<u16>,
+    /// Our name and version (BEP 10 `v`).
+    pub client_version: String,
+    /// Our own peer id.
+    pub own_peer_id: PeerId,
+    /// Limits.
+    pub settings: Settings,
+    /// Seed of every random choice: the same events under the same seed give the same actions.
+    pub seed: u64,
+}
+
+/// Limits of one torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Connected peers.
+    pub peers_max: usize,
+    /// Peers served at one time, the optimistic one included.
+    pub upload_slots: usize,
+    /// Requests of one peer that are queued (BEP 10 `reqq`): what we advertise and accept.
+    pub reqq: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            peers_max: 200,
+            upload_slots: 8,
+            reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
+        }
+    }
+}
+
+/// A peer that shook hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Its id.
+    pub peer_id: PeerId,
+    /// Whether we connected to it.
+    pub outgoing: bool,
+    /// What it can do.
+    pub reserved: Reserved,
+}
+
+/// Where an address came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// A person or program named it.
+    User,
+    /// A tracker gave it.
+    Tracker,
+}
+
+/// What the driver is to do, in the order in which it must reach the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Send a small message.
+    Send {
+        /// To whom.
+        peer: PeerKey,
+        /// Never one that borrows.
+        message: Message<'static>,
+    },
+    /// Send a `bitfield` of [`crate::Swarm::have`] as it is now.
+    SendBitfield {
+        /// To whom.
+        peer: PeerKey,
+    },
+    /// Send an extended message (BEP 10).
+    SendExtended {
+        /// To whom.
+        peer: PeerKey,
+        /// The receiver's id for it; 0 is the handshake.
+        id: u8,
+        /// What follows the id.
+        payload: Vec<u8>,
+    },
+    /// Every block of the piece is there (pad blocks are zeros): hash it, and write it if good.
+    Verify {
+        /// Which.
+        piece: PieceIndex,
+    },
+    /// [`crate::Swarm::take_uploads`] has something for the peer.
+    UploadReady {
+        /// Whom.
+        peer: PeerKey,
+    },
+    /// Close the connection and call [`crate::Swarm::remove_peer`].
+    Disconnect {
+        /// Whose.
+        peer: PeerKey,
+        /// Why.
+        reason: Fault,
+    },
+    /// The address sent data that was proved bad: it is not let in again.
+    Banned {
+        /// Which.
+        addr: IpAddr,
+    },
+    /// The last wanted piece was written.
+    Complete,
+}
+
+/// What to do with a block whose head arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockFate {
+    /// Keep the body.
+    Keep,
+    /// Read the body and drop it.
+    Discard,
+}
+
+/// What became of a block whose body arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockOutcome {
+    /// It belongs to an open piece now: hold it until `Verify`.
+    Stored,
+    /// It was not wanted, or not any more.
+    Unwanted,
+}
+
+/// Why a peer is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Enough peers.
+    #[error("the torrent has enough peers")]
+    Full,
+    /// It sent bad data before.
+    #[error("the address is banned: it sent bad data")]
+    Banned,
+    /// The same peer is connected already.
+    #[error("the peer is connected already")]
+    Duplicate,
+    /// The connection leads back to us.
+    #[error("the address is our own")]
+    Ourselves,
+}
+
+/// Why a connection must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A piece index past the last.
+    #[error("piece {0} does not exist")]
+    NoSuchPiece(PieceIndex),
+    /// The bits are not a bitfield of this torrent.
+    #[error(transparent)]
+    Bitfield(#[from] wire::BitfieldError),
+    /// A bitfield, have-all or have-none that was not the first message.
+    #[error("a bitfield that is not the first message")]
+    LateBitfield,
+    /// A message of the fast extension (BEP 6) that was not agreed on.
+    #[error("a fast-extension message without the fast extension")]
+    NotFast,
+    /// A rejection of what was never asked.
+    #[error("a rejection of a request that was never made")]
+    RejectedNothing,
+    /// A request outside the piece, or for more than is served at once.
+    #[error("a request for {} bytes at {} of piece {}", .0.length, .0.begin, .0.piece)]
+    BadRequest(BlockRequest),
+    /// Too many blocks that were never asked for.
+    #[error("blocks that were never requested")]
+    Unrequested,
+    /// Nothing was heard for minutes.
+    #[error("nothing was heard for {0} s")]
+    Silent(u64),
+    /// Neither side needs the other: both only upload (BEP 21).
+    #[error("both sides only upload")]
+    BothUploadOnly,
+    /// The same peer is connected twice; the other connection stays.
+    #[error("the peer is connected twice")]
+    Duplicate,
+    /// It sent bad data.
+    #[error("it sent bad data")]
+    SentBadData,
+}

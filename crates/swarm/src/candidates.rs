@@ -1,0 +1,235 @@
+//! Addresses that might be peers, and which to try next.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::Source;
+
+/// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
+const CANDIDATES_MAX: usize = 2000;
+/// Attempts that may fail in a row before an address is forgotten.
+const FAILURES_MAX: u32 = 6;
+/// Wait after the first failure; doubles with each more.
+const RETRY_FIRST: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_mins(30);
+/// Wait before an address that was connected is dialled again.
+const RECONNECT: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle {
+        from: Duration,
+    },
+    Dialling,
+    Connected,
+    /// It is ourselves, or has nothing to give while we are complete: never dialled.
+    Useless,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    source: Source,
+    failures: u32,
+    state: State,
+}
+
+pub(crate) struct Candidates {
+    known: BTreeMap<SocketAddr, Candidate>,
+    dialling: u32,
+    /// Our address as others see it, for the canonical order (BEP 40).
+    external: Option<SocketAddr>,
+}
+
+impl Candidates {
+    pub(crate) fn new() -> Self {
+        Self { known: BTreeMap::new(), dialling: 0, external: None }
+    }
+
+    pub(crate) fn set_external(&mut self, addr: SocketAddr) {
+        self.external = Some(addr);
+    }
+
+    pub(crate) fn add(&mut self, now: Duration, source: Source, addr: SocketAddr) {
+        let ip = addr.ip();
+        if addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) {
+            return;
+        }
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            if source == Source::User {
+                candidate.source = source;
+            }
+            return;
+        }
+        if self.known.len() >= CANDIDATES_MAX && source != Source::User {
+            return;
+        }
+        self.known
+            .insert(addr, Candidate { source, failures: 0, state: State::Idle { from: now } });
+    }
+
+    /// The best address that may be dialled now: whom a person named, then who failed least, then
+    /// the canonical order.
+    pub(crate) fn next(
+        &mut self,
+        now: Duration,
+        refused: impl Fn(SocketAddr) -> bool,
+    ) -> Option<SocketAddr> {
+        let external = self.external;
+        let ready = self.known.iter_mut().filter(|(addr, candidate)| {
+            matches!(candidate.state, State::Idle { from } if from <= now) && !refused(**addr)
+        });
+        let best = ready.min_by_key(|(addr, candidate)| {
+            let priority = external.map_or(0, |ours| wire::peer_priority(ours, **addr));
+            (candidate.source != Source::User, candidate.failures, u32::MAX - priority, **addr)
+        });
+        let (addr, candidate) = best?;
+        candidate.state = State::Dialling;
+        self.dialling += 1;
+        Some(*addr)
+    }
+
+    /// When the next one may be dialled.
+    pub(crate) fn next_at(&self) -> Option<Duration> {
+        let idle = self.known.values().filter_map(|candidate| match candidate.state {
+            State::Idle { from } => Some(from),
+            _ => None,
+        });
+        idle.min()
+    }
+
+    /// Whether an address is connected or being dialled.
+    pub(crate) fn is_taken(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|c| matches!(c.state, State::Dialling | State::Connected))
+    }
+
+    pub(crate) fn connected(&mut self, addr: SocketAddr) {
+        self.leave_dialling(addr);
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.state = State::Connected;
+            candidate.failures = 0;
+        }
+    }
+
+    /// A connection ended. `useful` is false when there is no point in a new one.
+    pub(crate) fn disconnected(&mut self, now: Duration, addr: SocketAddr, useful: bool) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.state =
+                if useful { State::Idle { from: now + RECONNECT } } else { State::Useless };
+        }
+    }
+
+    /// Nobody answered, or not as a peer. `jitter` is 0 to 1.
+    pub(crate) fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
+        self.leave_dialling(addr);
+        let Some(candidate) = self.known.get_mut(&addr) else { return };
+        candidate.failures += 1;
+        if candidate.failures > FAILURES_MAX && candidate.source != Source::User {
+            self.known.remove(&addr);
+            return;
+        }
+        let doubled = RETRY_FIRST * 2u32.pow((candidate.failures - 1).min(10));
+        let wait = doubled.min(RETRY_MAX).mul_f64(1.0 + jitter / 4.0);
+        candidate.state = State::Idle { from: now + wait };
+    }
+
+    /// The address is our own, or not worth a connection.
+    pub(crate) fn useless(&mut self, addr: SocketAddr) {
+        self.leave_dialling(addr);
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.state = State::Useless;
+        }
+    }
+
+    fn leave_dialling(&mut self, addr: SocketAddr) {
+        if self.known.get(&addr).is_some_and(|candidate| candidate.state == State::Dialling) {
+            self.dialling -= 1;
+        }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.known.len() as u32
+    }
+
+    pub(crate) fn dialling(&self) -> u32 {
+        self.dialling
+    }
+}
+
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 6881))
+    }
+
+    fn next(candidates: &mut Candidates, now: u64) -> Option<SocketAddr> {
+        candidates.next(Duration::from_secs(now), |_| false)
+    }
+
+    #[test]
+    fn each_address_is_dialled_once_at_a_time_with_longer_and_longer_waits() {
+        let mut candidates = Candidates::new();
+        candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+        let mut waits = Vec::new();
+        let mut now = 0;
+        for _ in 0..3 {
+            assert_eq!(next(&mut candidates, now), Some(addr(1)));
+            assert_eq!(next(&mut candidates, now), None);
+            candidates.failed(Duration::from_secs(now), addr(1), 0.0);
+            let at = candidates.next_at().unwrap().as_secs();
+            waits.push(at - now);
+            now = at;
+        }
+        assert_eq!(waits, [10, 20, 40]);
+    }
+
+    #[test]
+    fn hopeless_addresses_are_forgotten_but_not_a_persons() {
+        let mut candidates = Candidates::new();
+        candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+        candidates.add(Duration::ZERO, Source::User, addr(2));
+        for round in 0..20 {
+            let now = round * 10_000;
+            while let Some(addr) = next(&mut candidates, now) {
+                candidates.failed(Duration::from_secs(now), addr, 1.0);
+            }
+        }
+        assert_eq!(candidates.len(), 1);
+        assert_eq!(candidates.dialling(), 0);
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_the_table_is_bounded() {
+        let mut candidates = Candidates::new();
+        for nonsense in ["0.0.0.0:1", "1.2.3.4:0", "255.255.255.255:9", "224.0.0.1:9", "[::]:1"] {
+            candidates.add(Duration::ZERO, Source::User, nonsense.parse().unwrap());
+        }
+        assert_eq!(candidates.len(), 0);
+        for number in 0..10_000u32 {
+            let [.., a, b] = number.to_be_bytes();
+            candidates.add(Duration::ZERO, Source::Tracker, SocketAddr::from(([10, 0, a, b], 1)));
+        }
+        assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn a_persons_choice_comes_first_and_ourselves_never_again() {
+        let mut candidates = Candidates::new();
+        candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+        candidates.add(Duration::ZERO, Source::User, addr(9));
+        assert_eq!(next(&mut candidates, 0), Some(addr(9)));
+        candidates.useless(addr(9));
+        assert_eq!(next(&mut candidates, 0), Some(addr(1)));
+        candidates.connected(addr(1));
+        candidates.disconnected(Duration::ZERO, addr(1), true);
+        assert_eq!(next(&mut candidates, 19), None, "not at once");
+        assert_eq!(next(&mut candidates, 20), Some(addr(1)));
+        assert_eq!(next(&mut candidates, 1_000_000), None, "never ourselves");
+    }
+}

@@ -1,0 +1,264 @@
+//! What peers say (BEP 3, 6, 10, 21, 54), and what it changes.
+
+use std::time::Duration;
+
+use metainfo::PieceIndex;
+use wire::{Bitfield, ExtendedHandshake, Extension, Message};
+
+use crate::peer::PeerPieces;
+use crate::{Fault, PeerKey, Swarm};
+
+impl Swarm {
+    /// A message other than a block arrived.
+    ///
+    /// # Errors
+    /// [`Fault`]: the peer broke the protocol; close the connection and remove the peer.
+    pub fn handle(
+        &mut self,
+        now: Duration,
+        key: PeerKey,
+        message: &Message<'_>,
+    ) -> Result<(), Fault> {
+        self.now = now;
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else {
+            return Ok(());
+        };
+        peer.last_received = now;
+        let fast = peer.is_fast();
+        match *message {
+            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => Ok(()),
+            Message::Choke => {
+                self.choked(key);
+                Ok(())
+            }
+            Message::Unchoke => {
+                peer.is_choking = false;
+                self.wants_more(key);
+                Ok(())
+            }
+            Message::Interested => {
+                self.interested(key, true);
+                Ok(())
+            }
+            Message::NotInterested => {
+                self.interested(key, false);
+                Ok(())
+            }
+            Message::Have(piece) => self.peer_has(key, piece),
+            Message::Bitfield(bits) => {
+                let set = Bitfield::from_wire(bits, self.geometry.piece_count())?;
+                let all = set.is_full() && !set.is_empty();
+                self.introduce(key, if all { PeerPieces::All } else { PeerPieces::Some(set) })
+            }
+            Message::Request(block) => self.requested(key, block),
+            Message::Cancel(block) => {
+                self.cancelled(key, block);
+                Ok(())
+            }
+            Message::HaveAll
+            | Message::HaveNone
+            | Message::SuggestPiece(_)
+            | Message::RejectRequest(_)
+            | Message::AllowedFast(_)
+                if !fast =>
+            {
+                Err(Fault::NotFast)
+            }
+            Message::HaveAll => self.introduce(key, PeerPieces::All),
+            Message::HaveNone => {
+                let none = Bitfield::new(self.geometry.piece_count());
+                self.introduce(key, PeerPieces::Some(none))
+            }
+            Message::SuggestPiece(piece) => {
+                self.exists(piece)?;
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.suggest(piece);
+                }
+                Ok(())
+            }
+            Message::AllowedFast(piece) => self.allowed_fast(key, piece),
+            Message::RejectRequest(block) => self.rejected(key, block),
+            Message::Extended { id, payload } => {
+                self.extended(key, id, payload);
+                Ok(())
+            }
+        }
+    }
+
+    fn exists(&self, piece: PieceIndex) -> Result<(), Fault> {
+        let exists = piece < self.geometry.piece_count();
+        if exists { Ok(()) } else { Err(Fault::NoSuchPiece(piece)) }
+    }
+
+    /// The first message: what the peer has.
+    fn introduce(&mut self, key: PeerKey, pieces: PeerPieces) -> Result<(), Fault> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if peer.introduced {
+            return Err(Fault::LateBitfield);
+        }
+        peer.introduced = true;
+        let interesting = match &pieces {
+            PeerPieces::All => {
+                self.picker.add_seed();
+                self.missing
+            }
+            PeerPieces::Some(set) => {
+                self.picker.add_all(set);
+                set.iter().filter(|piece| self.is_missing(*piece)).count() as u32
+            }
+        };
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.pieces = pieces;
+            peer.interesting = interesting;
+        }
+        self.changed_interest(key);
+        self.drop_if_both_upload(key);
+        Ok(())
+    }
+
+    fn peer_has(&mut self, key: PeerKey, piece: PieceIndex) -> Result<(), Fault> {
+        self.exists(piece)?;
+        let missing = self.is_missing(piece);
+        let count = self.geometry.piece_count();
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        // Clients of old sent no bitfield when they had nothing.
+        peer.introduced = true;
+        let PeerPieces::Some(set) = &mut peer.pieces else { return Ok(()) };
+        if !set.insert(piece) {
+            return Ok(()); // said before
+        }
+        if missing {
+            peer.interesting += 1;
+        }
+        if set.count() == count {
+            let all = std::mem::replace(&mut peer.pieces, PeerPieces::All);
+            if let PeerPieces::Some(mut set) = all {
+                set.remove(piece); // this last one was never counted
+                self.picker.remove_all(&set);
+            }
+            self.picker.add_seed();
+            self.drop_if_both_upload(key);
+        } else {
+            self.picker.add_copy(piece, &mut self.rng);
+        }
+        if missing {
+            self.changed_interest(key);
+            self.wants_more(key);
+        }
+        Ok(())
+    }
+
+    /// The peer no longer has a piece (BEP 54).
+    fn peer_lost(&mut self, key: PeerKey, piece: PieceIndex) {
+        if self.exists(piece).is_err() {
+            return;
+        }
+        let missing = self.is_missing(piece);
+        let count = self.geometry.piece_count();
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.has(piece)) else { return };
+        match &mut peer.pieces {
+            PeerPieces::All => {
+                let mut set = Bitfield::full(count);
+                set.remove(piece);
+                self.picker.remove_seed();
+                self.picker.add_all(&set);
+                peer.pieces = PeerPieces::Some(set);
+            }
+            PeerPieces::Some(set) => {
+                set.remove(piece);
+                self.picker.remove_copy(piece, &mut self.rng);
+            }
+        }
+        if missing {
+            peer.interesting = peer.interesting.saturating_sub(1);
+        }
+        let taken = peer.take_back(|request| request.block.piece == piece);
+        self.release(key.index, taken);
+        self.changed_interest(key);
+    }
+
+    /// Tells the peer when our interest in it changed.
+    pub(crate) fn changed_interest(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else { return };
+        let interested = peer.interesting > 0;
+        if interested == peer.am_interested {
+            return;
+        }
+        peer.am_interested = interested;
+        let message = if interested { Message::Interested } else { Message::NotInterested };
+        self.send(key, message);
+        if interested {
+            self.wants_more(key);
+        }
+    }
+
+    /// A choke takes our requests back, but with the fast extension each is still answered.
+    fn choked(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.is_choking = true;
+        if !peer.is_fast() {
+            let taken = peer.take_back(|_| true);
+            self.release(key.index, taken);
+            self.refill_everybody();
+        }
+    }
+
+    fn allowed_fast(&mut self, key: PeerKey, piece: PieceIndex) -> Result<(), Fault> {
+        self.exists(piece)?;
+        let missing = self.is_missing(piece);
+        if let Some(peer) = self.peers.get_mut(key)
+            && missing
+            && peer.allowed_in.len() < ALLOWED_IN_MAX
+            && !peer.allowed_in.contains(&piece)
+        {
+            peer.allowed_in.push(piece);
+            self.wants_more(key);
+        }
+        Ok(())
+    }
+
+    fn extended(&mut self, key: PeerKey, id: u8, payload: &[u8]) {
+        match (id, Extension::from_our_id(id)) {
+            (0, _) => {
+                // A handshake that does not parse says nothing; the peer may be fine otherwise.
+                let Ok(theirs) = ExtendedHandshake::decode(payload) else { return };
+                let Some(peer) = self.peers.get_mut(key) else { return };
+                peer.extensions.update(&theirs);
+                if let Some(reqq) = theirs.reqq {
+                    peer.window.set_reqq(reqq);
+                }
+                if theirs.client.is_some() {
+                    peer.client = theirs.client;
+                }
+                if let Some(upload_only) = theirs.upload_only {
+                    peer.upload_only = upload_only;
+                    self.drop_if_both_upload(key);
+                }
+            }
+            (_, Some(Extension::UploadOnly)) => {
+                if let (Some(peer), [flag]) = (self.peers.get_mut(key), payload) {
+                    peer.upload_only = *flag != 0;
+                    self.drop_if_both_upload(key);
+                }
+            }
+            (_, Some(Extension::DontHave)) => {
+                if let Ok(piece) = <[u8; 4]>::try_from(payload) {
+                    self.peer_lost(key, u32::from_be_bytes(piece));
+                }
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Seeds have nothing for seeds (BEP 21).
+    pub(crate) fn drop_if_both_upload(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let uploads = peer.upload_only || peer.is_seed();
+        if uploads && self.is_complete() && self.geometry.piece_count() > 0 {
+            self.disconnect(key, Fault::BothUploadOnly);
+        }
+    }
+}
+
+/// Pieces a peer may let us have while it chokes us: BEP 6 sets have 10.
+const ALLOWED_IN_MAX: usize = 64;

@@ -1,0 +1,207 @@
+//! One connected peer: what it has, what each side said, and what is under way.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use metainfo::PieceIndex;
+use wire::{Bitfield, BlockRequest, PeerExtensions};
+
+use crate::rate::Rate;
+use crate::window::Window;
+use crate::{Hello, PeerKey};
+
+/// Pieces a peer may suggest (BEP 6) before its suggestions are ignored.
+const SUGGESTIONS_MAX: usize = 16;
+/// Requests remembered after they were taken back, to recognise their blocks when they come late.
+const TAKEN_BACK_MAX: usize = 4096;
+
+/// What a peer has.
+#[derive(Debug, Clone)]
+pub(crate) enum PeerPieces {
+    All,
+    Some(Bitfield),
+}
+
+/// A request to the peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outstanding {
+    pub(crate) block: BlockRequest,
+    pub(crate) sent_at: Duration,
+    /// False once the request was taken back: others may be asked, but the block is still welcome.
+    pub(crate) live: bool,
+}
+
+pub(crate) struct Peer {
+    pub(crate) key: PeerKey,
+    pub(crate) hello: Hello,
+    pub(crate) pieces: PeerPieces,
+    /// A first message decides what the peer has (BEP 3, 6); later bitfields are faults.
+    pub(crate) introduced: bool,
+    /// Missing pieces that the peer has.
+    pub(crate) interesting: u32,
+    pub(crate) am_choking: bool,
+    pub(crate) am_interested: bool,
+    pub(crate) is_choking: bool,
+    pub(crate) is_interested: bool,
+    pub(crate) upload_only: bool,
+    pub(crate) extensions: PeerExtensions,
+    pub(crate) client: Option<String>,
+    pub(crate) window: Window,
+    /// Oldest first.
+    pub(crate) outstanding: VecDeque<Outstanding>,
+    pub(crate) live_bytes: u64,
+    pub(crate) working: Option<PieceIndex>,
+    /// Pieces we may request while choked.
+    pub(crate) allowed_in: Vec<PieceIndex>,
+    /// Pieces it may request while choked.
+    pub(crate) allowed_out: Vec<PieceIndex>,
+    pub(crate) suggested: Vec<PieceIndex>,
+    /// Rejections in a row, and until when they keep us from asking again.
+    pub(crate) rejections: u32,
+    pub(crate) patient_until: Duration,
+    pub(crate) unrequested: u32,
+    pub(crate) uploads: VecDeque<BlockRequest>,
+    pub(crate) download: Rate,
+    pub(crate) upload: Rate,
+    pub(crate) downloaded: u64,
+    pub(crate) uploaded: u64,
+    pub(crate) connected_at: Duration,
+    pub(crate) last_received: Duration,
+    pub(crate) last_block: Duration,
+    pub(crate) last_sent: Duration,
+    /// When we choked or unchoked it last.
+    pub(crate) choke_changed: Duration,
+    pub(crate) end_game_at: Duration,
+    pub(crate) closing: bool,
+    /// It waits for `poll_action` to ask it for more.
+    pub(crate) refill: bool,
+}
+
+impl Peer {
+    pub(crate) fn new(now: Duration, key: PeerKey, hello: Hello, pieces: u32) -> Self {
+        Self {
+            key,
+            hello,
+            pieces: PeerPieces::Some(Bitfield::new(pieces)),
+            introduced: false,
+            interesting: 0,
+            am_choking: true,
+            am_interested: false,
+            is_choking: true,
+            is_interested: false,
+            upload_only: false,
+            extensions: PeerExtensions::default(),
+            client: hello.peer_id.client_name(),
+            window: Window::new(now),
+            outstanding: VecDeque::new(),
+            live_bytes: 0,
+            working: None,
+            allowed_in: Vec::new(),
+            allowed_out: Vec::new(),
+            suggested: Vec::new(),
+            rejections: 0,
+            patient_until: Duration::ZERO,
+            unrequested: 0,
+            uploads: VecDeque::new(),
+            download: Rate::new(now),
+            upload: Rate::new(now),
+            downloaded: 0,
+            uploaded: 0,
+            connected_at: now,
+            last_received: now,
+            last_block: now,
+            last_sent: now,
+            choke_changed: now,
+            end_game_at: Duration::ZERO,
+            closing: false,
+            refill: false,
+        }
+    }
+
+    /// Fast extension, agreed by both sides (we always offer it).
+    pub(crate) fn is_fast(&self) -> bool {
+        self.hello.reserved.fast()
+    }
+
+    pub(crate) fn has(&self, piece: PieceIndex) -> bool {
+        match &self.pieces {
+            PeerPieces::All => true,
+            PeerPieces::Some(set) => set.has(piece),
+        }
+    }
+
+    pub(crate) fn is_seed(&self) -> bool {
+        matches!(self.pieces, PeerPieces::All)
+    }
+
+    pub(crate) fn count(&self, pieces: u32) -> u32 {
+        match &self.pieces {
+            PeerPieces::All => pieces,
+            PeerPieces::Some(set) => set.count(),
+        }
+    }
+
+    /// Whether a piece may be asked for now.
+    pub(crate) fn may_request(&self, piece: PieceIndex) -> bool {
+        self.has(piece) && (!self.is_choking || self.allowed_in.contains(&piece))
+    }
+
+    /// Whether anything may be asked for now.
+    pub(crate) fn may_request_any(&self, now: Duration) -> bool {
+        let open = !self.is_choking || !self.allowed_in.is_empty();
+        open && self.am_interested && !self.closing && now >= self.patient_until
+    }
+
+    pub(crate) fn suggest(&mut self, piece: PieceIndex) {
+        if self.suggested.len() < SUGGESTIONS_MAX && !self.suggested.contains(&piece) {
+            self.suggested.push(piece);
+        }
+    }
+
+    pub(crate) fn asked(&mut self, now: Duration, block: BlockRequest) {
+        if self.live_bytes == 0 {
+            self.last_block = now; // the clock for a time-out starts with the work
+        }
+        self.live_bytes += u64::from(block.length);
+        self.outstanding.push_back(Outstanding { block, sent_at: now, live: true });
+    }
+
+    /// The request for exactly this block, a live one first. It is removed.
+    pub(crate) fn answered(&mut self, block: BlockRequest) -> Option<Outstanding> {
+        let same = |request: &Outstanding| request.block == block;
+        let at = self.outstanding.iter().position(|request| same(request) && request.live);
+        let at = at.or_else(|| self.outstanding.iter().position(same))?;
+        let request = self.outstanding.remove(at)?;
+        if request.live {
+            self.live_bytes -= u64::from(block.length);
+        }
+        Some(request)
+    }
+
+    pub(crate) fn was_asked(&self, block: BlockRequest) -> bool {
+        self.outstanding.iter().any(|request| request.block == block)
+    }
+
+    /// Takes back the live requests that `which` names; returns them.
+    pub(crate) fn take_back(&mut self, which: impl Fn(&Outstanding) -> bool) -> Vec<BlockRequest> {
+        let mut taken = Vec::new();
+        for request in &mut self.outstanding {
+            if request.live && which(request) {
+                request.live = false;
+                self.live_bytes -= u64::from(request.block.length);
+                taken.push(request.block);
+            }
+        }
+        while self.outstanding.len() > TAKEN_BACK_MAX {
+            let Some(at) = self.outstanding.iter().position(|request| !request.live) else { break };
+            self.outstanding.remove(at);
+        }
+        taken
+    }
+
+    /// When the oldest live request times out.
+    pub(crate) fn times_out_at(&self) -> Option<Duration> {
+        let oldest = self.outstanding.iter().find(|request| request.live)?;
+        Some(oldest.sent_at.max(self.last_block) + self.window.timeout())
+    }
+}

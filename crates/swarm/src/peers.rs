@@ -1,0 +1,189 @@
+//! The table of connected peers: who comes in, who leaves.
+
+use std::time::Duration;
+
+use metainfo::PieceIndex;
+use wire::{ExtendedHandshake, Message, allowed_fast_set};
+
+use crate::peer::{Peer, PeerPieces};
+use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm};
+
+/// Pieces a choked peer may request (BEP 6 suggests 10).
+const ALLOWED_FAST: usize = 10;
+
+/// Peers by key. A slot's generation tells its tenants apart.
+#[derive(Default)]
+pub(crate) struct Peers {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    peer: Option<Box<Peer>>,
+}
+
+impl Peers {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn get(&self, key: PeerKey) -> Option<&Peer> {
+        let slot = self.slots.get(key.index as usize)?;
+        slot.peer.as_deref().filter(|_| slot.generation == key.generation)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        slot.peer.as_deref_mut().filter(|_| slot.generation == key.generation)
+    }
+
+    pub(crate) fn at(&mut self, index: u32) -> Option<&mut Peer> {
+        self.slots.get_mut(index as usize)?.peer.as_deref_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.slots.iter().filter_map(|slot| slot.peer.as_deref())
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.slots.iter_mut().filter_map(|slot| slot.peer.as_deref_mut())
+    }
+
+    pub(crate) fn keys(&self) -> Vec<PeerKey> {
+        self.iter().map(|peer| peer.key).collect()
+    }
+
+    fn insert(&mut self, make: impl FnOnce(PeerKey) -> Peer) -> PeerKey {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let generation = self.slots.get(index as usize).map_or(0, |slot| slot.generation);
+        let key = PeerKey { index, generation };
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.peer = Some(Box::new(make(key)));
+            self.len += 1;
+        }
+        key
+    }
+
+    fn remove(&mut self, key: PeerKey) -> Option<Peer> {
+        self.get(key)?;
+        let slot = self.slots.get_mut(key.index as usize)?;
+        let peer = slot.peer.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.index);
+        self.len -= 1;
+        Some(*peer)
+    }
+}
+
+impl Swarm {
+    /// A peer shook hands. What we have to say first is queued.
+    ///
+    /// # Errors
+    /// [`Refusal`]: close the connection; the swarm knows nothing of it.
+    pub fn add_peer(&mut self, now: Duration, hello: Hello) -> Result<PeerKey, Refusal> {
+        self.now = now;
+        if let Err(refusal) = self.admit(&hello) {
+            if hello.outgoing {
+                match refusal {
+                    Refusal::Full => self.dial_failed(now, hello.addr),
+                    _ => self.candidates.useless(hello.addr),
+                }
+            }
+            return Err(refusal);
+        }
+        let pieces = self.geometry.piece_count();
+        let key = self.peers.insert(|key| Peer::new(now, key, hello, pieces));
+        if hello.outgoing {
+            self.candidates.connected(hello.addr);
+        }
+        self.greet(key, &hello);
+        Ok(key)
+    }
+
+    fn admit(&mut self, hello: &Hello) -> Result<(), Refusal> {
+        if hello.peer_id == self.own_peer_id {
+            return Err(Refusal::Ourselves);
+        }
+        if self.blame.is_banned(hello.addr.ip()) {
+            return Err(Refusal::Banned);
+        }
+        let twin =
+            self.peers.iter().find(|peer| !peer.closing && peer.hello.peer_id == hello.peer_id);
+        if let Some(twin) = twin {
+            let (key, other) = (twin.key, twin.hello.outgoing);
+            // Both ends keep the connection that the larger id made, so they keep the same one.
+            let ours_stays = self.own_peer_id > hello.peer_id;
+            if other == hello.outgoing || hello.outgoing != ours_stays {
+                return Err(Refusal::Duplicate);
+            }
+            self.disconnect(key, Fault::Duplicate);
+        }
+        if self.peers.len() >= self.settings.peers_max {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// What we have, what we can do, and what the peer may have while choked.
+    fn greet(&mut self, peer: PeerKey, hello: &Hello) {
+        let fast = hello.reserved.fast();
+        if fast && self.have.is_full() {
+            self.send(peer, Message::HaveAll);
+        } else if fast && self.have.count() == 0 {
+            self.send(peer, Message::HaveNone);
+        } else if self.have.count() > 0 {
+            self.actions.push_back(Action::SendBitfield { peer });
+        }
+        if hello.reserved.extended() {
+            let ours = ExtendedHandshake {
+                extensions: ExtendedHandshake::our_extensions(),
+                client: Some(self.client_version.clone()),
+                yourip: Some(hello.addr.ip()),
+                reqq: Some(self.settings.reqq),
+                port: self.listen_port,
+                upload_only: self.is_complete().then_some(true),
+                metadata_size: None,
+            };
+            self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
+        }
+        if let (true, std::net::IpAddr::V4(ip)) = (fast, hello.addr.ip()) {
+            let count = self.geometry.piece_count();
+            let set = allowed_fast_set(ip, self.info_hash, count, ALLOWED_FAST);
+            let set: Vec<PieceIndex> = set.into_iter().filter(|p| self.have.has(*p)).collect();
+            for piece in &set {
+                self.send(peer, Message::AllowedFast(*piece));
+            }
+            if let Some(peer) = self.peers.get_mut(peer) {
+                peer.allowed_out = set;
+            }
+        }
+    }
+
+    /// The connection ended, whatever the reason. Unknown and stale keys are ignored.
+    pub fn remove_peer(&mut self, now: Duration, peer: PeerKey) {
+        self.now = now;
+        let Some(gone) = self.peers.remove(peer) else { return };
+        match &gone.pieces {
+            PeerPieces::All => self.picker.remove_seed(),
+            PeerPieces::Some(set) => self.picker.remove_all(set),
+        }
+        let live = gone.outstanding.iter().filter(|request| request.live);
+        self.release(peer.index, live.map(|request| request.block).collect());
+        self.free_work(peer.index, gone.working);
+        if gone.hello.outgoing {
+            // Two complete peers have nothing for each other; everybody else may come back.
+            let useful = !(self.is_complete() && (gone.is_seed() || gone.upload_only));
+            self.candidates.disconnected(now, gone.hello.addr, useful);
+        }
+        if !gone.am_choking {
+            self.fill_upload_slots();
+        }
+        self.refill_everybody();
+    }
+}

@@ -1,0 +1,231 @@
+//! Open pieces: which of their blocks are free, asked for, or there, and who sent what.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use metainfo::{BLOCK_LENGTH, Geometry, PieceIndex};
+use wire::BlockRequest;
+
+/// One block of an open piece. Peers are named by their index in the swarm's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockState {
+    Free,
+    Requested(u32),
+    /// End game: asked of two.
+    Twice(u32, u32),
+    /// Sent by the address at this index of `sources`.
+    Received(u16),
+    /// Known zeros.
+    Pad,
+}
+
+/// A piece of which some blocks were asked for.
+#[derive(Debug)]
+pub(crate) struct OpenPiece {
+    pub(crate) blocks: Vec<BlockState>,
+    /// Blocks nobody was asked for.
+    pub(crate) free: u32,
+    /// Blocks that have not arrived.
+    pub(crate) missing: u32,
+    /// Who is asking for its blocks in order.
+    pub(crate) worker: Option<u32>,
+    /// An earlier copy was bad: only one peer at a time fills it, so that the blame is clear.
+    pub(crate) parole: bool,
+    /// No block before this one is free.
+    first_free: usize,
+    sources: Vec<IpAddr>,
+}
+
+impl OpenPiece {
+    pub(crate) fn new(blocks: u32, pads: impl Iterator<Item = u32>, parole: bool) -> Self {
+        let mut states = vec![BlockState::Free; blocks as usize];
+        for pad in pads {
+            if let Some(state) = states.get_mut(pad as usize) {
+                *state = BlockState::Pad;
+            }
+        }
+        let free = states.iter().filter(|state| **state == BlockState::Free).count() as u32;
+        Self {
+            blocks: states,
+            free,
+            missing: free,
+            worker: None,
+            parole,
+            first_free: 0,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Takes the first free block for a peer.
+    pub(crate) fn take_free(&mut self, peer: u32) -> Option<u32> {
+        let mut blocks = self.blocks.iter().enumerate().skip(self.first_free);
+        let (block, _) = blocks.find(|(_, state)| **state == BlockState::Free)?;
+        self.first_free = block + 1;
+        self.set(block as u32, BlockState::Requested(peer));
+        self.free -= 1;
+        Some(block as u32)
+    }
+
+    pub(crate) fn state(&self, block: u32) -> Option<BlockState> {
+        self.blocks.get(block as usize).copied()
+    }
+
+    pub(crate) fn set(&mut self, block: u32, state: BlockState) {
+        if let Some(slot) = self.blocks.get_mut(block as usize) {
+            *slot = state;
+        }
+    }
+
+    /// The peer will not deliver the block: nobody, or only the other one, is asked for it.
+    pub(crate) fn release(&mut self, block: u32, peer: u32) {
+        match self.state(block) {
+            Some(BlockState::Requested(who)) if who == peer => {
+                self.set(block, BlockState::Free);
+                self.free += 1;
+                self.first_free = self.first_free.min(block as usize);
+            }
+            Some(BlockState::Twice(a, b)) if a == peer => self.set(block, BlockState::Requested(b)),
+            Some(BlockState::Twice(a, b)) if b == peer => self.set(block, BlockState::Requested(a)),
+            _ => {}
+        }
+        if self.worker == Some(peer) {
+            self.worker = None;
+        }
+    }
+
+    /// A block arrived. Returns who else was asked for it; `None` when it was there already.
+    pub(crate) fn receive(&mut self, block: u32, peer: u32, from: IpAddr) -> Option<Vec<u32>> {
+        let others = match self.state(block)? {
+            BlockState::Received(_) | BlockState::Pad => return None,
+            BlockState::Free => {
+                self.free -= 1;
+                Vec::new()
+            }
+            BlockState::Requested(who) => vec![who],
+            BlockState::Twice(a, b) => vec![a, b],
+        };
+        let source = self.sources.iter().position(|source| *source == from);
+        let source = source.unwrap_or_else(|| {
+            self.sources.push(from);
+            self.sources.len() - 1
+        });
+        self.set(block, BlockState::Received(u16::try_from(source).unwrap_or(u16::MAX)));
+        self.missing -= 1;
+        Some(others.into_iter().filter(|other| *other != peer).collect())
+    }
+
+    /// Who sent each block; `None` for pads.
+    pub(crate) fn senders(&self) -> Vec<Option<IpAddr>> {
+        let sender = |state: &BlockState| match state {
+            BlockState::Received(source) => self.sources.get(usize::from(*source)).copied(),
+            _ => None,
+        };
+        self.blocks.iter().map(sender).collect()
+    }
+}
+
+/// All open pieces, and those that are being verified.
+pub(crate) struct Pieces {
+    geometry: Geometry,
+    pads: BTreeMap<PieceIndex, Vec<u32>>,
+    pub(crate) open: BTreeMap<PieceIndex, OpenPiece>,
+    /// Who sent each block of the pieces that are being hashed and written.
+    pub(crate) verifying: BTreeMap<PieceIndex, Vec<Option<IpAddr>>>,
+    reserved_blocks: u32,
+}
+
+impl Pieces {
+    pub(crate) fn new(geometry: Geometry, pad_blocks: Vec<(PieceIndex, u32)>) -> Self {
+        let mut pads: BTreeMap<PieceIndex, Vec<u32>> = BTreeMap::new();
+        for (piece, block) in pad_blocks {
+            pads.entry(piece).or_default().push(block);
+        }
+        let (open, verifying) = (BTreeMap::new(), BTreeMap::new());
+        Self { geometry, pads, open, verifying, reserved_blocks: 0 }
+    }
+
+    /// Blocks of every open and verifying piece.
+    pub(crate) fn reserved_blocks(&self) -> u32 {
+        self.reserved_blocks
+    }
+
+    /// Opens a piece for a peer to work on. True when all its blocks are pads: it has nothing to
+    /// download and goes straight to verification.
+    pub(crate) fn open(&mut self, piece: PieceIndex, worker: u32, parole: bool) -> bool {
+        let pads = self.pads.get(&piece).into_iter().flatten().copied();
+        let mut open = OpenPiece::new(self.geometry.block_count(piece), pads, parole);
+        self.reserved_blocks += self.geometry.block_count(piece);
+        if open.missing == 0 {
+            self.verifying.insert(piece, open.senders());
+            return true;
+        }
+        open.worker = Some(worker);
+        self.open.insert(piece, open);
+        false
+    }
+
+    /// The piece is complete: it moves from open to verifying.
+    pub(crate) fn completed(&mut self, piece: PieceIndex) {
+        if let Some(open) = self.open.remove(&piece) {
+            self.verifying.insert(piece, open.senders());
+        }
+    }
+
+    /// Verification ended, either way: the piece's reservation ends. Who sent its blocks.
+    pub(crate) fn verified(&mut self, piece: PieceIndex) -> Option<Vec<Option<IpAddr>>> {
+        let senders = self.verifying.remove(&piece)?;
+        self.reserved_blocks -= self.geometry.block_count(piece);
+        Some(senders)
+    }
+
+    /// The request for block number `block` of `piece`.
+    pub(crate) fn request(&self, piece: PieceIndex, block: u32) -> BlockRequest {
+        let length = self.geometry.block_size(piece, block);
+        BlockRequest { piece, begin: block * BLOCK_LENGTH, length }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    #[test]
+    fn a_block_goes_from_free_to_received_once() {
+        let mut piece = OpenPiece::new(3, std::iter::once(2), false);
+        assert_eq!((piece.free, piece.missing), (2, 2));
+        assert_eq!(piece.take_free(7), Some(0));
+        assert_eq!(piece.take_free(7), Some(1));
+        assert_eq!(piece.take_free(7), None, "the pad is never asked for");
+        piece.release(1, 7);
+        assert_eq!(piece.free, 1);
+        assert_eq!(piece.receive(0, 7, A), Some(vec![]));
+        assert_eq!(piece.receive(0, 7, A), None, "twice");
+        assert_eq!(piece.receive(1, 8, B), Some(vec![]), "late data is welcome");
+        assert_eq!((piece.free, piece.missing), (0, 0));
+        assert_eq!(piece.senders(), [Some(A), Some(B), None]);
+    }
+
+    #[test]
+    fn the_slower_of_two_is_named_for_a_cancel() {
+        let mut piece = OpenPiece::new(1, std::iter::empty(), false);
+        piece.take_free(1);
+        piece.set(0, BlockState::Twice(1, 2));
+        assert_eq!(piece.receive(0, 2, A), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_piece_is_reserved_until_its_verification_ends() {
+        let geometry = Geometry::new(5 * 16_384, 4 * 16_384).unwrap();
+        let mut pieces = Pieces::new(geometry, vec![(1, 0)]);
+        assert!(!pieces.open(0, 1, false));
+        assert!(pieces.open(1, 1, false), "only pads");
+        assert_eq!(pieces.reserved_blocks(), 5);
+        pieces.completed(0);
+        assert!(pieces.verified(0).is_some() && pieces.verified(1).is_some());
+        assert!(pieces.verified(1).is_none());
+        assert_eq!(pieces.reserved_blocks(), 0);
+    }
+}

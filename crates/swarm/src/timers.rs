@@ -1,0 +1,80 @@
+//! What happens when nothing happens: time-outs, keep-alives, silence.
+
+use std::time::Duration;
+
+use wire::Message;
+
+use crate::{Fault, PeerKey, Swarm};
+
+/// Silence after which we say that we are still here; clients drop a peer after two minutes.
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// Silence after which a peer is gone.
+const SILENCE_MAX: Duration = Duration::from_mins(4);
+
+impl Swarm {
+    /// Does what is due.
+    pub fn tick(&mut self, now: Duration) {
+        self.now = now;
+        for key in self.peers.keys() {
+            self.check_peer(key);
+        }
+        self.choke_round();
+    }
+
+    /// When [`Self::tick`] or [`Self::next_dial`] has something to do next.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        let mut at = |when: Duration| next = Some(next.map_or(when, |next| next.min(when)));
+        for peer in self.peers.iter() {
+            at(peer.last_sent + KEEP_ALIVE);
+            at(peer.last_received + SILENCE_MAX);
+            peer.times_out_at().into_iter().for_each(&mut at);
+            if peer.patient_until > self.now {
+                at(peer.patient_until);
+            }
+        }
+        if self.peers.len() > 0 {
+            at(self.choker.next_round());
+        }
+        if self.peers.len() < self.settings.peers_max {
+            self.candidates.next_at().into_iter().for_each(&mut at);
+        }
+        next
+    }
+
+    fn check_peer(&mut self, key: PeerKey) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else { return };
+        let silent = now.saturating_sub(peer.last_received);
+        if silent >= SILENCE_MAX {
+            self.disconnect(key, Fault::Silent(silent.as_secs()));
+            return;
+        }
+        let quiet = now.saturating_sub(peer.last_sent) >= KEEP_ALIVE;
+        let timed_out = peer.times_out_at().is_some_and(|at| at <= now);
+        let idle = peer.live_bytes == 0 && peer.may_request_any(now);
+        if timed_out {
+            // Others may have its blocks; if they come after all, they are still welcome.
+            peer.window.snub();
+            let taken = peer.take_back(|_| true);
+            let working = peer.working.take();
+            self.release(key.index, taken);
+            self.free_work(key.index, working);
+            self.refill_others_first(key);
+        }
+        if idle {
+            self.wants_more(key); // its patience is over, or the end game has work for it by now
+        }
+        if quiet {
+            self.send(key, Message::KeepAlive);
+        }
+    }
+
+    /// The blocks of a peer that stalls go to anybody else before they go back to it.
+    fn refill_others_first(&mut self, stalled: PeerKey) {
+        for key in self.peers.keys().into_iter().filter(|key| *key != stalled) {
+            self.wants_more(key);
+        }
+        self.wants_more(stalled);
+    }
+}

@@ -1,0 +1,123 @@
+//! What became of pieces: written, bad, or gone.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use metainfo::PieceIndex;
+use wire::{Extension, Message};
+
+use crate::{Action, Fault, PeerKey, Swarm};
+
+impl Swarm {
+    /// Whether an earlier copy of the piece was bad: digests of the good one find the guilty.
+    pub fn wants_digests(&self, piece: PieceIndex) -> bool {
+        self.blame.suspects(piece)
+    }
+
+    /// The good copy of a piece that failed before: one digest for each block. Call it before
+    /// [`Self::piece_written`].
+    pub fn piece_good_digests(&mut self, now: Duration, piece: PieceIndex, digests: &[u64]) {
+        self.now = now;
+        for guilty in self.blame.good(piece, digests) {
+            self.banned(guilty);
+        }
+    }
+
+    /// A piece passed its hash and is on disk: it is ours now.
+    pub fn piece_written(&mut self, now: Duration, piece: PieceIndex) {
+        self.now = now;
+        self.pieces.verified(piece);
+        let missing = self.is_missing(piece);
+        if !self.have.insert(piece) {
+            return;
+        }
+        self.totals.verified += u64::from(self.geometry.piece_size(piece));
+        if missing {
+            self.missing -= 1;
+        }
+        let mut told = Vec::new();
+        let mut changed = Vec::new();
+        for peer in self.peers.iter_mut() {
+            if !peer.has(piece) {
+                told.push(peer.key);
+            } else if missing {
+                peer.interesting = peer.interesting.saturating_sub(1);
+                changed.push(peer.key);
+            }
+        }
+        // A peer that has the piece has no use for a HAVE.
+        for peer in told {
+            self.send(peer, Message::Have(piece));
+        }
+        for peer in changed {
+            self.changed_interest(peer);
+        }
+        self.refill_everybody();
+        if missing && self.missing == 0 {
+            self.completed();
+        }
+    }
+
+    fn completed(&mut self) {
+        self.actions.push_back(Action::Complete);
+        for key in self.peers.keys() {
+            let extensions = self.peers.get(key).map(|peer| peer.extensions);
+            if let Some(id) = extensions.and_then(|ids| ids.id_of(Extension::UploadOnly)) {
+                self.actions.push_back(Action::SendExtended { peer: key, id, payload: vec![1] });
+            }
+            self.drop_if_both_upload(key);
+        }
+    }
+
+    /// A piece failed its hash. `digests` holds one for each block.
+    pub fn piece_failed(&mut self, now: Duration, piece: PieceIndex, digests: &[u64]) {
+        self.now = now;
+        let Some(senders) = self.pieces.verified(piece) else { return };
+        self.totals.failed += u64::from(self.geometry.piece_size(piece));
+        if self.is_missing(piece) {
+            self.picker.insert(piece);
+        }
+        if let Some(guilty) = self.blame.failed(piece, &senders, digests) {
+            self.banned(guilty);
+        }
+        self.refill_everybody();
+    }
+
+    fn banned(&mut self, addr: IpAddr) {
+        self.actions.push_back(Action::Banned { addr });
+        let guilty = |peer: &&crate::peer::Peer| peer.hello.addr.ip() == addr;
+        let keys: Vec<PeerKey> = self.peers.iter().filter(guilty).map(|peer| peer.key).collect();
+        for key in keys {
+            self.disconnect(key, Fault::SentBadData);
+        }
+    }
+
+    /// A piece that we had can't be read any more: withdraw it (BEP 54) and fetch it again if it is
+    /// wanted.
+    pub fn piece_lost(&mut self, now: Duration, piece: PieceIndex) {
+        self.now = now;
+        if !self.have.remove(piece) {
+            return;
+        }
+        self.totals.verified -= u64::from(self.geometry.piece_size(piece));
+        let missing = self.is_missing(piece);
+        if missing {
+            self.missing += 1;
+            self.picker.insert(piece);
+        }
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            peer.uploads.retain(|block| block.piece != piece);
+            peer.allowed_out.retain(|allowed| *allowed != piece);
+            if missing && peer.has(piece) {
+                peer.interesting += 1;
+            }
+            if let Some(id) = peer.extensions.id_of(Extension::DontHave) {
+                let payload = piece.to_be_bytes().to_vec();
+                self.actions.push_back(Action::SendExtended { peer: key, id, payload });
+            }
+            self.changed_interest(key);
+        }
+        self.refill_everybody();
+    }
+}
