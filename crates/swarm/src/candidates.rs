@@ -98,11 +98,6 @@ impl Candidates {
         idle.min()
     }
 
-    /// Whether an address is connected or being dialled.
-    pub(crate) fn is_taken(&self, addr: SocketAddr) -> bool {
-        self.known.get(&addr).is_some_and(|c| matches!(c.state, State::Dialling | State::Connected))
-    }
-
     pub(crate) fn connected(&mut self, addr: SocketAddr) {
         self.leave_dialling(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {

@@ -11,10 +11,10 @@ const ROUND: Duration = Duration::from_secs(10);
 /// How long a peer is served on trust.
 const OPTIMISTIC_TURN: Duration = Duration::from_secs(30);
 /// A peer this young has had no chance to give anything: it counts three times in the draw.
-const NEWCOMER: Duration = Duration::from_secs(60);
+const NEWCOMER: Duration = Duration::from_mins(1);
 const NEWCOMER_WEIGHT: usize = 3;
 /// While seeding, how long a peer keeps its slot when others wait.
-const SEED_TURN: Duration = Duration::from_secs(60);
+const SEED_TURN: Duration = Duration::from_mins(1);
 
 pub(crate) struct Choker {
     next_round: Duration,

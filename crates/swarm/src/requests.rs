@@ -17,6 +17,11 @@ const REFILL_BELOW: f64 = 0.8;
 const END_GAME_EVERY: Duration = Duration::from_millis(50);
 /// A block is asked of a second peer only when that peer would be this many times sooner.
 const END_GAME_GAIN: f64 = 2.0;
+/// And only when that saves at least this many seconds: less is within the noise of the guess.
+const END_GAME_SAVES_SECONDS: f64 = 0.5;
+/// What is taken of a peer that has not delivered yet: the middle of what is common.
+const UNMEASURED_LATENCY: Duration = Duration::from_millis(500);
+const UNMEASURED_RATE: f64 = 100_000.0;
 /// The longest that a peer which rejects everything is left alone, and the first wait.
 const PATIENCE_FIRST: Duration = Duration::from_millis(500);
 const PATIENCE_DOUBLINGS_MAX: u32 = 7;
@@ -260,7 +265,7 @@ impl Swarm {
             return None;
         }
         peer.end_game_at = now + END_GAME_EVERY;
-        let ours = expected(peer, 0);
+        let ours = expected(now, peer, 0);
         let peer = self.peers.get(key)?;
         let mut best: Option<(f64, BlockRequest, u32)> = None;
         for (piece, open) in &self.pieces.open {
@@ -272,7 +277,9 @@ impl Swarm {
                 let request = self.pieces.request(*piece, block);
                 let Some(theirs) = self.expected_from(owner, key, request) else { continue };
                 let better = best.is_none_or(|(worst, ..)| theirs > worst);
-                if theirs > ours * END_GAME_GAIN && better {
+                let sooner =
+                    theirs > ours * END_GAME_GAIN && theirs > ours + END_GAME_SAVES_SECONDS;
+                if sooner && better {
                     best = Some((theirs, request, owner));
                 }
             }
@@ -290,15 +297,16 @@ impl Swarm {
         }
         let owner = self.peers.iter().find(|peer| peer.key.index == owner)?;
         let ahead = owner.outstanding.iter().take_while(|other| other.block != request);
-        Some(expected(owner, ahead.filter(|other| other.live).count()))
+        Some(expected(self.now, owner, ahead.filter(|other| other.live).count()))
     }
 }
 
-/// Seconds until a peer delivers a block with `ahead` blocks before it. One that was never
-/// measured, or stalls, counts as slow.
-fn expected(peer: &Peer, ahead: usize) -> f64 {
-    let rate = peer.window.best_rate().max(1.0);
+/// Seconds until a peer delivers a block with `ahead` blocks before it.
+fn expected(now: Duration, peer: &Peer, ahead: usize) -> f64 {
+    let rate = Some(peer.window.best_rate()).filter(|rate| *rate > 0.0);
     let bytes = (ahead + 1) as f64 * f64::from(BLOCK_LENGTH);
-    let stall = if peer.window.is_snubbed() { 60.0 } else { 0.0 };
-    peer.window.latency_min().as_secs_f64() + bytes / rate + stall
+    let waiting = now.saturating_sub(peer.last_block).as_secs_f64();
+    let stalled = if peer.live_bytes > 0 { waiting } else { 0.0 };
+    let latency = peer.window.latency_min().unwrap_or(UNMEASURED_LATENCY);
+    latency.as_secs_f64() + bytes / rate.unwrap_or(UNMEASURED_RATE) + stalled
 }

@@ -27,7 +27,7 @@ const REQUESTS_MAX: u32 = 4096;
 const REQQ_DEFAULT: u32 = 250;
 /// Bounds of the time after which a request is given to somebody else.
 const TIMEOUT_MIN: Duration = Duration::from_secs(2);
-const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 /// The time-out before anything was measured.
 const TIMEOUT_START: Duration = Duration::from_secs(15);
 
@@ -100,16 +100,13 @@ impl Window {
             self.interval_bytes = 0;
         }
         let seconds = latency.as_secs_f64();
-        match self.latency_min {
-            None => {
-                self.latency_mean = seconds;
-                self.latency_deviation = seconds / 2.0;
-            }
-            Some(_) => {
-                let error = seconds - self.latency_mean;
-                self.latency_mean += error / 8.0;
-                self.latency_deviation += (error.abs() - self.latency_deviation) / 4.0;
-            }
+        if self.latency_min.is_none() {
+            self.latency_mean = seconds;
+            self.latency_deviation = seconds / 2.0;
+        } else {
+            let error = seconds - self.latency_mean;
+            self.latency_mean += error / 8.0;
+            self.latency_deviation += (error.abs() - self.latency_deviation) / 4.0;
         }
         self.latency_min = Some(self.latency_min.map_or(latency, |min| min.min(latency)));
         self.interval_bytes += u64::from(bytes);
@@ -155,9 +152,9 @@ impl Window {
         self.rates.iter().copied().fold(0.0, f64::max)
     }
 
-    /// The shortest time from request to block.
-    pub(crate) fn latency_min(&self) -> Duration {
-        self.latency_min.unwrap_or(TIMEOUT_START)
+    /// The shortest time from request to block, once there was one.
+    pub(crate) fn latency_min(&self) -> Option<Duration> {
+        self.latency_min
     }
 
     /// How long a request may take before others may have it: four deviations above the mean.

@@ -18,7 +18,7 @@ const VERIFY: Duration = Duration::from_millis(2);
 const UPLINK_QUEUE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     Honest,
     /// Takes requests and answers none.
     Silent,
@@ -30,7 +30,7 @@ pub enum Behaviour {
     Refuses,
 }
 
-pub type Node = usize;
+pub(crate) type Node = usize;
 
 struct Member {
     swarm: Swarm,
@@ -55,7 +55,7 @@ enum Event {
     Tick { node: Node },
 }
 
-pub struct World {
+pub(crate) struct World {
     now: Duration,
     rng: fastrand::Rng,
     geometry: Geometry,
@@ -72,7 +72,7 @@ fn good(piece: PieceIndex, block: u32) -> u64 {
 }
 
 impl World {
-    pub fn new(seed: u64, total: u64, piece_length: u32) -> Self {
+    pub(crate) fn new(seed: u64, total: u64, piece_length: u32) -> Self {
         Self {
             now: Duration::from_secs(1),
             rng: fastrand::Rng::with_seed(seed),
@@ -86,15 +86,15 @@ impl World {
         }
     }
 
-    pub fn set_upload_slots(&mut self, slots: usize) {
+    pub(crate) fn set_upload_slots(&mut self, slots: usize) {
         self.settings.upload_slots = slots;
     }
 
-    pub fn set_reserve_limit(&mut self, blocks: u32) {
+    pub(crate) fn set_reserve_limit(&mut self, blocks: u32) {
         self.reserve_limit = blocks;
     }
 
-    pub fn add(&mut self, behaviour: Behaviour, rate: f64, seed: bool) -> Node {
+    pub(crate) fn add(&mut self, behaviour: Behaviour, rate: f64, seed: bool) -> Node {
         let node = self.members.len();
         let count = self.geometry.piece_count();
         let mut id = *b"-PL0100-000000000000";
@@ -135,24 +135,24 @@ impl World {
         node
     }
 
-    pub fn addr(&self, node: Node) -> SocketAddr {
+    pub(crate) fn addr(&self, node: Node) -> SocketAddr {
         self.members[node].addr
     }
 
-    pub fn banned(&self, node: Node) -> &[IpAddr] {
+    pub(crate) fn banned(&self, node: Node) -> &[IpAddr] {
         &self.members[node].banned
     }
 
-    pub fn stats(&self, node: Node) -> Stats {
+    pub(crate) fn stats(&self, node: Node) -> Stats {
         self.members[node].swarm.stats(self.now)
     }
 
-    pub fn trace(&self) -> u64 {
+    pub(crate) fn trace(&self) -> u64 {
         self.trace.finish()
     }
 
     /// Joins two nodes, if both let the other in.
-    pub fn connect(&mut self, from: Node, to: Node) {
+    pub(crate) fn connect(&mut self, from: Node, to: Node) {
         if self.members[from].keys.contains_key(&to) {
             return;
         }
@@ -178,7 +178,7 @@ impl World {
         Hello { addr: member.addr, peer_id: PeerId(id), outgoing, reserved: Reserved::ours() }
     }
 
-    pub fn disconnect(&mut self, node: Node) {
+    pub(crate) fn disconnect(&mut self, node: Node) {
         let others: Vec<Node> = self.members[node].keys.keys().copied().collect();
         for other in others {
             self.unlink(node, other);
@@ -197,7 +197,7 @@ impl World {
         self.drain(b);
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         while self.events.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
             self.step();
@@ -206,7 +206,7 @@ impl World {
     }
 
     /// Runs until every honest node is complete; fails after `limit`. Returns how long it took.
-    pub fn run_until_complete(&mut self, limit: Duration) -> Duration {
+    pub(crate) fn run_until_complete(&mut self, limit: Duration) -> Duration {
         let start = self.now;
         let done =
             |member: &Member| member.behaviour != Behaviour::Honest || member.swarm.is_complete();
