@@ -142,6 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_inflated_beyond_the_limit() {
+        let mut bomb = gzip(&vec![0; 1_000_000]);
+        let end = bomb.len();
+        bomb[end - 8..].fill(0xff); // whoever inflates it all finds a wrong checksum
+        assert!(matches!(run("gzip", bomb, 1000), Err(HttpError::BodyTooLong { .. })));
+    }
+
+    #[test]
     fn damage_is_an_error() {
         let mut cut = gzip(TEXT);
         cut.truncate(cut.len() - 4);

@@ -107,4 +107,15 @@ mod tests {
         let error = connect(to, Some("::1".parse().unwrap())).await.unwrap_err();
         assert!(NO_ROUTE_KINDS.contains(&error.kind()));
     }
+
+    #[tokio::test]
+    async fn a_refusal_says_more_than_a_missing_route() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let elsewhere: SocketAddr = "[::1]:1".parse().unwrap();
+        let bind = Some("127.0.0.1".parse().unwrap()); // no way to IPv6 from here
+        for addrs in [[closed, elsewhere], [elsewhere, closed]] {
+            let error = connect(addrs.to_vec(), bind).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
+    }
 }
