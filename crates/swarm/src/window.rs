@@ -191,8 +191,8 @@ mod tests {
             }
             let (asked, arrives) = queue.pop_front().unwrap();
             now = arrives;
-            window.received(now, BLOCK_LENGTH, now - asked);
-            if now > end - Duration::from_secs(1) {
+            window.received(now, BLOCK_LENGTH, now.saturating_sub(asked));
+            if now + Duration::from_secs(1) > end {
                 late_bytes += block;
                 longest = longest.max(queue.len() as u64 * block);
             }
@@ -239,7 +239,7 @@ mod tests {
         }
         assert_eq!(window.timeout(), TIMEOUT_MIN);
         for _ in 0..100 {
-            window.received(Duration::ZERO, BLOCK_LENGTH, Duration::from_secs(300));
+            window.received(Duration::ZERO, BLOCK_LENGTH, Duration::from_mins(5));
         }
         assert_eq!(window.timeout(), TIMEOUT_MAX);
     }

@@ -211,10 +211,10 @@ impl World {
         let done =
             |member: &Member| member.behaviour != Behaviour::Honest || member.swarm.is_complete();
         while !self.members.iter().all(done) {
-            assert!(self.now - start < limit, "not complete after {limit:?}");
+            assert!(self.now.saturating_sub(start) < limit, "not complete after {limit:?}");
             self.step();
         }
-        self.now - start
+        self.now.saturating_sub(start)
     }
 
     fn at(&mut self, when: Duration, event: Event) {
@@ -308,7 +308,7 @@ impl World {
         let member = &mut self.members[node];
         let Some(&to) = member.links.get(&key) else { return };
         if member.uplink_free > now + UPLINK_QUEUE {
-            let when = member.uplink_free - UPLINK_QUEUE;
+            let when = member.uplink_free.saturating_sub(UPLINK_QUEUE);
             self.at(when, Event::Upload { node, key });
             return;
         }
