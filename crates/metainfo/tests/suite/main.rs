@@ -1,0 +1,8 @@
+//! What the crate promises, seen from outside: the checklist of what clients get wrong, what must
+//! be refused, what holds for every input, and that what is created is what is read.
+
+mod create;
+mod features;
+mod hostile;
+mod properties;
+mod value;
