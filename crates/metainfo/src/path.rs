@@ -66,6 +66,16 @@ impl SafePath {
         self.0.split(|byte| *byte == b'/')
     }
 
+    /// The folders, joined by `/`, and the last name.
+    pub(crate) fn split_last(&self) -> (&[u8], &[u8]) {
+        let slash = self.0.iter().rposition(|byte| *byte == b'/');
+        let split = slash.and_then(|slash| self.0.split_at_checked(slash));
+        match split.and_then(|(folders, rest)| Some((folders, rest.split_first()?.1))) {
+            Some(parts) => parts,
+            None => (&[], &self.0),
+        }
+    }
+
     /// The path under `root`.
     pub fn under(&self, root: &Path) -> PathBuf {
         let mut path = root.to_path_buf();

@@ -15,41 +15,64 @@ type Folder = u32;
 /// Every name in use.
 pub(super) struct Names {
     rules: PathRules,
-    /// By folder and name, see [`key`].
+    /// By folder and name, see [`Names::key`].
     taken: HashMap<Box<[u8]>, Taken>,
+    /// Where folders went that have the name of a file.
+    displaced: HashMap<Box<[u8]>, Displaced>,
     /// The last number that was tried, by folder and what numbered names have in common.
     numbers: HashMap<Box<[u8]>, u32>,
     folders: Folder,
+    /// The folder of the last file, as files of one folder come together; none of it was renamed.
+    last: (Box<[u8]>, Folder),
 }
 
+#[derive(Clone, Copy)]
 enum Taken {
     Folder(Folder),
-    /// A file, and where the folder went that has its name.
-    File(Option<(Folder, Box<[u8]>)>),
+    File,
+}
+
+struct Displaced {
+    folder: Folder,
+    name: Box<[u8]>,
 }
 
 impl Names {
     pub(super) fn new(rules: PathRules) -> Self {
-        Self { rules, taken: HashMap::new(), numbers: HashMap::new(), folders: 0 }
+        Self {
+            rules,
+            taken: HashMap::new(),
+            displaced: HashMap::new(),
+            numbers: HashMap::new(),
+            folders: 0,
+            last: (Box::default(), 0),
+        }
     }
 
     /// The path, with ` (2)`, ` (3)`… in every name that was taken: for a file by anything, for a
     /// folder by a file. The same list always gives the same names.
     pub(super) fn unique(&mut self, path: SafePath) -> Option<SafePath> {
-        let mut components: Vec<&[u8]> = path.components().collect();
-        let file = components.pop()?;
+        let (folders, file) = path.split_last();
         let mut renamed: Vec<(usize, Box<[u8]>)> = Vec::new();
+        let depth = path.components().count().saturating_sub(1);
         let mut folder = 0;
-        for (depth, name) in components.iter().enumerate() {
-            let (inner, other) = self.folder(folder, name);
-            folder = inner;
-            renamed.extend(other.map(|other| (depth, other)));
+        if *folders == *self.last.0 {
+            folder = self.last.1;
+        } else {
+            for (depth, name) in path.components().take(depth).enumerate() {
+                let (inner, other) = self.folder(folder, name);
+                folder = inner;
+                renamed.extend(other.map(|other| (depth, other)));
+            }
+            if renamed.is_empty() {
+                self.last = (folders.into(), folder);
+            }
         }
-        renamed.extend(self.file(folder, file).map(|other| (components.len(), other)));
+        renamed.extend(self.file(folder, file).map(|other| (depth, other)));
         if renamed.is_empty() {
             return Some(path);
         }
-        components.push(file);
+        let mut components: Vec<&[u8]> = path.components().collect();
         for (depth, other) in &renamed {
             if let Some(component) = components.get_mut(*depth) {
                 *component = other;
@@ -63,26 +86,27 @@ impl Names {
         let key = self.key(parent, name);
         match self.taken.get(&key) {
             Some(Taken::Folder(folder)) => (*folder, None),
-            Some(Taken::File(Some((folder, other)))) => (*folder, Some(other.clone())),
-            Some(Taken::File(None)) => {
-                let other = self.free(parent, name);
-                let folder = self.new_folder(self.key(parent, &other));
-                self.taken.insert(key, Taken::File(Some((folder, other.clone()))));
-                (folder, Some(other))
-            }
             None => (self.new_folder(key), None),
+            Some(Taken::File) => {
+                if let Some(other) = self.displaced.get(&key) {
+                    return (other.folder, Some(other.name.clone()));
+                }
+                let name = self.free(parent, name);
+                let folder = self.new_folder(self.key(parent, &name));
+                self.displaced.insert(key, Displaced { folder, name: name.clone() });
+                (folder, Some(name))
+            }
         }
     }
 
     /// The name a file has instead, if its own is taken.
     fn file(&mut self, parent: Folder, name: &[u8]) -> Option<Box<[u8]>> {
-        let key = self.key(parent, name);
-        if let Entry::Vacant(own) = self.taken.entry(key) {
-            own.insert(Taken::File(None));
+        if let Entry::Vacant(own) = self.taken.entry(self.key(parent, name)) {
+            own.insert(Taken::File);
             return None;
         }
         let other = self.free(parent, name);
-        self.taken.insert(self.key(parent, &other), Taken::File(None));
+        self.taken.insert(self.key(parent, &other), Taken::File);
         Some(other)
     }
 
