@@ -1,0 +1,166 @@
+//! Memory for blocks on their way from a socket to a file.
+//!
+//! Blocks are handed out last in, first out, so that a block that was just written is the next to
+//! be received into, while it is still in the processor's cache. A block is allocated and touched
+//! by the kernel once and then recycled. Nothing is refused here: requests are issued against the
+//! session's byte budget, and the arena only counts what that budget let in.
+
+use std::fmt;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metainfo::BLOCK_LENGTH;
+
+const BLOCK_BYTES: usize = BLOCK_LENGTH as usize;
+
+/// A store of recycled 16 KiB blocks. Clones share it.
+#[derive(Clone)]
+pub struct Arena(Arc<Shared>);
+
+struct Shared {
+    free: Mutex<Vec<Box<[u8]>>>,
+    blocks_max: usize,
+    in_use: AtomicUsize,
+    in_use_peak: AtomicUsize,
+}
+
+/// 16 KiB of memory, with zeros or old bytes in it. Dropping it gives it back to its arena.
+pub struct Block {
+    bytes: Box<[u8]>,
+    arena: Arc<Shared>,
+}
+
+impl Arena {
+    /// `blocks_max` is how many blocks are kept in all, used and free; what goes beyond it under
+    /// load is given back to the system instead of being recycled.
+    pub fn new(blocks_max: usize) -> Self {
+        Self(Arc::new(Shared {
+            free: Mutex::default(),
+            blocks_max,
+            in_use: AtomicUsize::new(0),
+            in_use_peak: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A block, recycled if there is one. Its contents are arbitrary.
+    pub fn take(&self) -> Block {
+        let recycled = self.0.lock().pop();
+        let bytes = recycled.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice());
+        let in_use = self.0.in_use.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.in_use_peak.fetch_max(in_use, Ordering::Relaxed);
+        Block { bytes, arena: Arc::clone(&self.0) }
+    }
+
+    /// Blocks handed out and not given back.
+    pub fn in_use(&self) -> usize {
+        self.0.in_use.load(Ordering::Relaxed)
+    }
+
+    /// The most blocks that were ever out at one time.
+    pub fn in_use_peak(&self) -> usize {
+        self.0.in_use_peak.load(Ordering::Relaxed)
+    }
+
+    /// Blocks held for the next taker.
+    pub fn idle(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Gives all idle memory back to the system; for when nothing is being downloaded.
+    pub fn trim(&self) {
+        drop(mem::take(&mut *self.0.lock()));
+    }
+}
+
+impl Shared {
+    /// A list of free blocks is whole at every moment, whoever panicked while holding the lock.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let bytes = mem::take(&mut self.bytes);
+        let in_use = self.arena.in_use.fetch_sub(1, Ordering::Relaxed) - 1;
+        let mut free = self.arena.lock();
+        if free.len() + in_use < self.arena.blocks_max {
+            free.push(bytes);
+        }
+    }
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena").field("in_use", &self.in_use()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_block_given_back_is_the_first_handed_out() {
+        let arena = Arena::new(8);
+        let (mut first, second) = (arena.take(), arena.take());
+        first[0] = 7;
+        drop(second);
+        drop(first);
+        assert_eq!(arena.take()[0], 7, "recycled, not zeroed");
+        assert_eq!((arena.in_use(), arena.in_use_peak(), arena.idle()), (0, 2, 2));
+    }
+
+    #[test]
+    fn blocks_beyond_the_budget_are_not_kept() {
+        let arena = Arena::new(2);
+        let blocks: Vec<Block> = (0..5).map(|_| arena.take()).collect();
+        assert_eq!(arena.in_use(), 5, "nothing is refused");
+        drop(blocks);
+        assert_eq!((arena.in_use(), arena.idle(), arena.in_use_peak()), (0, 2, 5));
+        arena.trim();
+        assert_eq!(arena.idle(), 0);
+    }
+
+    #[test]
+    fn a_block_outlives_every_handle_to_its_arena() {
+        let arena = Arena::new(1);
+        let block = arena.take();
+        drop(arena);
+        assert_eq!(block.len(), BLOCK_BYTES);
+    }
+
+    #[test]
+    fn blocks_move_between_threads() {
+        let arena = Arena::new(64);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| drop((arena.take(), arena.take()))));
+            }
+        });
+        assert_eq!(arena.in_use(), 0);
+        assert!(arena.in_use_peak() <= 8 && arena.idle() <= 64);
+    }
+}

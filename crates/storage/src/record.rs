@@ -1,0 +1,88 @@
+//! What is remembered of a torrent between two runs, and what a look at its files finds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use metainfo::InfoHash;
+use wire::Bitfield;
+
+/// Names a record: the same torrent in two folders has two.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKey {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Its download folder, as [`crate::FileStore::root`] has it.
+    pub root: PathBuf,
+}
+
+/// A file's length and time of last change, by which changes from outside are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSeen {
+    /// Bytes.
+    pub length: u64,
+    /// Last modification, in nanoseconds since 1970.
+    pub modified_ns: i64,
+}
+
+/// How a torrent's files look on the disk right now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The device number of the download folder's file system; `None` when the folder is not there.
+    pub root_device: Option<u64>,
+    /// For each file of the torrent; `None` when it is not there, and for pads and links.
+    pub files: Vec<Option<FileSeen>>,
+}
+
+/// The part of a record that changes while a torrent runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Verified pieces that the kernel has taken.
+    pub written: Bitfield,
+    /// Those of them that were synced to the disk.
+    pub durable: Bitfield,
+    /// Which boot of the system this was written in ([`crate::resume::boot_id`]).
+    pub boot_id: String,
+    /// Whether the torrent was stopped in good order, with everything synced.
+    pub clean: bool,
+    /// When this was last saved, in nanoseconds since 1970. Set by [`crate::StateWriter`].
+    pub committed_ns: i64,
+    /// Device number of the download folder's file system, when there was one.
+    pub root_device: Option<u64>,
+    /// Payload bytes sent to peers, over all runs.
+    pub uploaded: u64,
+    /// Payload bytes received, over all runs.
+    pub downloaded: u64,
+    /// When the torrent was added, in seconds since 1970.
+    pub added_at: i64,
+    /// When its last piece arrived, in seconds since 1970.
+    pub completed_at: Option<i64>,
+}
+
+impl Progress {
+    /// Of a torrent of `piece_count` pieces, none of which is there.
+    pub fn new(piece_count: u32, added_at: i64) -> Self {
+        Self {
+            written: Bitfield::new(piece_count),
+            durable: Bitfield::new(piece_count),
+            boot_id: String::new(),
+            clean: false,
+            committed_ns: 0,
+            root_device: None,
+            uploaded: 0,
+            downloaded: 0,
+            added_at,
+            completed_at: None,
+        }
+    }
+}
+
+/// All that is remembered of a torrent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeRecord {
+    /// What changes as it runs.
+    pub progress: Progress,
+    /// The files as they were at the last save; as many as the torrent has.
+    pub files: Vec<Option<FileSeen>>,
+    /// The .torrent file, when the owner wants it kept.
+    pub torrent: Option<Arc<[u8]>>,
+}

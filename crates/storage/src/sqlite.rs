@@ -1,0 +1,376 @@
+//! Records in an SQLite database: one transaction a batch, safe against a kill at any moment, and
+//! shared between processes.
+//!
+//! A damaged database is set aside and a new one begun: the torrents are then checked like new
+//! ones, which costs time and never data.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use metainfo::InfoHash;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
+use wire::Bitfield;
+
+use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::state::{Save, StateError, StateStore};
+
+/// The database's name in the state folder.
+const FILE_NAME: &str = "state.sqlite";
+
+/// The format below; older ones are brought up to it when opened.
+const VERSION: i64 = 1;
+
+/// How long another process may hold the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Damaged databases kept; a person who has this many has other worries.
+const SET_ASIDE_MAX: u32 = 1000;
+
+const TABLES: &str = "
+CREATE TABLE torrents (
+    id INTEGER PRIMARY KEY,
+    info_hash BLOB NOT NULL,
+    root BLOB NOT NULL,
+    pieces INTEGER NOT NULL,
+    written BLOB NOT NULL,
+    durable BLOB NOT NULL,
+    boot_id TEXT NOT NULL,
+    clean INTEGER NOT NULL,
+    committed_ns INTEGER NOT NULL,
+    root_device BLOB,
+    uploaded INTEGER NOT NULL,
+    downloaded INTEGER NOT NULL,
+    added_at INTEGER NOT NULL,
+    completed_at INTEGER,
+    file_count INTEGER NOT NULL,
+    torrent BLOB,
+    UNIQUE (info_hash, root)
+);
+CREATE TABLE files (
+    torrent INTEGER NOT NULL REFERENCES torrents (id) ON DELETE CASCADE,
+    file INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    PRIMARY KEY (torrent, file)
+) WITHOUT ROWID;
+";
+
+/// Records in a database file.
+#[derive(Debug)]
+pub struct SqliteState {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl SqliteState {
+    /// Opens the database in a folder, making both if needed. A damaged one is renamed to
+    /// `state.sqlite.corrupt-N` and a new one begun.
+    ///
+    /// # Errors
+    /// [`StateError::Newer`] for a later version's; what the system says otherwise.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, StateError> {
+        let folder = folder.as_ref();
+        // Only for the user: a .torrent file of a private tracker has a secret in it.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| StateError::Folder { path: folder.to_path_buf(), error })?;
+        let path = folder.join(FILE_NAME);
+        let connection = match connect(&path) {
+            Err(StateError::Corrupt(reason)) => {
+                set_aside(&path, &reason)?;
+                connect(&path)?
+            }
+            result => result?,
+        };
+        Ok(Self { path, connection })
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StateError> {
+    let connection = Connection::open(path).map_err(from_sqlite)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(from_sqlite)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(from_sqlite)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(from_sqlite)?;
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(from_sqlite)?;
+    if verdict != "ok" {
+        return Err(StateError::Corrupt(verdict));
+    }
+    migrate(connection, path)
+}
+
+fn migrate(mut connection: Connection, path: &Path) -> Result<Connection, StateError> {
+    let change = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(from_sqlite)?;
+    let version: i64 =
+        change.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(from_sqlite)?;
+    if version > VERSION {
+        return Err(StateError::Newer { path: path.to_path_buf(), version, known: VERSION });
+    }
+    if version == 0 {
+        change.execute_batch(TABLES).map_err(from_sqlite)?;
+        change.pragma_update(None, "user_version", VERSION).map_err(from_sqlite)?;
+    }
+    change.commit().map_err(from_sqlite)?;
+    Ok(connection)
+}
+
+/// Renames a damaged database and the files that belong to it.
+fn set_aside(path: &Path, reason: &str) -> Result<(), StateError> {
+    let with = |suffix: &str| {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let free = (1..=SET_ASIDE_MAX).find(|number| !with(&format!(".corrupt-{number}")).exists());
+    let mark = format!(".corrupt-{}", free.unwrap_or(SET_ASIDE_MAX));
+    let target = with(&mark);
+    tracing::error!(path = %path.display(), to = %target.display(), reason,
+        "the state is damaged: it is set aside, and torrents will be checked again");
+    let moved = fs::rename(path, &target);
+    moved
+        .map_err(|error| StateError::Corrupt(format!("{reason}; can't be moved aside: {error}")))?;
+    for belonging in ["-wal", "-shm"] {
+        let from = with(belonging);
+        if from.exists() {
+            let moved = fs::rename(&from, with(&format!("{mark}{belonging}")));
+            // Left behind, it would be taken for the new database's.
+            moved.map_err(|error| StateError::Corrupt(format!("{}: {error}", from.display())))?;
+        }
+    }
+    Ok(())
+}
+
+impl StateStore for SqliteState {
+    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
+        let read = self.connection.transaction().map_err(from_sqlite)?;
+        let found = read
+            .query_row(
+                "SELECT id, pieces, written, durable, boot_id, clean, committed_ns, root_device,
+                        uploaded, downloaded, added_at, completed_at, file_count, torrent
+                 FROM torrents WHERE info_hash = ?1 AND root = ?2",
+                params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()],
+                Header::read,
+            )
+            .optional()
+            .map_err(from_sqlite)?;
+        let Some(header) = found else { return Ok(None) };
+        let Some(progress) = header.progress() else {
+            tracing::error!(torrent = %key.info_hash, "a damaged record is ignored");
+            return Ok(None);
+        };
+        let mut files = vec![None; header.file_count];
+        let mut rows = read
+            .prepare_cached("SELECT file, length, modified_ns FROM files WHERE torrent = ?1")
+            .map_err(from_sqlite)?;
+        let mut rows = rows.query([header.id]).map_err(from_sqlite)?;
+        while let Some(row) = rows.next().map_err(from_sqlite)? {
+            let (file, seen) = read_file(row).map_err(from_sqlite)?;
+            if let Some(slot) = files.get_mut(file) {
+                *slot = Some(seen);
+            }
+        }
+        Ok(Some(ResumeRecord { progress, files, torrent: header.torrent.map(Into::into) }))
+    }
+
+    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError> {
+        let mut rows = self
+            .connection
+            .prepare_cached("SELECT info_hash, root FROM torrents ORDER BY id")
+            .map_err(from_sqlite)?;
+        let keys = rows
+            .query_map([], |row| {
+                let root: Vec<u8> = row.get(1)?;
+                let root = PathBuf::from(OsString::from_vec(root));
+                Ok(RecordKey { info_hash: InfoHash(row.get(0)?), root })
+            })
+            .map_err(from_sqlite)?;
+        keys.collect::<Result<_, _>>().map_err(from_sqlite)
+    }
+
+    fn save(&mut self, batch: &[Save], through: bool) -> Result<(), StateError> {
+        // In WAL mode NORMAL survives any kill and loses the last commits, never more, at a power
+        // cut; FULL does not lose these either.
+        let level = if through { "FULL" } else { "NORMAL" };
+        self.connection.pragma_update(None, "synchronous", level).map_err(from_sqlite)?;
+        let change = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(from_sqlite)?;
+        for save in batch {
+            save_one(&change, save).map_err(from_sqlite)?;
+        }
+        change.commit().map_err(from_sqlite)
+    }
+
+    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError> {
+        let removed = self.connection.execute(
+            "DELETE FROM torrents WHERE info_hash = ?1 AND root = ?2",
+            params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()],
+        );
+        removed.map(drop).map_err(from_sqlite)
+    }
+
+    fn start_over(&mut self) -> Result<(), StateError> {
+        // Closed first, so that nothing of it is written into the new one.
+        let nothing = Connection::open_in_memory().map_err(from_sqlite)?;
+        drop(std::mem::replace(&mut self.connection, nothing));
+        if self.path.exists() {
+            set_aside(&self.path, "found while saving")?;
+        }
+        self.connection = connect(&self.path)?;
+        Ok(())
+    }
+}
+
+fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
+    let progress = &save.progress;
+    let device = progress.root_device.map(u64::to_le_bytes);
+    let id: i64 = change
+        .prepare_cached(
+            "INSERT INTO torrents (info_hash, root, pieces, written, durable, boot_id, clean,
+                committed_ns, root_device, uploaded, downloaded, added_at, completed_at,
+                file_count, torrent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             ON CONFLICT (info_hash, root) DO UPDATE SET
+                pieces = ?3, written = ?4, durable = ?5, boot_id = ?6, clean = ?7,
+                committed_ns = ?8, root_device = ?9, uploaded = ?10, downloaded = ?11,
+                added_at = ?12, completed_at = ?13, file_count = ?14,
+                torrent = coalesce(?15, torrent)
+             RETURNING id",
+        )?
+        .query_row(
+            params![
+                &save.key.info_hash.0[..],
+                save.key.root.as_os_str().as_bytes(),
+                progress.written.len(),
+                progress.written.to_wire(),
+                progress.durable.to_wire(),
+                progress.boot_id,
+                progress.clean,
+                progress.committed_ns,
+                device.as_ref().map(|bytes| &bytes[..]),
+                to_integer(progress.uploaded),
+                to_integer(progress.downloaded),
+                progress.added_at,
+                progress.completed_at,
+                to_integer(save.file_count as u64),
+                save.torrent.as_deref(),
+            ],
+            |row| row.get(0),
+        )?;
+    let mut put = change.prepare_cached(
+        "INSERT OR REPLACE INTO files (torrent, file, length, modified_ns) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let mut forget = change.prepare_cached("DELETE FROM files WHERE torrent = ?1 AND file = ?2")?;
+    for (file, seen) in &save.files {
+        let file = to_integer(*file as u64);
+        match seen {
+            Some(seen) => {
+                put.execute(params![id, file, to_integer(seen.length), seen.modified_ns])?
+            }
+            None => forget.execute(params![id, file])?,
+        };
+    }
+    Ok(())
+}
+
+/// A torrent's row, not yet believed.
+struct Header {
+    id: i64,
+    pieces: u32,
+    written: Vec<u8>,
+    durable: Vec<u8>,
+    boot_id: String,
+    clean: bool,
+    committed_ns: i64,
+    root_device: Option<Vec<u8>>,
+    uploaded: i64,
+    downloaded: i64,
+    added_at: i64,
+    completed_at: Option<i64>,
+    file_count: usize,
+    torrent: Option<Vec<u8>>,
+}
+
+/// Files of the largest torrent taken, as `metainfo` has it; more is damage.
+const FILES_MAX: i64 = 1_000_000;
+
+impl Header {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            pieces: row.get(1)?,
+            written: row.get(2)?,
+            durable: row.get(3)?,
+            boot_id: row.get(4)?,
+            clean: row.get(5)?,
+            committed_ns: row.get(6)?,
+            root_device: row.get(7)?,
+            uploaded: row.get(8)?,
+            downloaded: row.get(9)?,
+            added_at: row.get(10)?,
+            completed_at: row.get(11)?,
+            file_count: row.get::<_, i64>(12)?.clamp(0, FILES_MAX) as usize,
+            torrent: row.get(13)?,
+        })
+    }
+
+    /// `None` when the bitfields are not of this many pieces.
+    fn progress(&self) -> Option<Progress> {
+        Some(Progress {
+            written: Bitfield::from_wire(&self.written, self.pieces).ok()?,
+            durable: Bitfield::from_wire(&self.durable, self.pieces).ok()?,
+            boot_id: self.boot_id.clone(),
+            clean: self.clean,
+            committed_ns: self.committed_ns,
+            root_device: self
+                .root_device
+                .as_deref()
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(u64::from_le_bytes),
+            uploaded: u64::try_from(self.uploaded).unwrap_or(0),
+            downloaded: u64::try_from(self.downloaded).unwrap_or(0),
+            added_at: self.added_at,
+            completed_at: self.completed_at,
+        })
+    }
+}
+
+fn read_file(row: &Row<'_>) -> rusqlite::Result<(usize, FileSeen)> {
+    let file = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
+    let length = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+    Ok((file, FileSeen { length, modified_ns: row.get(2)? }))
+}
+
+/// SQLite's integers are signed; nothing stored here reaches the sign.
+fn to_integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[allow(clippy::needless_pass_by_value)] // its place is in `map_err`
+fn from_sqlite(error: rusqlite::Error) -> StateError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StateError::Corrupt(error.to_string())
+        }
+        // A table of another shape, or a value of another type: not what this program wrote.
+        _ if matches!(
+            error,
+            rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+        ) =>
+        {
+            StateError::Corrupt(error.to_string())
+        }
+        _ => StateError::Database(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

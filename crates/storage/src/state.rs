@@ -1,0 +1,131 @@
+//! Where records of torrents are kept between runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+
+/// Why state could not be read or saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The folder can't be made.
+    #[error("can't make the folder {path}: {error}", path = path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A later version of this program wrote it.
+    #[error("the state in {path} is of a later version ({version}); this one knows {known}", path = path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        version: i64,
+        /// The latest that this program knows.
+        known: i64,
+    },
+    /// It is damaged. [`StateStore::start_over`] sets it aside.
+    #[error("the state is damaged: {0}")]
+    Corrupt(String),
+    /// The database refused, for want of space or permission or because another process held it.
+    #[error("the state database: {0}")]
+    Database(String),
+}
+
+/// What changed of one torrent and is to be kept.
+#[derive(Debug, Clone)]
+pub struct Save {
+    /// Which torrent.
+    pub key: RecordKey,
+    /// All of the changing part.
+    pub progress: Progress,
+    /// The files that changed, by index.
+    pub files: BTreeMap<usize, Option<FileSeen>>,
+    /// How many files the torrent has.
+    pub file_count: usize,
+    /// The .torrent file, when it is to be stored anew.
+    pub torrent: Option<Arc<[u8]>>,
+}
+
+/// A place that keeps records. Calls may wait for a disk.
+pub trait StateStore: Send {
+    /// The record, if there is one.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError>;
+
+    /// All records there are.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError>;
+
+    /// Keeps all of a batch or none of it. With `through`, not even a power cut undoes it.
+    ///
+    /// # Errors
+    /// When nothing was kept.
+    fn save(&mut self, batch: &[Save], through: bool) -> Result<(), StateError>;
+
+    /// Forgets a torrent.
+    ///
+    /// # Errors
+    /// When it is still there.
+    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError>;
+
+    /// Sets damaged state aside and begins empty.
+    ///
+    /// # Errors
+    /// When that does not work either.
+    fn start_over(&mut self) -> Result<(), StateError>;
+}
+
+/// Records in memory, for tests and for sessions that leave no trace.
+#[derive(Debug, Default)]
+pub struct MemoryState {
+    records: BTreeMap<RecordKey, ResumeRecord>,
+}
+
+impl StateStore for MemoryState {
+    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
+        Ok(self.records.get(key).cloned())
+    }
+
+    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError> {
+        Ok(self.records.keys().cloned().collect())
+    }
+
+    fn save(&mut self, batch: &[Save], _through: bool) -> Result<(), StateError> {
+        for save in batch {
+            let old = self.records.remove(&save.key);
+            let (mut files, old_torrent) =
+                old.map_or((Vec::new(), None), |old| (old.files, old.torrent));
+            if files.len() != save.file_count {
+                files = vec![None; save.file_count];
+            }
+            for (file, seen) in &save.files {
+                if let Some(slot) = files.get_mut(*file) {
+                    *slot = *seen;
+                }
+            }
+            let torrent = save.torrent.clone().or(old_torrent);
+            let record = ResumeRecord { progress: save.progress.clone(), files, torrent };
+            self.records.insert(save.key.clone(), record);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError> {
+        self.records.remove(key);
+        Ok(())
+    }
+
+    fn start_over(&mut self) -> Result<(), StateError> {
+        self.records.clear();
+        Ok(())
+    }
+}

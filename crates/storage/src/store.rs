@@ -1,0 +1,174 @@
+//! One torrent's files under a folder.
+//!
+//! Files and folders are made when the first piece for them is written, at their final length but
+//! without occupying space (sparse). Pad files (BEP 47) are never made and read as zeros. What was
+//! there before is respected: no file is cut, written through a hard link or replaced without
+//! consent, links below the folder are never followed, and a file or folder that disappears while
+//! the torrent runs is not silently made again.
+
+mod layout;
+mod open;
+mod read;
+mod sync;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use metainfo::{FileEntry, Info};
+
+use crate::error::StorageError;
+use crate::handles::{HandleCache, HandleKey};
+use crate::record::FileSeen;
+
+pub(crate) use read::Extent;
+pub(crate) use write::{PieceBlocks, slices};
+
+/// What the owner of a torrent consents to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Cut existing files that are longer than the torrent's, and write through hard links.
+    pub overwrite: bool,
+}
+
+/// Room on the file system a torrent goes to, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Free for this user.
+    pub free: u64,
+    /// What the torrent's files will still take, beyond what they occupy.
+    pub needed: u64,
+}
+
+/// One torrent's files on a local disk. Usable from any thread; every method but the getters may
+/// wait for the disk.
+#[derive(Debug)]
+pub struct FileStore {
+    id: u64,
+    root: PathBuf,
+    info: Arc<Info>,
+    handles: Arc<HandleCache>,
+    options: StoreOptions,
+    device: u64,
+    /// Device and inode of the root, once there is one: another volume in its place is noticed.
+    root_identity: OnceLock<(u64, u64)>,
+    marks: Vec<AtomicU8>,
+    changes: Mutex<Changes>,
+}
+
+/// The file was there at some time while this store was open.
+const SEEN: u8 = 1;
+/// The file was made by this store.
+const OURS: u8 = 2;
+
+/// What happened since somebody last asked.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Files written since the last sync.
+    unsynced: BTreeSet<usize>,
+    /// Folders with new entries since the last sync.
+    unsynced_folders: BTreeSet<PathBuf>,
+    /// Files whose sync failed, and how; see [`FileStore::sync`].
+    not_durable: BTreeMap<usize, String>,
+    /// Files as they were right after our last write to them, since [`FileStore::take_seen`].
+    seen: BTreeMap<usize, FileSeen>,
+}
+
+impl FileStore {
+    /// The torrent under `root`, which need not exist yet. Looks at nothing but `root`.
+    ///
+    /// # Errors
+    /// When `root` is not a folder or can't be looked at.
+    pub fn open(
+        root: &Path,
+        info: Arc<Info>,
+        handles: Arc<HandleCache>,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>, StorageError> {
+        let located = open::locate(root)?;
+        let marks = info.files().iter().map(|_| AtomicU8::new(0)).collect();
+        Ok(Arc::new(Self {
+            id: handles.new_store(),
+            root: located.path,
+            info,
+            handles,
+            options,
+            device: located.device,
+            root_identity: located.identity.map_or_else(OnceLock::new, OnceLock::from),
+            marks,
+            changes: Mutex::default(),
+        }))
+    }
+
+    /// The torrent.
+    pub fn info(&self) -> &Arc<Info> {
+        &self.info
+    }
+
+    /// The download folder: absolute, and with links on the way to it resolved where it exists.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a file of the torrent is or will be.
+    pub fn file_path(&self, file: usize) -> PathBuf {
+        let entry = self.info.files().get(file);
+        entry.map_or_else(|| self.root.clone(), |entry| entry.path.under(&self.root))
+    }
+
+    /// Closes all files, for a torrent at rest. They are opened again when needed.
+    pub fn close_files(&self) {
+        self.handles.forget_store(self.id);
+    }
+
+    /// The files written since the last call, as they were right after the write.
+    pub(crate) fn take_seen(&self) -> BTreeMap<usize, FileSeen> {
+        std::mem::take(&mut self.changes().seen)
+    }
+
+    /// Number of the device that the files are on, for queues that must not mix devices.
+    pub(crate) fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Distinguishes this store from all others of the same cache.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn key(&self, file: usize) -> HandleKey {
+        HandleKey { store: self.id, file }
+    }
+
+    fn mark(&self, file: usize, mark: u8) {
+        if let Some(marks) = self.marks.get(file) {
+            marks.fetch_or(mark, Ordering::Relaxed);
+        }
+    }
+
+    fn is_marked(&self, file: usize, mark: u8) -> bool {
+        self.marks.get(file).is_some_and(|marks| marks.load(Ordering::Relaxed) & mark != 0)
+    }
+
+    /// Every change under this lock is a single insertion, so it is whole whoever panicked.
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        self.close_files();
+    }
+}
+
+/// Whether a file of the torrent is a link rather than bytes (BEP 47).
+fn is_link(entry: &FileEntry) -> bool {
+    entry.attributes.symlink && entry.length == 0
+}

@@ -1,0 +1,188 @@
+//! A torrent's files as a whole: what is there, what it takes, and what can be made at once.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use metainfo::{FileEntry, SafePath};
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+use wire::Bitfield;
+
+use super::{FileStore, SEEN, Space, is_link};
+use crate::beneath;
+use crate::error::{Obstacle, StorageError};
+use crate::record::{FileSeen, Observed};
+
+impl FileStore {
+    /// Before a download: looks for what is in the way of the files that will be written, and makes
+    /// what has no data and so would never be written, which is empty files and links.
+    ///
+    /// Files whose pieces are all in `have` are left alone, so that a finished torrent can be
+    /// seeded from hard links.
+    ///
+    /// # Errors
+    /// The first obstacle.
+    pub fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
+        for (file, entry) in self.info.files().iter().enumerate() {
+            if entry.attributes.pad {
+                continue;
+            }
+            if is_link(entry) {
+                self.make_link(entry)?;
+            } else if entry.length == 0 {
+                self.writable(file)?;
+            } else if self.info.pieces_of_file(file).any(|piece| !have.has(piece)) {
+                self.refuse_obstacles(file, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_obstacles(&self, file: usize, entry: &FileEntry) -> Result<(), StorageError> {
+        let Some(found) = self.look(entry)? else { return Ok(()) };
+        let obstacle = match beneath::kind(&found) {
+            FileType::RegularFile => {
+                self.mark(file, SEEN);
+                return self.consent(file, entry, length(&found), links(&found));
+            }
+            FileType::Directory => Obstacle::Folder,
+            FileType::Symlink => Obstacle::Symlink,
+            _ => Obstacle::Special,
+        };
+        Err(StorageError::InTheWay { path: entry.path.under(&self.root), found: obstacle })
+    }
+
+    /// What is where a file belongs; `None` when nothing is.
+    fn look(&self, entry: &FileEntry) -> Result<Option<Stat>, StorageError> {
+        let root = match self.root_folder(false) {
+            Ok(root) => root,
+            Err(StorageError::RootMissing { .. }) if self.root_identity.get().is_none() => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        match beneath::look(root.as_fd(), &entry.path) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.open_error(&entry.path, error)),
+        }
+    }
+
+    /// Makes a link (BEP 47) that leads to another of the torrent's paths, never out of the root.
+    fn make_link(&self, entry: &FileEntry) -> Result<(), StorageError> {
+        let Some(target) = &entry.symlink_target else { return Ok(()) };
+        let failed = |errno| self.open_error(&entry.path, errno);
+        let root = self.root_folder(true)?;
+        let first_new = beneath::make_folders(root.as_fd(), &entry.path).map_err(failed)?;
+        let (folder, name) = beneath::folder_of(root.as_fd(), &entry.path).map_err(failed)?;
+        let folder = folder.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+        let leads_to = relative(&entry.path, target);
+        match rustix::fs::symlinkat(&leads_to, folder, name) {
+            Ok(()) => self.folders_changed(&entry.path, first_new),
+            Err(Errno::EXIST) => {
+                let there = rustix::fs::readlinkat(folder, name, Vec::new());
+                if there.is_ok_and(|there| there.as_bytes() == leads_to.as_bytes()) {
+                    return Ok(());
+                }
+                return Err(self.open_error(&entry.path, Errno::LOOP));
+            }
+            // File systems without links lose nothing but the second name.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                tracing::warn!(path = %entry.path.display(), "no links on this file system");
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(())
+    }
+
+    /// How the files look now, for [`crate::resume::plan`]. What can't be looked at counts as
+    /// missing; reading it will say why.
+    pub fn observe(&self) -> Observed {
+        let root = beneath::open_root(&self.root).ok();
+        let device = root.as_ref().and_then(|root| rustix::fs::fstat(root).ok());
+        let files = self.info.files().iter();
+        let files = files.map(|entry| {
+            if entry.attributes.pad || is_link(entry) {
+                return None;
+            }
+            let found = beneath::look(root.as_ref()?.as_fd(), &entry.path).ok()?;
+            (beneath::kind(&found) == FileType::RegularFile).then(|| seen(&found))
+        });
+        Observed { files: files.collect(), root_device: device.map(|found| found.st_dev) }
+    }
+
+    /// Free space, and how much the torrent still needs.
+    ///
+    /// # Errors
+    /// When the file system does not say.
+    pub fn space(&self) -> Result<Space, StorageError> {
+        let existing = self.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let system = rustix::fs::statvfs(existing)
+            .map_err(|errno| StorageError::new(existing.into(), errno))?;
+        let files = self.info.files().iter().filter(|entry| !entry.attributes.pad);
+        let needed = files.map(|entry| {
+            let found = self.look(entry).ok().flatten();
+            let occupied = found.map_or(0, |found| occupied(&found));
+            entry.length.saturating_sub(occupied)
+        });
+        let needed = needed.fold(0, u64::saturating_add);
+        Ok(Space { free: system.f_bavail.saturating_mul(system.f_frsize), needed })
+    }
+}
+
+/// The text of a link at `from` that leads to `to`, both below the same root.
+fn relative(from: &SafePath, to: &SafePath) -> OsString {
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let shared = shared.min(from.components().count() - 1).min(to.components().count() - 1);
+    let up = from.components().count() - 1 - shared;
+    let parts: Vec<&[u8]> =
+        std::iter::repeat_n(&b".."[..], up).chain(to.components().skip(shared)).collect();
+    OsString::from_vec(parts.join(&b'/'))
+}
+
+// The types of these fields differ between systems.
+#[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
+mod fields {
+    use super::{FileSeen, Stat};
+
+    pub(super) fn length(found: &Stat) -> u64 {
+        u64::try_from(found.st_size).unwrap_or(0)
+    }
+
+    pub(super) fn links(found: &Stat) -> u64 {
+        u64::try_from(found.st_nlink).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes a file takes on the disk; `st_blocks` counts 512 of them whatever the file system.
+    pub(super) fn occupied(found: &Stat) -> u64 {
+        u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512)
+    }
+
+    pub(super) fn seen(found: &Stat) -> FileSeen {
+        let seconds = i64::try_from(found.st_mtime).unwrap_or(0);
+        let nanoseconds = i64::try_from(found.st_mtime_nsec).unwrap_or(0);
+        let modified_ns = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
+        FileSeen { length: length(found), modified_ns }
+    }
+}
+use fields::{length, links, occupied, seen};
+
+#[cfg(test)]
+mod tests {
+    use metainfo::PathRules;
+
+    use super::*;
+
+    #[test]
+    fn links_are_relative_and_climb_no_further_than_the_root() {
+        let path = |text: &str| SafePath::new(text.split('/'), PathRules::Posix).unwrap();
+        let link = |from, to| relative(&path(from), &path(to)).into_string().unwrap();
+        assert_eq!(link("t/a", "t/b"), "b");
+        assert_eq!(link("t/x/y/a", "t/x/b"), "../b");
+        assert_eq!(link("t/x/a", "t/y/b"), "../y/b");
+        assert_eq!(link("t/a", "t/a"), "a");
+        assert_eq!(link("t/a", "t/a/b"), "a/b");
+    }
+}

@@ -1,0 +1,75 @@
+//! From *written* to *durable*: bringing a torrent's new data to the disk itself.
+
+use std::fs::File;
+use std::mem;
+use std::path::{Path, PathBuf};
+
+use super::FileStore;
+use super::open::errno;
+use crate::error::StorageError;
+
+impl FileStore {
+    /// Brings everything written before this call to the disk: the files' data, and the entries of
+    /// the folders that new files are in. When it returns well, every piece whose
+    /// [`crate::PieceOutcome::Written`] arrived before the call is durable.
+    ///
+    /// # Errors
+    /// The first one met, after trying all files. A file that failed to sync fails again for as
+    /// long as this store is open: the kernel drops what it could not write and reports it only
+    /// once, so a later success would say nothing about it.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        let (files, folders) = {
+            let mut changes = self.changes();
+            (mem::take(&mut changes.unsynced), mem::take(&mut changes.unsynced_folders))
+        };
+        let mut first_error = None;
+        for file in files {
+            if let Err(error) = self.sync_file(file) {
+                first_error.get_or_insert(error);
+            }
+        }
+        for folder in folders {
+            if let Err(error) = self.sync_folder(folder) {
+                first_error.get_or_insert(error);
+            }
+        }
+        let failed_before = self.changes().not_durable.iter().next().map(|(file, error)| {
+            StorageError::NotDurable { path: self.file_path(*file), error: error.clone() }
+        });
+        first_error.or(failed_before).map_or(Ok(()), Err)
+    }
+
+    fn sync_file(&self, file: usize) -> Result<(), StorageError> {
+        let opened = match self.readable(file) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.changes().unsynced.insert(file); // nothing was tried: it may come back
+                return Err(error);
+            }
+        };
+        opened.sync_data().map_err(|error| {
+            let path = self.file_path(file);
+            let text = error.to_string();
+            self.changes().not_durable.insert(file, text.clone());
+            StorageError::NotDurable { path, error: text }
+        })
+    }
+
+    fn sync_folder(&self, folder: PathBuf) -> Result<(), StorageError> {
+        sync_folder(&folder).map_err(|error| {
+            let error = StorageError::new(folder.clone(), errno(&error));
+            self.changes().unsynced_folders.insert(folder);
+            error
+        })
+    }
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // Some file systems have nothing to sync in a folder and say so.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
