@@ -4,13 +4,13 @@ import random
 import re
 
 import bencode
-import netns
 import payloads
 import tools
 from process import run
 from runner import case
 
 GENERATED = 50
+FOLDERS = ["a", "b c", "ü", "日本", "x.y", "-", "0", "Ω~", "it's", "sp  ace"]
 
 
 def _described_by_libtorrent(lab, paths):
@@ -28,9 +28,11 @@ def info(lab):
         if rng.random() < 0.3:
             files = rng.randrange(1, 8 * piece)
         else:
-            names = rng.sample(["a", "b c", "ü", "日本", "x.y", "-", "0", "Ω~", "tab\tname", "sp ace "], 6)
-            depths = [tuple(rng.choice(names) for _ in range(rng.randrange(3))) for _ in range(8)]
-            files = [(folder + (f"file {i}",), rng.randrange(0, 2 * piece)) for i, folder in enumerate(depths)]
+            depths = [tuple(rng.choices(FOLDERS, k=rng.randrange(3))) for _ in range(8)]
+            files = [
+                (folder + (f"file {i}",), rng.randrange(2 * piece))
+                for i, folder in enumerate(depths)
+            ]
             files.append((("last",), 1))  # never nothing at all
         torrent = payloads.make(
             lab.directory, f"shape {number:02d}", files, piece, private=rng.random() < 0.2
@@ -45,8 +47,8 @@ def info(lab):
             "info_hash": ours["info_hash"],
             "name": ours["name"],
             "piece_length": ours["piece_length"],
-            "pieces": ours["pieces"],
-            "size": ours["size"],
+            "pieces": ours["piece_count"],
+            "size": ours["total_length"],
             "private": ours["private"],
             "files": [[file["path"], file["length"]] for file in ours["files"]],
             "trackers": [[tier, url] for tier, urls in enumerate(ours["trackers"]) for url in urls],

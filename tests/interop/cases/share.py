@@ -2,7 +2,6 @@
 
 import payloads
 import tools
-from deadline import until
 from process import run
 from runner import case
 
@@ -13,8 +12,7 @@ def _share(lab, torrent):
     ports = ["--port", sharer.port, "--tracker-port", lab.port()]
     process = sharer.start("share.log", "share", torrent.home / torrent.name, "--bind", sharer.ip, *ports)
     lab.at_end(process.stop)
-    lines = until(lambda: sharer.events(process), 20, "share to say where")
-    return lines[0]["url"]
+    return sharer.wait_for_event(process, "sharing", 20)["url"]
 
 
 @case("share/to-peerless", cost=2)

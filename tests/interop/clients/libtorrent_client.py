@@ -26,7 +26,8 @@ class Libtorrent(Client):
         """`as_shipped`: with its own preference for encryption, and uTP."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
-        argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config), *(["--as-shipped"] if as_shipped else [])]
+        argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
+        argv += ["--as-shipped"] if as_shipped else []
         self.process = Process(argv, self.home, self.label, pipes=True)
 
     def ask(self, command, seconds=START_SECONDS, **arguments):

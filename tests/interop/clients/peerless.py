@@ -3,7 +3,6 @@
 import enum
 import json
 import signal
-import socket
 from dataclasses import dataclass
 
 import netns
@@ -88,8 +87,8 @@ class Peerless(Client):
             log = f"seed-{port}.log"
             process = self.start(log, "seed", torrent.path, directory, *where, *arguments)
             self._seeds[torrent.info_hash] = (process, port)
-        for process, port in self._seeds.values():
-            until(lambda: _accepts(process, self.ip, port), START_SECONDS, f"{process.label} to listen")
+        for process, _ in self._seeds.values():
+            self.wait_for_event(process, "seeding", START_SECONDS)
 
     def download(self, torrents, out, seeders=(), extra=()):
         peers = sorted({seeder.serving(torrent) for seeder in seeders for torrent in torrents})
@@ -108,9 +107,18 @@ class Peerless(Client):
         lines = process.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
+    def wait_for_event(self, process, name, seconds):
+        """The first event of that name."""
+
+        def said():
+            found = [event for event in self.events(process) if event["event"] == name]
+            return found or not process.check_running()
+
+        return until(said, seconds, f"{process.label} to say {name!r}")[0]
+
     def summary(self):
-        """The last line of a finished `get`: what was fetched, and what was wasted."""
-        return self.events(self.get)[-1]
+        """What a finished `get` says at its end: what was fetched, what was wasted."""
+        return [event for event in self.events(self.get) if event["event"] == "summary"][-1]
 
     def stop(self):
         processes = [process for process, _ in self._seeds.values()]
@@ -129,12 +137,3 @@ def _documents(out):
         return [json.dumps(json.loads(out))]
     except ValueError:
         return [line for line in out.splitlines() if line.strip()]
-
-
-def _accepts(process, ip, port):
-    process.check_running()
-    try:
-        socket.create_connection((ip, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
