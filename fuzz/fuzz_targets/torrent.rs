@@ -1,0 +1,49 @@
+//! .torrent files: nothing panics, no path leaves its root or is given twice, and the files cover
+//! every piece without a gap.
+#![no_main]
+
+use std::collections::HashSet;
+use std::path::{Component, Path};
+
+use libfuzzer_sys::fuzz_target;
+use metainfo::{SafePath, Torrent};
+
+fn stays(path: &SafePath) {
+    let root = Path::new("/root");
+    let full = path.under(root);
+    let below = full.strip_prefix(root).expect("below the root");
+    assert!(below.components().count() > 0);
+    assert!(below.components().all(|part| matches!(part, Component::Normal(_))));
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Ok(torrent) = Torrent::parse(input) else {
+        return;
+    };
+    let info = &torrent.info;
+    let geometry = info.geometry();
+    let mut paths = HashSet::new();
+    let mut end = 0;
+    for file in info.files() {
+        stays(&file.path);
+        file.symlink_target.iter().for_each(stays);
+        assert!(file.attributes.pad || paths.insert(&file.path));
+        assert_eq!(file.offset, end);
+        end = file.end();
+    }
+    assert_eq!(end, geometry.total_length());
+    for piece in 0..geometry.piece_count() {
+        let mut at = geometry.piece_offset(piece);
+        for segment in info.segments(piece, 0, u32::MAX) {
+            assert!(segment.length > 0 && info.files_of_piece(piece).contains(&segment.file));
+            assert_eq!(info.files()[segment.file].offset + segment.offset, at);
+            at += segment.length;
+        }
+        assert_eq!(at, geometry.piece_offset(piece) + u64::from(geometry.piece_size(piece)));
+        assert!(info.piece_hash(piece).is_some());
+    }
+    for (piece, block) in info.pad_blocks().take(1000) {
+        assert!(geometry.block_size(piece, block) > 0);
+    }
+    let _ = (torrent.magnet(), info.name());
+});
