@@ -197,15 +197,10 @@ impl Info {
         let name = preferred(info, b"name.utf-8", b"name")
             .filter(|name| !name.is_empty())
             .ok_or(TorrentError::Missing("name"))?;
-        let piece_length = number(info, "piece length")?;
-        let piece_length = match piece_length {
-            ..=0 => {
-                return Err(TorrentError::BadNumber { key: "piece length", value: piece_length });
-            }
-            _ if piece_length > PIECE_LENGTH_MAX => {
-                return Err(TorrentError::PieceTooLong(piece_length));
-            }
-            length => u32::try_from(length).map_err(|_| TorrentError::PieceTooLong(length))?,
+        let piece_length = match number(info, "piece length")? {
+            value @ ..=0 => return Err(TorrentError::BadNumber { key: "piece length", value }),
+            value @ 1..=PIECE_LENGTH_MAX => value as u32,
+            value => return Err(TorrentError::PieceTooLong(value)),
         };
         let (files, total, single_file) = files::read(info, name)?;
         let count = total.div_ceil(u64::from(piece_length));
