@@ -119,6 +119,9 @@ impl CheckReport {
 
 /// Hashes `pieces` as they are on the disk. Blocks until done or `cancel` is set. `progress` is
 /// called from several threads, about once for each 4 MiB.
+///
+/// A file that is not there and all of whose pieces are checked may be made again by a later
+/// write, provided the caller claims none of them.
 pub fn check(
     store: &FileStore,
     pieces: &Bitfield,
@@ -413,7 +416,12 @@ impl Check<'_> {
             let gaps = gaps.count() as u32;
             let expected = entry.length;
             let trouble = match look {
-                Some(Look::Missing) => Some(FileTrouble::Missing),
+                Some(Look::Missing) => {
+                    if info.pieces_of_file(file).all(|piece| pieces.has(piece)) {
+                        self.store.forget_file(file);
+                    }
+                    Some(FileTrouble::Missing)
+                }
                 Some(Look::Unreadable(error)) => Some(FileTrouble::Unreadable(error)),
                 Some(Look::There { length }) if length < expected => {
                     Some(FileTrouble::Short { length, expected })

@@ -40,13 +40,13 @@ pub struct Progress {
     pub written: Bitfield,
     /// Those of them that were synced to the disk.
     pub durable: Bitfield,
-    /// Which boot of the system this was written in ([`crate::resume::boot_id`]).
+    /// Which boot of the system this was written in. Set by [`crate::StateWriter`].
     pub boot_id: String,
     /// Whether the torrent was stopped in good order, with everything synced.
     pub clean: bool,
     /// When this was last saved, in nanoseconds since 1970. Set by [`crate::StateWriter`].
     pub committed_ns: i64,
-    /// Device number of the download folder's file system, when there was one.
+    /// Device number of the download folder's file system. Set by [`crate::StateWriter`].
     pub root_device: Option<u64>,
     /// Payload bytes sent to peers, over all runs.
     pub uploaded: u64,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use metainfo::{FileEntry, Info, PieceIndex};
 use wire::Bitfield;
 
-use crate::record::{FileSeen, Observed, ResumeRecord};
+use crate::record::{FileSeen, Observed, Progress, ResumeRecord};
 use crate::writer::SAVE_EVERY;
 
 /// After a kill a file may be newer than its record, from writes of ours that were not recorded
@@ -132,6 +132,35 @@ pub fn plan(
         }
     }
     Verdict::Run(plan)
+}
+
+/// The record to run with ([`crate::StateWriter::track`]), once the pieces in doubt were hashed:
+/// `good` are those whose hash was good, `observed` is the look that `plan` was made from, and
+/// `now` is in seconds since 1970, for a torrent that is new.
+pub fn begin(
+    record: Option<ResumeRecord>,
+    plan: &Plan,
+    good: &Bitfield,
+    observed: Observed,
+    now: i64,
+) -> ResumeRecord {
+    let count = plan.trusted.len();
+    let (mut progress, torrent) = match record {
+        Some(record) => (record.progress, record.torrent),
+        None => (Progress::new(count, now), None),
+    };
+    let mut durable = Bitfield::new(count);
+    // A good hash says that the data can be read, not that it would survive a power cut.
+    for piece in plan.trusted.iter().filter(|piece| progress.durable.has(*piece)) {
+        durable.insert(piece);
+    }
+    let mut written = plan.trusted.clone();
+    for piece in good.iter() {
+        written.insert(piece);
+    }
+    progress.written = written;
+    progress.durable = durable;
+    ResumeRecord { progress, files: observed.files, torrent }
 }
 
 fn has_data(entry: &FileEntry) -> bool {

@@ -152,6 +152,14 @@ impl FileStore {
         }
     }
 
+    /// Nothing of the file is claimed any more: if it is not there, it may be made again.
+    pub(crate) fn forget_file(&self, file: usize) {
+        self.handles.forget(self.key(file));
+        if let Some(marks) = self.marks.get(file) {
+            marks.fetch_and(!SEEN, Ordering::Relaxed);
+        }
+    }
+
     fn is_marked(&self, file: usize, mark: u8) -> bool {
         self.marks.get(file).is_some_and(|marks| marks.load(Ordering::Relaxed) & mark != 0)
     }

@@ -14,6 +14,7 @@ use metainfo::{InfoHash, PieceIndex};
 use wire::Bitfield;
 
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::resume;
 use crate::state::{MemoryState, Save, StateError, StateStore};
 use crate::store::FileStore;
 
@@ -135,8 +136,9 @@ impl StateWriter {
         Ok(())
     }
 
-    /// Begins to keep the record of a running torrent, with `record` as its state from now on.
-    /// Whatever the record says, it is not clean until [`RecordHandle::close`].
+    /// Begins to keep the record of a running torrent, with `record` as its state from now on
+    /// ([`crate::resume::begin`]). It is of this boot, and not clean until [`RecordHandle::close`].
+    /// The next sync of `store` covers whatever the record has as written but not durable.
     pub fn track(
         &self,
         info_hash: InfoHash,
@@ -147,6 +149,9 @@ impl StateWriter {
         let key = RecordKey { info_hash, root: store.root().to_path_buf() };
         let ResumeRecord { mut progress, files, torrent } = record;
         progress.clean = false;
+        progress.boot_id = resume::boot_id();
+        progress.root_device = Some(store.device());
+        store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
         let unsaved = Unsaved {
             progress: true,
             files: files.iter().copied().enumerate().collect(),

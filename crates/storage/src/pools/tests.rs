@@ -1,1 +1,220 @@
+use std::fs;
+use std::sync::mpsc;
+use std::time::Duration;
 
+use metainfo::BLOCK_LENGTH;
+
+use super::*;
+use crate::arena::Arena;
+use crate::store::testing::{Sample, file, pad};
+
+const KIB: usize = 1024;
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn pools() -> Pools {
+    Pools::start(PoolSettings { hash_threads: 2, disk_threads: 2 }).unwrap()
+}
+
+fn verify(
+    pools: &Pools,
+    store: &Arc<FileStore>,
+    piece: PieceIndex,
+    blocks: Vec<Option<Block>>,
+    want_digests: bool,
+) -> PieceOutcome {
+    let (done, outcome) = mpsc::channel();
+    pools.verify_and_write(store, piece, blocks, want_digests, move |o| done.send(o).unwrap());
+    outcome.recv_timeout(PATIENCE).unwrap()
+}
+
+fn read(
+    pools: &Pools,
+    store: &Arc<FileStore>,
+    piece: PieceIndex,
+    begin: u32,
+    length: u32,
+) -> Result<ReadBuffer, StorageError> {
+    let (done, result) = mpsc::channel();
+    pools.read(store, piece, begin, length, move |r| done.send(r).unwrap());
+    result.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn a_good_piece_is_written_and_its_blocks_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(&[file("a", 40 * KIB), pad(24 * KIB), file("b", 10 * KIB)], 64 * KIB);
+    let (pools, store, arena) = (pools(), sample.open(dir.path()), Arena::new(64));
+    for piece in 0..2 {
+        let outcome = verify(&pools, &store, piece, sample.blocks(&arena, piece), false);
+        assert!(matches!(outcome, PieceOutcome::Written { digests: None }), "{outcome:?}");
+        assert_eq!(arena.in_use(), 0, "given back before anybody hears of it");
+        let buffer = read(&pools, &store, piece, 0, sample.piece(piece).len() as u32).unwrap();
+        assert_eq!(*buffer, *sample.piece(piece));
+    }
+    assert_eq!(*read(&pools, &store, 1, 5, 7).unwrap(), sample.piece(1)[5..12]);
+}
+
+#[test]
+fn a_bad_piece_never_reaches_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(1);
+    let (pools, store, arena) = (pools(), sample.open(dir.path()), Arena::new(64));
+    let mut bad = sample.blocks(&arena, 0);
+    bad[1].as_mut().unwrap()[77] ^= 1;
+    let PieceOutcome::HashMismatch { digests: bad } = verify(&pools, &store, 0, bad, false) else {
+        panic!()
+    };
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    let good = verify(&pools, &store, 0, sample.blocks(&arena, 0), true);
+    let PieceOutcome::Written { digests: Some(good) } = good else { panic!("{good:?}") };
+    assert_eq!((bad.len(), bad[0]), (2, good[0]), "the good block is known again");
+    assert_ne!(bad[1], good[1], "and the bad one told apart");
+}
+
+#[test]
+fn missing_blocks_are_zeros_and_so_are_a_bad_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(1);
+    let (pools, store) = (pools(), sample.open(dir.path()));
+    for blocks in
+        [Vec::new(), vec![None, None], sample.blocks(&Arena::new(0), 0).drain(..1).collect()]
+    {
+        let outcome = verify(&pools, &store, 0, blocks, false);
+        assert!(matches!(outcome, PieceOutcome::HashMismatch { .. }), "{outcome:?}");
+    }
+    let outcome = verify(&pools, &store, 9, Vec::new(), false);
+    assert!(matches!(outcome, PieceOutcome::HashMismatch { .. }), "no such piece: {outcome:?}");
+}
+
+#[test]
+fn a_refused_piece_comes_back_and_can_be_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(1);
+    let (pools, store, arena) = (pools(), sample.open(dir.path()), Arena::new(64));
+    fs::write(dir.path().join("t"), "a file where a folder belongs").unwrap();
+    let outcome = verify(&pools, &store, 0, sample.blocks(&arena, 0), true);
+    let PieceOutcome::WriteFailed { error, blocks, digests } = outcome else { panic!() };
+    assert!(matches!(error, StorageError::InTheWay { .. }));
+    assert_eq!(digests.unwrap().len(), 2);
+    fs::remove_file(dir.path().join("t")).unwrap();
+    let (done, outcome) = mpsc::channel();
+    pools.write_again(&store, 0, blocks, move |o| done.send(o).unwrap());
+    let outcome = outcome.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(outcome, PieceOutcome::Written { .. }), "{outcome:?}");
+    assert_eq!(*read(&pools, &store, 0, 0, 100).unwrap(), sample.content[..100]);
+}
+
+#[test]
+fn many_pieces_at_once_each_get_their_own_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    // The second of three files can't be made, which concerns its own pieces alone.
+    let files = [file("a", 320 * KIB), file("b", 320 * KIB), file("c", 320 * KIB)];
+    let sample = Sample::new(&files, 32 * KIB);
+    let (pools, store, arena) = (pools(), sample.open(dir.path()), Arena::new(64));
+    fs::create_dir_all(dir.path().join("t/b")).unwrap();
+    let (done, outcomes) = mpsc::channel();
+    for piece in 0..30 {
+        let mut blocks = sample.blocks(&arena, piece);
+        if piece % 10 == 5 {
+            blocks[0].as_mut().unwrap()[0] ^= 1;
+        }
+        let done = done.clone();
+        let send = move |outcome| done.send((piece, outcome)).unwrap();
+        pools.verify_and_write(&store, piece, blocks, false, send);
+    }
+    for _ in 0..30 {
+        let (piece, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+        match outcome {
+            PieceOutcome::HashMismatch { .. } => assert_eq!(piece % 10, 5, "{piece}"),
+            PieceOutcome::WriteFailed { .. } => assert!((10..20).contains(&piece), "{piece}"),
+            PieceOutcome::Written { .. } => {
+                assert!(!(10..20).contains(&piece));
+                assert_eq!(sample.read(&store, piece).unwrap(), sample.piece(piece));
+            }
+        }
+    }
+}
+
+#[test]
+fn reads_that_can_not_be_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(&[file("a", 1024 * KIB)], 512 * KIB);
+    let (pools, store) = (pools(), sample.open(dir.path()));
+    let too_long = read(&pools, &store, 0, 0, READ_BYTES_MAX + 1);
+    assert!(matches!(too_long, Err(StorageError::OutOfRange { .. })));
+    let outside = read(&pools, &store, 2, 0, BLOCK_LENGTH);
+    assert!(matches!(outside, Err(StorageError::OutOfRange { .. })));
+    let absent = read(&pools, &store, 0, 0, BLOCK_LENGTH);
+    assert!(matches!(absent, Err(StorageError::Missing { .. })));
+}
+
+#[test]
+fn a_panic_ends_one_job_and_no_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(1);
+    let pools = Pools::start(PoolSettings { hash_threads: 1, disk_threads: 1 }).unwrap();
+    let (store, arena) = (sample.open(dir.path()), Arena::new(64));
+    pools.read(&store, 0, 0, 1, |_| panic!("a caller's bug"));
+    pools.sync(&store, |_| panic!("a caller's bug"));
+    pools.verify_and_write(&store, 0, Vec::new(), false, |_| panic!("a caller's bug"));
+    let outcome = verify(&pools, &store, 0, sample.blocks(&arena, 0), false);
+    assert!(matches!(outcome, PieceOutcome::Written { .. }));
+    assert!(read(&pools, &store, 0, 0, 1).is_ok());
+    let (done, synced) = mpsc::channel();
+    pools.sync(&store, move |result| done.send(result).unwrap());
+    synced.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert!(matches!(guarded::<()>(|| panic!("ours")), Err(StorageError::Panicked)));
+}
+
+#[test]
+fn a_check_runs_in_the_background() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(5);
+    let (pools, store) = (pools(), sample.open(dir.path()));
+    sample.write(&store, 3).unwrap();
+    let (done, report) = mpsc::channel();
+    let progressed = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&progressed);
+    let progress = move |_| seen.store(true, std::sync::atomic::Ordering::Relaxed);
+    let pieces = Bitfield::full(5);
+    pools.check(&store, pieces, progress, Arc::default(), move |r| done.send(r).unwrap());
+    let report = report.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(report.good.iter().collect::<Vec<_>>(), [3]);
+    assert!(progressed.load(std::sync::atomic::Ordering::Relaxed));
+}
+
+#[test]
+fn devices_do_not_wait_for_each_other() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm"));
+    let Ok(other) = other else { return }; // no second device here
+    let sample = Sample::single(1);
+    let pools = Pools::start(PoolSettings { hash_threads: 1, disk_threads: 1 }).unwrap();
+    let (slow, quick) = (sample.open(one.path()), sample.open(other.path()));
+    if slow.device() == quick.device() {
+        return; // nor here
+    }
+    let (release, blocked) = mpsc::channel::<()>();
+    pools.read(&slow, 0, 0, 1, move |_| {
+        let _ = blocked.recv(); // as if the disk hung
+    });
+    assert!(read(&pools, &quick, 0, 0, 1).is_err(), "answered while the other hangs");
+    drop(release);
+}
+
+#[test]
+fn dropped_pools_finish_what_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(8);
+    let (pools, store, arena) = (pools(), sample.open(dir.path()), Arena::new(64));
+    let (done, outcomes) = mpsc::channel();
+    for piece in 0..8 {
+        let done = done.clone();
+        let send = move |outcome| done.send(outcome).unwrap();
+        pools.verify_and_write(&store, piece, sample.blocks(&arena, piece), false, send);
+    }
+    drop((pools, done));
+    let outcomes: Vec<PieceOutcome> = outcomes.iter().collect(); // ends when the last job did
+    assert_eq!(outcomes.len(), 8);
+    assert_eq!(fs::read(store.file_path(0)).unwrap(), sample.content);
+}

@@ -1,1 +1,174 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
 
+use super::*;
+
+fn key(number: u8) -> RecordKey {
+    // A folder whose name is not UTF-8.
+    let root = PathBuf::from(OsString::from_vec(vec![b'/', number, 0xff]));
+    RecordKey { info_hash: InfoHash([number; 20]), root }
+}
+
+fn save(number: u8, pieces: &[u32]) -> Save {
+    let mut progress = Progress::new(70, 1_700_000_000);
+    for piece in pieces {
+        progress.written.insert(*piece);
+    }
+    progress.durable.insert(pieces[0]);
+    progress.boot_id = "boot".into();
+    progress.committed_ns = 5;
+    progress.root_device = Some(u64::MAX);
+    progress.uploaded = 1;
+    progress.downloaded = 2;
+    progress.completed_at = Some(3);
+    let seen = FileSeen { length: 1 << 40, modified_ns: -5 };
+    let files = BTreeMap::from([(0, Some(seen)), (2, None)]);
+    Save {
+        key: key(number),
+        progress,
+        files,
+        file_count: 3,
+        torrent: Some(Arc::from(*b"d4:infoe")),
+    }
+}
+
+#[test]
+fn what_is_saved_comes_back_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = SqliteState::open(dir.path().join("new/folder")).unwrap();
+    let saved = save(1, &[0, 69]);
+    state.save(&[saved.clone(), save(2, &[5])], false).unwrap();
+    std::mem::forget(state); // as after a kill: nothing is closed
+    let mut state = SqliteState::open(dir.path().join("new/folder")).unwrap();
+    let record = state.load(&key(1)).unwrap().unwrap();
+    assert_eq!(record.progress, saved.progress);
+    assert_eq!(record.files, [saved.files[&0], None, None]);
+    assert_eq!(record.torrent.as_deref(), Some(&b"d4:infoe"[..]));
+    assert_eq!(state.keys().unwrap(), [key(1), key(2)]);
+    assert_eq!(state.load(&RecordKey { root: "/elsewhere".into(), ..key(1) }).unwrap(), None);
+}
+
+#[test]
+fn later_saves_change_only_what_they_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = SqliteState::open(dir.path()).unwrap();
+    state.save(&[save(1, &[1])], true).unwrap();
+    let seen = FileSeen { length: 7, modified_ns: 8 };
+    let mut second = save(1, &[1, 2]);
+    second.files = BTreeMap::from([(1, Some(seen))]);
+    second.torrent = None;
+    state.save(&[second.clone()], false).unwrap();
+    let record = state.load(&key(1)).unwrap().unwrap();
+    assert_eq!(record.progress.written.count(), 2);
+    assert_eq!(record.files, [save(1, &[1]).files[&0], Some(seen), None]);
+    assert!(record.torrent.is_some(), "kept");
+    second.files = BTreeMap::from([(0, None)]);
+    state.save(&[second], false).unwrap();
+    assert_eq!(state.load(&key(1)).unwrap().unwrap().files, [None, Some(seen), None]);
+    state.remove(&key(1)).unwrap();
+    assert_eq!(state.load(&key(1)).unwrap(), None);
+    let left: i64 =
+        state.connection.query_row("SELECT count(*) FROM files", [], |r| r.get(0)).unwrap();
+    assert_eq!(left, 0, "nothing is left of it");
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_another_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    for number in 1..=3 {
+        fs::write(&path, vec![b'x'; 10_000]).unwrap();
+        let mut state = SqliteState::open(dir.path()).unwrap();
+        assert_eq!(state.keys().unwrap(), []);
+        state.save(&[save(1, &[1])], false).unwrap();
+        drop(state);
+        let aside = dir.path().join(format!("{FILE_NAME}.corrupt-{number}"));
+        assert_eq!(fs::read(aside).unwrap(), vec![b'x'; 10_000]);
+    }
+}
+
+#[test]
+fn a_page_of_garbage_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let mut state = SqliteState::open(dir.path()).unwrap();
+    for number in 0..100 {
+        state.save(&[save(number, &[1])], false).unwrap();
+    }
+    drop(state);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..8192].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let mut state = SqliteState::open(dir.path()).unwrap();
+    assert_eq!(state.keys().unwrap(), []);
+    assert!(dir.path().join("state.sqlite.corrupt-1").exists());
+}
+
+#[test]
+fn an_empty_or_truncated_file_is_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    fs::write(&path, "").unwrap(); // as after a power cut
+    SqliteState::open(dir.path()).unwrap().save(&[save(1, &[1])], false).unwrap();
+    let length = fs::metadata(&path).unwrap().len();
+    fs::File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
+    let mut state = SqliteState::open(dir.path()).unwrap();
+    state.save(&[save(2, &[1])], false).unwrap();
+    assert!(state.load(&key(2)).unwrap().is_some());
+}
+
+#[test]
+fn a_store_begun_anew_works_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = SqliteState::open(dir.path()).unwrap();
+    state.save(&[save(1, &[1])], false).unwrap();
+    state.start_over().unwrap();
+    assert_eq!(state.keys().unwrap(), []);
+    state.save(&[save(1, &[1])], false).unwrap();
+    assert_eq!(state.keys().unwrap(), [key(1)]);
+}
+
+#[test]
+fn another_versions_state_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
+    state.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+    drop(state);
+    let result = SqliteState::open(dir.path());
+    assert!(matches!(result, Err(StateError::Newer { version: 2, known: 1, .. })), "{result:?}");
+    assert!(dir.path().join(FILE_NAME).exists());
+}
+
+#[test]
+fn two_processes_share_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = SqliteState::open(dir.path()).unwrap();
+    let mut other = SqliteState::open(dir.path()).unwrap();
+    std::thread::scope(|scope| {
+        for (state, base) in [(&mut one, 0), (&mut other, 100)] {
+            scope.spawn(move || {
+                (0..30).for_each(|number| state.save(&[save(base + number, &[1])], false).unwrap());
+            });
+        }
+    });
+    assert_eq!(one.keys().unwrap().len(), 60);
+}
+
+#[test]
+fn a_damaged_record_is_as_good_as_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = SqliteState::open(dir.path()).unwrap();
+    state.save(&[save(1, &[1]), save(2, &[1])], false).unwrap();
+    state.connection.execute("UPDATE torrents SET pieces = 9000 WHERE id = 1", []).unwrap();
+    assert_eq!(state.load(&key(1)).unwrap(), None);
+    assert!(state.load(&key(2)).unwrap().is_some(), "one record never costs another");
+}
+
+#[test]
+fn a_folder_that_can_not_be_is_an_error() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"x").unwrap();
+    let result = SqliteState::open(file.path().join("sub"));
+    assert!(matches!(result, Err(StateError::Folder { .. })), "{result:?}");
+}

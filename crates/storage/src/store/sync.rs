@@ -4,8 +4,10 @@ use std::fs::File;
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use super::FileStore;
+use metainfo::PieceIndex;
+
 use super::open::errno;
+use super::{FileStore, is_link};
 use crate::error::StorageError;
 
 impl FileStore {
@@ -37,6 +39,22 @@ impl FileStore {
             StorageError::NotDurable { path: self.file_path(*file), error: error.clone() }
         });
         first_error.or(failed_before).map_or(Ok(()), Err)
+    }
+
+    /// Counts the files of these pieces, and the folders they are in, as written since the last
+    /// sync: another process wrote them, perhaps an earlier run of ours that was killed, and
+    /// nobody knows what of it is on the disk.
+    pub(crate) fn need_sync(&self, pieces: impl Iterator<Item = PieceIndex>) {
+        let mut changes = self.changes();
+        for file in pieces.flat_map(|piece| self.info.files_of_piece(piece)) {
+            let Some(entry) = self.info.files().get(file) else { continue };
+            if !entry.attributes.pad && !is_link(entry) && changes.unsynced.insert(file) {
+                let depth = entry.path.components().count();
+                let path = entry.path.under(&self.root);
+                let folders = path.ancestors().skip(1).take(depth).map(Path::to_path_buf);
+                changes.unsynced_folders.extend(folders);
+            }
+        }
     }
 
     fn sync_file(&self, file: usize) -> Result<(), StorageError> {

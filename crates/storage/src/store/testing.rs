@@ -1,6 +1,6 @@
 //! Torrents with known contents, for the tests of this crate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use metainfo::bencode::Encoder;
@@ -128,6 +128,17 @@ impl Sample {
     }
 }
 
+impl FileStore {
+    /// The files and folders that the next sync will cover.
+    pub(crate) fn unsynced(&self) -> (Vec<usize>, Vec<PathBuf>) {
+        let changes = self.changes();
+        (
+            changes.unsynced.iter().copied().collect(),
+            changes.unsynced_folders.iter().cloned().collect(),
+        )
+    }
+}
+
 /// A torrent named `t` with these files and piece hashes.
 pub(crate) fn torrent(files: &[Entry], piece_length: usize, hashes: &[u8]) -> Torrent {
     let mut out = Encoder::new();
@@ -137,7 +148,7 @@ pub(crate) fn torrent(files: &[Entry], piece_length: usize, hashes: &[u8]) -> To
         if !file.attributes.is_empty() {
             out.key(b"attr").bytes(file.attributes.as_bytes());
         }
-        out.key(b"length").int(file.length as i64);
+        out.key(b"length").int(integer(file.length));
         list(out.key(b"path"), &file.path);
         if let Some(target) = &file.target {
             list(out.key(b"symlink path"), target);
@@ -145,8 +156,12 @@ pub(crate) fn torrent(files: &[Entry], piece_length: usize, hashes: &[u8]) -> To
         out.end();
     }
     out.end().key(b"name").bytes(b"t");
-    out.key(b"piece length").int(piece_length as i64).key(b"pieces").bytes(hashes);
+    out.key(b"piece length").int(integer(piece_length)).key(b"pieces").bytes(hashes);
     Torrent::parse(&out.end().end().finish()).unwrap()
+}
+
+fn integer(value: usize) -> i64 {
+    i64::try_from(value).unwrap()
 }
 
 fn list(out: &mut Encoder, parts: &[Vec<u8>]) {

@@ -148,10 +148,10 @@ mod tests {
     fn short_writes_go_on_in_the_middle_of_a_slice() {
         let mut source = Source { slices: vec![b"abc", b"", b"defg", b"h"], slice: 0, at: 0 };
         let mut batch = Vec::new();
-        let mut seen = Vec::new();
+        let mut seen: Vec<u8> = Vec::new();
         for step in [2, 3, 1, 2] {
             source.gather(step, &mut batch);
-            batch.iter().for_each(|slice| seen.extend_from_slice(slice));
+            seen.extend(batch.iter().flat_map(|slice| slice.iter()));
             source.skip(step);
         }
         assert_eq!(seen, b"abcdefgh");

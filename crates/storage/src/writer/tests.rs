@@ -1,1 +1,226 @@
+use std::sync::mpsc;
 
+use super::*;
+use crate::sqlite::SqliteState;
+use crate::store::testing::Sample;
+
+/// A store that reports each batch and fails as told.
+struct Watched {
+    inner: MemoryState,
+    saves: mpsc::Sender<(usize, bool)>,
+    failures: Arc<Mutex<Vec<StateError>>>,
+}
+
+impl StateStore for Watched {
+    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
+        self.inner.load(key)
+    }
+
+    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError> {
+        self.inner.keys()
+    }
+
+    fn save(&mut self, batch: &[Save], through: bool) -> Result<(), StateError> {
+        if let Some(error) = self.failures.lock().unwrap().pop() {
+            return Err(error);
+        }
+        self.saves.send((batch.len(), through)).unwrap();
+        self.inner.save(batch, through)
+    }
+
+    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError> {
+        self.inner.remove(key)
+    }
+
+    fn start_over(&mut self) -> Result<(), StateError> {
+        self.inner.start_over()
+    }
+}
+
+struct Fixture {
+    writer: StateWriter,
+    saves: mpsc::Receiver<(usize, bool)>,
+    failures: Arc<Mutex<Vec<StateError>>>,
+    sample: Sample,
+    store: Arc<FileStore>,
+    _dir: tempfile::TempDir,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(100);
+    let store = sample.open(dir.path());
+    let (sender, saves) = mpsc::channel();
+    let failures = Arc::new(Mutex::default());
+    let inner = MemoryState::default();
+    let state = Watched { inner, saves: sender, failures: Arc::clone(&failures) };
+    Fixture { writer: StateWriter::start(state), saves, failures, sample, store, _dir: dir }
+}
+
+fn fresh() -> ResumeRecord {
+    let torrent = Some(Arc::from(*b"torrent"));
+    ResumeRecord { progress: Progress::new(100, 0), files: vec![None], torrent }
+}
+
+impl Fixture {
+    fn track(&self) -> RecordHandle {
+        self.writer.track(self.sample.torrent.info_hash, &self.store, fresh())
+    }
+
+    fn load(&self, handle: &RecordHandle) -> ResumeRecord {
+        self.writer.load(handle.key()).unwrap().unwrap()
+    }
+}
+
+#[test]
+fn what_was_reported_is_there_after_a_flush() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    fixture.sample.write(&fixture.store, 7).unwrap();
+    handle.written(7);
+    handle.transferred(10, 20);
+    handle.completed(5);
+    handle.completed(6);
+    fixture.writer.flush().unwrap();
+    let record = fixture.load(&handle);
+    assert_eq!(record.progress.written.iter().collect::<Vec<_>>(), [7]);
+    assert_eq!((record.progress.uploaded, record.progress.downloaded), (10, 20));
+    assert_eq!(record.progress.completed_at, Some(5), "the first time counts");
+    assert_eq!(record.files, fixture.store.observe().files, "as the write left it");
+    assert!(record.progress.committed_ns > 0 && !record.progress.clean);
+    assert_eq!(record.torrent.as_deref(), Some(&b"torrent"[..]));
+}
+
+#[test]
+fn many_changes_are_one_save_and_are_not_left_waiting() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.saves.recv().unwrap(), (1, true), "a torrent that runs is not clean");
+    (0..BATCH_CHANGES).for_each(|piece| handle.written(piece));
+    let started = Instant::now();
+    assert_eq!(fixture.saves.recv().unwrap(), (1, false));
+    assert!(started.elapsed() < SAVE_EVERY, "a full batch does not wait");
+    handle.written(90);
+    assert_eq!(
+        fixture.saves.recv_timeout(SAVE_EVERY * 10).unwrap(),
+        (1, false),
+        "nor one for ever"
+    );
+    fixture.writer.flush().unwrap();
+    assert!(fixture.saves.try_recv().is_err(), "no change, no save");
+}
+
+#[test]
+fn durable_is_part_of_written_and_saved_through() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    handle.written(1);
+    handle.written(2);
+    fixture.writer.flush().unwrap();
+    fixture.saves.try_iter().for_each(drop);
+    let before = handle.progress().written;
+    handle.lost(2);
+    handle.durable(&before);
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.saves.recv().unwrap(), (1, true));
+    let progress = fixture.load(&handle).progress;
+    assert_eq!(progress.written.iter().collect::<Vec<_>>(), [1]);
+    assert_eq!(progress.durable.iter().collect::<Vec<_>>(), [1], "what was lost meanwhile is not");
+}
+
+#[test]
+fn what_an_earlier_run_left_in_the_kernel_is_synced_before_it_is_durable() {
+    let fixture = fixture();
+    fixture.sample.write(&fixture.store, 1).unwrap();
+    let root = fixture.store.root().to_path_buf();
+    let store = fixture.sample.open(&root); // as after a kill: it has written nothing itself
+    let mut record = fresh();
+    record.progress.durable.insert(0);
+    record.progress.written.insert(0);
+    fixture.writer.track(fixture.sample.torrent.info_hash, &store, record.clone());
+    assert_eq!(store.unsynced(), (vec![], vec![]), "all of it is durable");
+    record.progress.written.insert(1);
+    let handle = fixture.writer.track(fixture.sample.torrent.info_hash, &store, record);
+    assert_eq!(store.unsynced(), (vec![0], vec![root.clone(), root.join("t")]));
+    store.sync().unwrap();
+    assert_eq!(handle.progress().boot_id, resume::boot_id());
+    assert_eq!(handle.progress().root_device, fixture.store.observe().root_device);
+}
+
+#[test]
+fn a_closed_torrent_is_clean_and_forgotten_by_the_writer() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    let key = handle.key().clone();
+    handle.written(3);
+    handle.close(true);
+    fixture.writer.flush().unwrap();
+    assert!(fixture.writer.load(&key).unwrap().unwrap().progress.clean);
+    assert!(fixture.writer.0.shared.schedule().tracked.is_empty());
+    fixture.track();
+    fixture.writer.flush().unwrap();
+    assert!(!fixture.writer.load(&key).unwrap().unwrap().progress.clean, "running again");
+    fixture.writer.remove(&key).unwrap();
+    assert_eq!(fixture.writer.load(&key).unwrap(), None);
+    assert_eq!(fixture.writer.keys().unwrap(), []);
+}
+
+#[test]
+fn nothing_is_forgotten_when_saving_fails() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    handle.written(1);
+    // More than the background thread tries in the time of this test.
+    let failures = (0..50).map(|_| StateError::Database("disk full".into())).collect();
+    *fixture.failures.lock().unwrap() = failures;
+    fixture.sample.write(&fixture.store, 1).unwrap();
+    assert!(matches!(fixture.writer.flush(), Err(StateError::Database(_))));
+    handle.written(2);
+    fixture.failures.lock().unwrap().clear();
+    fixture.writer.flush().unwrap();
+    let record = fixture.load(&handle);
+    assert_eq!(record.progress.written.iter().collect::<Vec<_>>(), [1, 2]);
+    assert!(record.files[0].is_some() && record.torrent.is_some());
+}
+
+#[test]
+fn damaged_state_is_begun_anew_with_all_that_is_running() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    fixture.sample.write(&fixture.store, 1).unwrap();
+    handle.written(1);
+    fixture.writer.flush().unwrap();
+    fixture.failures.lock().unwrap().push(StateError::Corrupt("page 5".into()));
+    handle.written(2);
+    fixture.writer.flush().unwrap();
+    let record = fixture.load(&handle);
+    assert_eq!(record.progress.written.iter().collect::<Vec<_>>(), [1, 2]);
+    assert!(record.files[0].is_some() && record.torrent.is_some(), "not only what changed last");
+}
+
+#[test]
+fn dropping_the_writer_saves_the_rest_into_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(100);
+    let store = sample.open(&dir.path().join("files"));
+    let writer = StateWriter::start(SqliteState::open(dir.path()).unwrap());
+    let handle = writer.track(sample.torrent.info_hash, &store, fresh());
+    sample.write(&store, 4).unwrap();
+    handle.written(4);
+    let key = handle.key().clone();
+    drop(writer);
+    let record = SqliteState::open(dir.path()).unwrap().load(&key).unwrap().unwrap();
+    assert!(record.progress.written.has(4));
+    assert_eq!(record.files, store.observe().files);
+}
+
+#[test]
+fn memory_keeps_records_for_as_long_as_it_lives() {
+    let fixture = fixture();
+    let writer = StateWriter::in_memory();
+    let handle = writer.track(fixture.sample.torrent.info_hash, &fixture.store, fresh());
+    handle.written(9);
+    assert!(writer.load(handle.key()).unwrap().unwrap().progress.written.has(9));
+    assert_eq!(writer.keys().unwrap(), [handle.key().clone()]);
+}

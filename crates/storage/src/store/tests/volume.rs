@@ -1,0 +1,132 @@
+//! Disks fill up, volumes go away, files vanish.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::super::testing::{Sample, file, pad};
+use super::*;
+
+#[test]
+fn a_file_deleted_while_running_is_missed_and_not_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(3);
+    let store = sample.open(dir.path());
+    sample.write(&store, 0).unwrap();
+    fs::remove_file(dir.path().join("t/file")).unwrap();
+    // The handle is still open: what is written through it has no name.
+    assert!(matches!(sample.write(&store, 1), Err(StorageError::Missing { .. })));
+    assert!(matches!(sample.write(&store, 1), Err(StorageError::Missing { .. })), "nor reopened");
+    assert!(matches!(sample.read(&store, 0), Err(StorageError::Missing { .. })));
+    assert!(!dir.path().join("t/file").exists(), "a new one would be zeros that pass for piece 0");
+}
+
+#[test]
+fn a_file_cut_short_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(3);
+    let store = sample.open(dir.path());
+    sample.write_all(&store);
+    let path = dir.path().join("t/file");
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(40 * KIB as u64).unwrap();
+    assert!(sample.read(&store, 0).is_ok());
+    let Err(StorageError::Missing { path: named }) = sample.read(&store, 1) else { panic!() };
+    assert_eq!(named, store.file_path(0));
+}
+
+#[test]
+fn another_folder_in_the_place_of_the_root_is_not_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("volume");
+    fs::create_dir(&root).unwrap();
+    let sample = Sample::new(&[file("a", 32 * KIB), file("b", 32 * KIB)], 32 * KIB);
+    let store = sample.open(&root);
+    sample.write(&store, 0).unwrap();
+    store.close_files();
+    fs::rename(&root, dir.path().join("away")).unwrap();
+    assert!(matches!(sample.write(&store, 1), Err(StorageError::RootMissing { .. })));
+    fs::create_dir(&root).unwrap(); // as a mount point after its volume is gone
+    for result in [
+        sample.write(&store, 1),
+        sample.read(&store, 0).map(drop),
+        store.prepare(&nothing(&sample)),
+    ] {
+        assert!(matches!(result, Err(StorageError::RootMissing { .. })), "{result:?}");
+    }
+    assert!(tree(&root).is_empty());
+    fs::remove_dir(&root).unwrap();
+    fs::rename(dir.path().join("away"), &root).unwrap();
+    sample.write(&store, 1).unwrap(); // it is back
+    assert_eq!(sample.read(&store, 0).unwrap(), sample.piece(0));
+}
+
+#[test]
+fn needed_space_falls_as_files_fill() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(&[file("a", 64 * KIB), pad(32 * KIB), file("b", 64 * KIB)], 32 * KIB);
+    let store = sample.open(&dir.path().join("new"));
+    assert_eq!(store.space().unwrap().needed, 128 * KIB as u64, "pads take nothing");
+    sample.write(&store, 0).unwrap();
+    store.sync().unwrap();
+    let needed = store.space().unwrap().needed;
+    assert!((64 * KIB as u64..=96 * KIB as u64).contains(&needed), "{needed}");
+}
+
+/// Set in the child that has a small file system of its own mounted at the path it names.
+const SMALL_VOLUME: &str = "PEERLESS_TEST_SMALL_VOLUME";
+
+/// Runs `test` again in a mount namespace of its own, with a tmpfs of 256 KiB. Does
+/// nothing, and says so, where namespaces are not to be had: containers often refuse them.
+fn on_a_small_volume(test: &str, options: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+        command.env(SMALL_VOLUME, dir.path()).env("OPTIONS", options);
+        command.arg(std::env::current_exe().unwrap()).arg(test);
+        command
+    };
+    let mount = r#"mount -t tmpfs -o "size=256k,$OPTIONS" tmpfs "$PEERLESS_TEST_SMALL_VOLUME""#;
+    if !run(mount).status().is_ok_and(|status| status.success()) {
+        eprintln!("no mount namespaces here: {test} is not run");
+        return;
+    }
+    let child = run(&format!(r#"{mount} && exec "$0" --exact "$1" --nocapture"#)).output().unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "the test has that name");
+}
+
+#[test]
+fn a_full_disk_is_told_apart_and_forgives() {
+    let Some(root) = std::env::var_os(SMALL_VOLUME).map(PathBuf::from) else {
+        on_a_small_volume("store::tests::volume::a_full_disk_is_told_apart_and_forgives", "rw");
+        return;
+    };
+    let sample = Sample::single(16); // 512 KiB
+    let store = sample.open(&root);
+    assert!(store.space().unwrap().free < store.space().unwrap().needed);
+    let filled = (0..16).find_map(|piece| Some((piece, sample.write(&store, piece).err()?)));
+    let (piece, error) = filled.expect("the volume is too small");
+    assert!(
+        matches!(&error, StorageError::Full { path } if *path == store.file_path(0)),
+        "{error:?}"
+    );
+    for good in 0..piece {
+        assert_eq!(sample.read(&store, good).unwrap(), sample.piece(good), "{good} is unharmed");
+    }
+    let remount = Command::new("mount").args(["-o", "remount,size=4m"]).arg(&root).status();
+    assert!(remount.unwrap().success());
+    sample.write(&store, piece).unwrap();
+    assert_eq!(sample.read(&store, piece).unwrap(), sample.piece(piece));
+}
+
+#[test]
+fn a_read_only_volume_is_told_apart() {
+    let Some(root) = std::env::var_os(SMALL_VOLUME).map(PathBuf::from) else {
+        on_a_small_volume("store::tests::volume::a_read_only_volume_is_told_apart", "ro");
+        return;
+    };
+    let sample = Sample::single(1);
+    let result = sample.write(&sample.open(&root), 0);
+    assert!(matches!(result, Err(StorageError::ReadOnly { .. })), "{result:?}");
+}
