@@ -1,1 +1,61 @@
-//! The engine.
+//! The peerless BitTorrent engine: a [`Session`] of torrents, on threads of its own.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use engine::metainfo::Torrent;
+//! use engine::{AddTorrent, Session};
+//!
+//! let session = Session::builder().start().await?;
+//! let torrent = Torrent::parse(&std::fs::read("ubuntu.torrent")?)?;
+//! let download = session.add(AddTorrent::new(torrent, "/downloads")).await?;
+//! download.wait().await?;          // every byte verified and on disk
+//! println!("{:?}", download.stats());
+//! session.shutdown().await;        // tells the trackers, saves its state
+//! # Ok(()) }
+//! ```
+//!
+//! [`TorrentHandle`]s are cheap clones, [`Session::events`] is the one stream of what happens, and
+//! numbers come as snapshots by value. The engine drives the pure crates ([`metainfo`], [`wire`],
+//! `swarm`, `tracker`) and `storage`; it decides nothing that they could decide. ARCHITECTURE.md in
+//! the repository has the map.
+//!
+//! Without a session there are [`handshake`], [`announce_all`], [`scrape_all`], [`fetch_torrent`],
+//! [`create`] and [`check`].
+
+mod accept;
+mod add;
+mod announce;
+mod announcing;
+mod budget;
+mod clock;
+mod events;
+mod handle;
+mod http;
+mod net;
+mod oneoff;
+mod payload;
+mod peer;
+mod probe;
+mod resume;
+mod session;
+mod settings;
+mod shard;
+mod stats;
+mod torrent;
+
+pub use add::{AddError, AddTorrent};
+pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
+pub use events::{Event, EventStream};
+pub use handle::{TorrentError, TorrentHandle};
+pub use http::{AddressError, HttpError};
+pub use oneoff::{
+    AnnounceOptions, FetchError, TrackerReport, announce_all, fetch_torrent, scrape_all,
+};
+pub use payload::{CreateError, check, create};
+pub use peer::HandshakeFailure;
+pub use probe::{HandshakeReport, HandshakeRequest, handshake};
+pub use session::{Session, StartError};
+pub use settings::{SessionBuilder, StateLocation};
+pub use stats::{SessionStats, TorrentState, TorrentStats};
+pub use swarm::PeerStats;
+pub use {metainfo, storage, tracker, wire};

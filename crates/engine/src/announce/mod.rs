@@ -21,4 +21,5 @@ pub use error::AnnounceError;
 pub use families::FamilyReplies;
 pub use server::TrackerServer;
 pub use status::TrackerStatus;
+pub(crate) use status::host_of;
 pub(crate) use task::{Announcer, AnnouncerConfig, AnnouncerHandle, News, Numbers};

@@ -55,7 +55,7 @@ impl TrackerStatus {
 }
 
 /// Host and port of a tracker's URL, without anything secret.
-pub(super) fn host_of(url: &str) -> String {
+pub(crate) fn host_of(url: &str) -> String {
     let Ok(url) = Url::parse(url) else {
         return "unusable url".to_owned();
     };

@@ -1,0 +1,269 @@
+//! A torrent's way into a session: look at what is there, hash what is in doubt, then run.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use metainfo::{PieceIndex, Torrent};
+use storage::{CheckReport, FileStore, StorageError, StoreOptions};
+use tokio::sync::oneshot;
+use wire::Bitfield;
+
+use crate::announcing;
+use crate::events::Event;
+use crate::handle::{TorrentHandle, TorrentShared};
+use crate::resume::{self, Findings};
+use crate::session::{Session, SessionShared};
+use crate::shard::ShardMessage;
+use crate::stats::TorrentState;
+
+/// Why a torrent was not taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// It is in the session already.
+    #[error("this torrent is in the session already")]
+    Duplicate,
+    /// A wanted piece does not exist.
+    #[error("there is no piece {piece}: the torrent has {count}, counted from 0")]
+    NoSuchPiece {
+        /// The piece asked for.
+        piece: PieceIndex,
+        /// Pieces there are.
+        count: u32,
+    },
+    /// Its files can't be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The folder that held the data is gone: an unmounted disk, perhaps.
+    #[error("{root} no longer holds what was downloaded there; mount or restore it, or ask for a recheck to begin anew", root = root.display())]
+    StorageMissing {
+        /// The folder.
+        root: PathBuf,
+    },
+    /// The session is shutting down.
+    #[error("the session has ended")]
+    Ended,
+}
+
+/// A torrent to be added, and how.
+#[derive(Debug, Clone)]
+pub struct AddTorrent {
+    pub(crate) torrent: Torrent,
+    pub(crate) root: PathBuf,
+    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) use_trackers: bool,
+    pub(crate) seed_only: bool,
+    pub(crate) recheck: bool,
+    pub(crate) wanted: Option<Vec<PieceIndex>>,
+    pub(crate) overwrite: bool,
+}
+
+impl AddTorrent {
+    /// `root` is the folder that holds, or will hold, the payload under the torrent's own name.
+    pub fn new(torrent: Torrent, root: impl Into<PathBuf>) -> Self {
+        Self {
+            torrent,
+            root: root.into(),
+            peers: Vec::new(),
+            use_trackers: true,
+            seed_only: false,
+            recheck: false,
+            wanted: None,
+            overwrite: false,
+        }
+    }
+
+    /// Peers to try besides what trackers give.
+    #[must_use]
+    pub fn peers(mut self, peers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.peers.extend(peers);
+        self
+    }
+
+    /// Whether to announce to the torrent's trackers. Default: yes.
+    #[must_use]
+    pub fn use_trackers(mut self, use_trackers: bool) -> Self {
+        self.use_trackers = use_trackers;
+        self
+    }
+
+    /// Never downloads; serves what is there and good.
+    #[must_use]
+    pub fn seed_only(mut self, seed_only: bool) -> Self {
+        self.seed_only = seed_only;
+        self
+    }
+
+    /// Hashes everything, whatever the resume state says.
+    #[must_use]
+    pub fn recheck(mut self, recheck: bool) -> Self {
+        self.recheck = recheck;
+        self
+    }
+
+    /// Only these pieces. Default: all.
+    #[must_use]
+    pub fn wanted(mut self, pieces: Vec<PieceIndex>) -> Self {
+        self.wanted = Some(pieces);
+        self
+    }
+
+    /// Consents to cutting longer files in the way and to writing through hard links.
+    #[must_use]
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+}
+
+impl Session {
+    /// Takes a torrent in. Returns once its files and resume state were looked at; hashing what is
+    /// in doubt goes on in the background.
+    ///
+    /// # Errors
+    /// [`AddError`] when it is there already or its files can't be used.
+    pub async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, AddError> {
+        let session = Arc::clone(&self.inner.shared);
+        let control = self.inner.control().ok_or(AddError::Ended)?;
+        let (done, added) = oneshot::channel();
+        let running = control.clone();
+        control.spawn_blocking(move || {
+            let _ = done.send(take_in(&session, request, &running)); // the caller may have gone
+        });
+        added.await.map_err(|_| AddError::Ended)?
+    }
+}
+
+/// Opens the files, decides what to trust, and starts the rest in the background. May wait for the
+/// disk, so it runs on the control runtime's blocking threads.
+fn take_in(
+    session: &Arc<SessionShared>,
+    request: AddTorrent,
+    control: &tokio::runtime::Handle,
+) -> Result<TorrentHandle, AddError> {
+    let count = request.torrent.info.geometry().piece_count();
+    let wanted = request.wanted.as_ref().map(|pieces| wanted_set(pieces, count)).transpose()?;
+    let options = StoreOptions { overwrite: request.overwrite };
+    let (info, handles) = (Arc::clone(&request.torrent.info), Arc::clone(&session.handles));
+    let store = FileStore::open(&request.root, info, handles, options)?;
+    let findings = resume::look(session, request.torrent.info_hash, &store, request.recheck)?;
+    let shared = Arc::new(TorrentShared::new(request.torrent, store, request.seed_only));
+    if !session.register(&shared) {
+        return Err(AddError::Duplicate);
+    }
+    let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
+    let bring_up = BringUp {
+        session: Arc::clone(session),
+        shared,
+        peers: request.peers,
+        use_trackers: request.use_trackers,
+        wanted,
+    };
+    control.spawn(bring_up.run(findings));
+    Ok(handle)
+}
+
+fn wanted_set(pieces: &[PieceIndex], count: u32) -> Result<Bitfield, AddError> {
+    let mut set = Bitfield::new(count);
+    for &piece in pieces {
+        if piece >= count {
+            return Err(AddError::NoSuchPiece { piece, count });
+        }
+        set.insert(piece);
+    }
+    Ok(set)
+}
+
+struct BringUp {
+    session: Arc<SessionShared>,
+    shared: Arc<TorrentShared>,
+    peers: Vec<SocketAddr>,
+    use_trackers: bool,
+    wanted: Option<Bitfield>,
+}
+
+impl BringUp {
+    async fn run(self, findings: Findings) {
+        let info_hash = self.shared.info_hash();
+        let geometry = self.shared.torrent.info.geometry();
+        let bytes =
+            |set: &Bitfield| set.iter().map(|piece| u64::from(geometry.piece_size(piece))).sum();
+        let resumed_bytes = bytes(&findings.trusted);
+        let mut have = findings.trusted.clone();
+        let mut hashed_bytes = 0;
+        if findings.recheck.count() > 0 {
+            let Some(report) = self.check(findings.recheck.clone()).await else {
+                self.shared.set_state(TorrentState::Stopped);
+                return;
+            };
+            hashed_bytes = bytes(&report.good);
+            for piece in report.good.iter() {
+                have.insert(piece);
+            }
+        }
+        self.shared.begin(&have, resumed_bytes, self.wanted.as_ref());
+        let (record, observed) = findings.into_record();
+        resume::begin(&self.session, &self.shared, record, observed, &have);
+        self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
+        match self.prepare(&have).await {
+            Ok(()) => self.start(have),
+            Err(error) => self.shared.fail(error),
+        }
+    }
+
+    /// Hashes pieces on all cores; `None` when the torrent was stopped meanwhile.
+    async fn check(&self, doubtful: Bitfield) -> Option<CheckReport> {
+        let (done, checked) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let progress = move |now: storage::CheckProgress| {
+            shared.set_check_progress(now.done_bytes, now.total_bytes);
+        };
+        self.session.pools.check(
+            &self.shared.store,
+            doubtful,
+            progress,
+            Arc::clone(&self.shared.cancelled),
+            move |report| drop(done.send(report)),
+        );
+        let report = checked.await.ok()?;
+        (!report.cancelled).then_some(report)
+    }
+
+    /// Makes what has no data, looks for what is in the way, and warns when the disk is too small.
+    async fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
+        if self.shared.seed_only {
+            return Ok(()); // nothing will be written
+        }
+        let (shared, have) = (Arc::clone(&self.shared), have.clone());
+        let prepared = tokio::task::spawn_blocking(move || {
+            shared.store.prepare(&have)?;
+            shared.store.space()
+        });
+        let Ok(space) = prepared.await else { return Ok(()) }; // the session is ending
+        let space = space?;
+        if space.free < space.needed {
+            let message = format!(
+                "{} bytes are needed in {} and {} are free",
+                space.needed,
+                self.shared.store.root().display(),
+                space.free
+            );
+            tracing::warn!("{message}");
+            let info_hash = self.shared.info_hash();
+            self.session.events.send(Event::StorageError { info_hash, message });
+        }
+        Ok(())
+    }
+
+    fn start(self, have: Bitfield) {
+        let info_hash = self.shared.info_hash();
+        let Some(shard) = self.session.shard_of(&info_hash) else { return };
+        let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
+        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
+        self.session.candidates(info_hash, swarm::Source::User, self.peers);
+        if self.use_trackers {
+            announcing::start(&self.session, &self.shared);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The one stream of things that happen in a session.
+
+use std::net::{IpAddr, SocketAddr};
+
+use metainfo::{InfoHash, PieceIndex};
+use tokio::sync::broadcast;
+
+/// Events kept for a listener that is busy; an older one is dropped for it, with a count.
+const EVENTS_KEPT: usize = 1024;
+
+/// Something that happened in a session.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The files were looked at; what is good is known.
+    Checked {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Bytes trusted from the resume state.
+        resumed_bytes: u64,
+        /// Bytes found good by hashing them.
+        hashed_bytes: u64,
+    },
+    /// A piece was verified and written.
+    PieceCompleted {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Which piece.
+        piece: PieceIndex,
+    },
+    /// The last wanted piece was verified and written.
+    Completed {
+        /// Which torrent.
+        info_hash: InfoHash,
+    },
+    /// A peer shook hands and was let in.
+    PeerConnected {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// The peer.
+        addr: SocketAddr,
+    },
+    /// A connection ended.
+    PeerDisconnected {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// The peer.
+        addr: SocketAddr,
+        /// Why, in words.
+        reason: String,
+    },
+    /// An address sent data that was proved bad.
+    PeerBanned {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// The address.
+        addr: IpAddr,
+    },
+    /// A tracker answered.
+    TrackerReply {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// The tracker's host, without anything secret.
+        tracker: String,
+        /// Addresses it gave.
+        peers: usize,
+    },
+    /// A tracker did not answer, or refused.
+    TrackerError {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// The tracker's host, without anything secret.
+        tracker: String,
+        /// Why, in words.
+        message: String,
+    },
+    /// The disk refused something; the torrent waits and tries again.
+    StorageError {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// What and where, in words.
+        message: String,
+    },
+    /// The disk takes data again.
+    StorageRecovered {
+        /// Which torrent.
+        info_hash: InfoHash,
+    },
+}
+
+/// The sending end.
+pub(crate) struct Events(broadcast::Sender<Event>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::channel(EVENTS_KEPT).0)
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        let _ = self.0.send(event); // nobody listens: nothing to do
+    }
+
+    pub(crate) fn subscribe(&self) -> EventStream {
+        EventStream(self.0.subscribe())
+    }
+}
+
+/// A session's events from the moment it was asked for.
+pub struct EventStream(broadcast::Receiver<Event>);
+
+impl EventStream {
+    /// The next event; `None` once the session is gone. A listener that falls more than 1,024
+    /// events behind misses the oldest.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.0.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::debug!(missed, "an event listener fell behind");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

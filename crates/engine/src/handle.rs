@@ -1,0 +1,293 @@
+//! A torrent as its owner sees it: cheap to clone, usable from any thread.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use metainfo::{InfoHash, PieceIndex, Torrent};
+use storage::{FileStore, RecordHandle, StorageError};
+use swarm::PeerStats;
+use tokio::sync::watch;
+use wire::Bitfield;
+
+use crate::announce::{AnnouncerHandle, TrackerStatus};
+use crate::session::SessionShared;
+use crate::shard::ShardMessage;
+use crate::stats::{TorrentState, TorrentStats};
+
+/// Why a torrent did not get where its owner wanted it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TorrentError {
+    /// It was stopped first.
+    #[error("the torrent was stopped")]
+    Stopped,
+    /// The piece is not there.
+    #[error("piece {0} is not complete")]
+    MissingPiece(PieceIndex),
+    /// The disk refused.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The part of a torrent that all threads see.
+pub(crate) struct TorrentShared {
+    pub(crate) torrent: Torrent,
+    pub(crate) seed_only: bool,
+    pub(crate) store: Arc<FileStore>,
+    pub(crate) announcer: OnceLock<AnnouncerHandle>,
+    /// What the resume state hears of it, once it runs.
+    pub(crate) record: OnceLock<RecordHandle>,
+    failure: Mutex<Option<StorageError>>,
+    /// Set when the torrent is stopped: ends a check that is under way.
+    pub(crate) cancelled: Arc<AtomicBool>,
+    stats: Mutex<TorrentStats>,
+    have: Mutex<Bitfield>,
+    peers: Mutex<Vec<PeerStats>>,
+    state: watch::Sender<TorrentState>,
+}
+
+impl TorrentShared {
+    pub(crate) fn new(torrent: Torrent, store: Arc<FileStore>, seed_only: bool) -> Self {
+        let geometry = torrent.info.geometry();
+        let stats = TorrentStats {
+            state: TorrentState::Checking,
+            total_bytes: geometry.total_length(),
+            verified_bytes: 0,
+            wanted_left: geometry.total_length(),
+            pieces_have: 0,
+            pieces_total: geometry.piece_count(),
+            check_progress: (0, 0),
+            downloaded: 0,
+            uploaded: 0,
+            wasted: 0,
+            failed: 0,
+            download_rate: 0,
+            upload_rate: 0,
+            peers: 0,
+            seeds: 0,
+            peers_known: 0,
+            half_open: 0,
+            eta: None,
+            resumed_bytes: 0,
+            tracker_error: None,
+        };
+        Self {
+            torrent,
+            seed_only,
+            store,
+            announcer: OnceLock::new(),
+            record: OnceLock::new(),
+            failure: Mutex::default(),
+            cancelled: Arc::default(),
+            stats: Mutex::new(stats),
+            have: Mutex::new(Bitfield::new(geometry.piece_count())),
+            peers: Mutex::default(),
+            state: watch::Sender::new(TorrentState::Checking),
+        }
+    }
+
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        self.torrent.info_hash
+    }
+
+    pub(crate) fn stats(&self) -> TorrentStats {
+        let mut stats = lock(&self.stats).clone();
+        stats.tracker_error = self.announcer.get().and_then(AnnouncerHandle::error);
+        stats
+    }
+
+    pub(crate) fn set_state(&self, state: TorrentState) {
+        lock(&self.stats).state = state.clone();
+        self.state.send_if_modified(|old| {
+            let changed = *old != state;
+            *old = state;
+            changed
+        });
+    }
+
+    pub(crate) fn set_check_progress(&self, done: u64, total: u64) {
+        lock(&self.stats).check_progress = (done, total);
+    }
+
+    /// What is there before the torrent runs, and how much of it needed no hashing.
+    pub(crate) fn begin(&self, have: &Bitfield, resumed_bytes: u64, wanted: Option<&Bitfield>) {
+        let geometry = self.torrent.info.geometry();
+        let size = |piece| u64::from(geometry.piece_size(piece));
+        let wants = |piece: &PieceIndex| wanted.is_none_or(|wanted| wanted.has(*piece));
+        let missing = (0..geometry.piece_count()).filter(|piece| !have.has(*piece)).filter(wants);
+        let mut stats = lock(&self.stats);
+        stats.resumed_bytes = resumed_bytes;
+        stats.pieces_have = have.count();
+        stats.verified_bytes = have.iter().map(size).sum();
+        stats.wanted_left = missing.map(size).sum();
+        drop(stats);
+        *lock(&self.have) = have.clone();
+    }
+
+    /// Replaces the numbers; the brain's come in one struct.
+    pub(crate) fn publish(
+        &self,
+        state: TorrentState,
+        now: &swarm::Stats,
+        have: &wire::Bitfield,
+        peers: Vec<PeerStats>,
+    ) {
+        {
+            let geometry = self.torrent.info.geometry();
+            let mut stats = lock(&self.stats);
+            stats.verified_bytes = now.verified_bytes;
+            stats.wanted_left = now.wanted_left;
+            stats.pieces_have = have.count();
+            stats.pieces_total = geometry.piece_count();
+            stats.downloaded = now.downloaded;
+            stats.uploaded = now.uploaded;
+            stats.wasted = now.wasted;
+            stats.failed = now.failed;
+            stats.download_rate = now.download_rate;
+            stats.upload_rate = now.upload_rate;
+            stats.peers = now.peers;
+            stats.seeds = now.seeds;
+            stats.peers_known = now.candidates;
+            stats.half_open = now.half_open;
+            stats.eta = (now.wanted_left > 0 && now.download_rate > 0)
+                .then(|| Duration::from_secs(now.wanted_left / now.download_rate));
+        }
+        let mut shown = lock(&self.have);
+        if shown.count() != have.count() {
+            *shown = have.clone();
+        }
+        drop(shown);
+        *lock(&self.peers) = peers;
+        self.set_state(state);
+    }
+
+    pub(crate) fn has(&self, piece: PieceIndex) -> bool {
+        lock(&self.have).has(piece)
+    }
+
+    /// It can't run: what waits for it hears why.
+    pub(crate) fn fail(&self, error: StorageError) {
+        tracing::error!(torrent = %self.info_hash(), %error, "the torrent can't run");
+        *lock(&self.failure) = Some(error);
+        self.set_state(TorrentState::Stopped);
+    }
+
+    pub(crate) fn cancel_check(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells the trackers, once, that the last piece arrived.
+    pub(crate) fn announce_completed(&self) {
+        if let Some(announcer) = self.announcer.get() {
+            announcer.completed();
+        }
+    }
+}
+
+/// A torrent in a session. Clones are handles to the same torrent.
+#[derive(Clone)]
+pub struct TorrentHandle {
+    pub(crate) shared: Arc<TorrentShared>,
+    pub(crate) session: Arc<SessionShared>,
+}
+
+impl TorrentHandle {
+    /// Its name in the protocol.
+    pub fn info_hash(&self) -> InfoHash {
+        self.shared.info_hash()
+    }
+
+    /// What the .torrent file says.
+    pub fn torrent(&self) -> &Torrent {
+        &self.shared.torrent
+    }
+
+    /// A snapshot, at most a fifth of a second old while anything moves.
+    pub fn stats(&self) -> TorrentStats {
+        self.shared.stats()
+    }
+
+    /// A snapshot of the connected peers.
+    pub fn peers(&self) -> Vec<PeerStats> {
+        lock(&self.shared.peers).clone()
+    }
+
+    /// What each tracker said last.
+    pub fn trackers(&self) -> Vec<TrackerStatus> {
+        self.shared.announcer.get().map_or_else(Vec::new, AnnouncerHandle::statuses)
+    }
+
+    /// Gives it addresses to try.
+    pub fn add_peers(&self, addrs: impl IntoIterator<Item = SocketAddr>) {
+        let addrs = addrs.into_iter().collect();
+        self.session.candidates(self.info_hash(), swarm::Source::User, addrs);
+    }
+
+    /// Waits until every wanted piece is verified and written.
+    ///
+    /// # Errors
+    /// [`TorrentError::Stopped`] when it is stopped first.
+    pub async fn wait(&self) -> Result<(), TorrentError> {
+        self.reach(|state| *state == TorrentState::Seeding).await
+    }
+
+    /// Waits until the check at the start is over, whatever it found.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub async fn checked(&self) -> Result<(), TorrentError> {
+        self.reach(|state| *state != TorrentState::Checking).await
+    }
+
+    async fn reach(&self, there: impl Fn(&TorrentState) -> bool) -> Result<(), TorrentError> {
+        let mut state = self.shared.state.subscribe();
+        let ended = |state: &TorrentState| *state == TorrentState::Stopped;
+        let reached = state.wait_for(|state| there(state) || ended(state)).await;
+        if reached.is_ok_and(|state| !ended(&state)) {
+            return Ok(());
+        }
+        let failure = lock(&self.shared.failure).take();
+        Err(failure.map_or(TorrentError::Stopped, TorrentError::Storage))
+    }
+
+    /// The bytes of a piece that is complete.
+    ///
+    /// # Errors
+    /// [`TorrentError::MissingPiece`] while it is not, or what the disk said.
+    pub async fn read_piece(&self, piece: PieceIndex) -> Result<Vec<u8>, TorrentError> {
+        self.session.read_piece(&self.shared, piece).await
+    }
+
+    /// Stops it: tells the trackers, closes its peers, saves its state. The files stay.
+    pub async fn stop(&self) {
+        self.session.stop_torrent(&self.shared).await;
+    }
+}
+
+impl SessionShared {
+    /// Gives a torrent addresses to try.
+    pub(crate) fn candidates(
+        &self,
+        info_hash: InfoHash,
+        source: swarm::Source,
+        addrs: Vec<SocketAddr>,
+    ) {
+        if let Some(shard) = self.shard_of(&info_hash) {
+            shard.send(ShardMessage::Candidates { info_hash, source, addrs });
+        }
+    }
+
+    /// Tells a torrent our address, as a tracker sees it.
+    pub(crate) fn external_ip(&self, info_hash: InfoHash, ip: IpAddr) {
+        if let Some(shard) = self.shard_of(&info_hash) {
+            shard.send(ShardMessage::ExternalIp { info_hash, ip });
+        }
+    }
+}
+
+/// A snapshot is plain data: one left by a panicking thread is still a snapshot.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

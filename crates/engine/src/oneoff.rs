@@ -1,0 +1,163 @@
+//! What a program may want without a session: ask a torrent's trackers once, fetch a .torrent.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use metainfo::Torrent;
+use tokio::task::JoinSet;
+use tracker::{AnnounceRequest, Event, ScrapeCounts};
+use wire::PeerId;
+
+use crate::announce::{AnnounceError, AskOptions, FamilyReplies, TrackerClient, host_of};
+use crate::http::{GetOptions, HttpClient, HttpError, HttpSettings, PrivatePolicy};
+
+/// Bytes of the largest .torrent fetched: as large as the parser takes.
+const TORRENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Time to fetch one.
+const FETCH_TIME: Duration = Duration::from_secs(60);
+
+/// How to ask a torrent's trackers.
+#[derive(Debug, Clone, Copy)]
+pub struct AnnounceOptions {
+    /// Who we are.
+    pub peer_id: PeerId,
+    /// The port we could be reached on; trackers hand it to others.
+    pub port: u16,
+    /// The local address to ask from.
+    pub bind: Option<IpAddr>,
+    /// Whether any tracker may be on a loopback or private address.
+    pub allow_private: bool,
+    /// Time for each tracker.
+    pub timeout: Duration,
+}
+
+impl AnnounceOptions {
+    fn client(&self) -> (TrackerClient, AskOptions) {
+        let http = HttpClient::new(HttpSettings { bind: self.bind, ..HttpSettings::default() });
+        let private_addresses =
+            if self.allow_private { PrivatePolicy::Allow } else { PrivatePolicy::Refuse };
+        let options = AskOptions { private_addresses, deadline: self.timeout };
+        (TrackerClient::new(http, self.bind), options)
+    }
+}
+
+/// What one tracker said, asked once.
+#[derive(Debug)]
+pub struct TrackerReport<T> {
+    /// Its tier, from zero.
+    pub tier: usize,
+    /// Its URL, passkey included: for its owner's eyes.
+    pub url: String,
+    /// Host and port: what may be shown to anybody.
+    pub host: String,
+    /// What it said.
+    pub answer: T,
+}
+
+/// Announces to every tracker of the torrent at once, as a peer that has nothing and has just
+/// come, and leaves again (`stopped`) without waiting for answers to that.
+pub async fn announce_all(
+    torrent: &Torrent,
+    options: AnnounceOptions,
+) -> Vec<TrackerReport<FamilyReplies>> {
+    let request = AnnounceRequest {
+        info_hash: torrent.info_hash,
+        peer_id: options.peer_id.0,
+        port: options.port,
+        uploaded: 0,
+        downloaded: 0,
+        left: torrent.info.geometry().total_length(),
+        event: Event::Started,
+        key: fastrand::u32(..),
+        numwant: tracker::NUMWANT,
+        tracker_id: None,
+    };
+    let (client, ask) = options.client();
+    ask_all(torrent, move |url| {
+        let (client, request) = (client.clone(), request.clone());
+        async move {
+            let replies = client.announce(&url, &request, ask).await;
+            let leave = AnnounceRequest { event: Event::Stopped, numwant: 0, ..request };
+            let brief = AskOptions { deadline: LEAVE_TIME, ..ask };
+            if matches!(replies.v4, Some(Ok(_))) || matches!(replies.v6, Some(Ok(_))) {
+                client.announce(&url, &leave, brief).await;
+            }
+            replies
+        }
+    })
+    .await
+}
+
+/// Time for a tracker to hear that we left.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
+/// Asks every tracker of the torrent for its counts (BEP 48); `None` from one that answers but
+/// does not know the torrent.
+pub async fn scrape_all(
+    torrent: &Torrent,
+    options: AnnounceOptions,
+) -> Vec<TrackerReport<Result<Option<ScrapeCounts>, AnnounceError>>> {
+    let (client, ask) = options.client();
+    let info_hash = torrent.info_hash;
+    ask_all(torrent, move |url| {
+        let client = client.clone();
+        async move {
+            let reply = client.scrape(&url, &[info_hash], ask).await?;
+            Ok(reply.get(&info_hash))
+        }
+    })
+    .await
+}
+
+async fn ask_all<T, F>(torrent: &Torrent, ask: impl Fn(String) -> F) -> Vec<TrackerReport<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let mut asking = JoinSet::new();
+    for (tier, urls) in torrent.trackers.iter().enumerate() {
+        for url in urls {
+            let answer = ask(url.clone());
+            let (url, host) = (url.clone(), host_of(url));
+            let order = asking.len();
+            asking.spawn(async move {
+                (order, TrackerReport { tier, url, host, answer: answer.await })
+            });
+        }
+    }
+    let mut reports: Vec<_> = asking.join_all().await;
+    reports.sort_by_key(|(order, _)| *order);
+    reports.into_iter().map(|(_, report)| report).collect()
+}
+
+/// Why no .torrent came from a URL.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The server did not deliver.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The server answered with something else.
+    #[error("the server answered with status {0}")]
+    Status(u16),
+}
+
+/// Fetches a .torrent file over HTTP or HTTPS. A person named the URL, so it may lead to a private
+/// address.
+///
+/// # Errors
+/// [`FetchError`], naming the host.
+pub async fn fetch_torrent(url: &str, bind: Option<IpAddr>) -> Result<Vec<u8>, FetchError> {
+    let client = HttpClient::new(HttpSettings { bind, ..HttpSettings::default() });
+    let options = GetOptions {
+        private_addresses: PrivatePolicy::Allow,
+        body_max: TORRENT_BYTES_MAX,
+        timeout: FETCH_TIME,
+        ..GetOptions::default()
+    };
+    let reply = client.get(url, options).await?;
+    if !reply.is_success() {
+        return Err(FetchError::Status(reply.status));
+    }
+    Ok(reply.body)
+}

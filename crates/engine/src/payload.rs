@@ -1,0 +1,88 @@
+//! Files without a session: is the data good, and what .torrent describes it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use metainfo::{CreateFile, CreateOptions, CreatePayload, Torrent};
+use storage::{
+    CheckProgress, CheckReport, FileStore, HandleCache, HashTreeError, Payload, StorageError,
+    StoreOptions,
+};
+use wire::Bitfield;
+
+/// Why no .torrent was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The files can't be hashed.
+    #[error(transparent)]
+    Files(#[from] HashTreeError),
+    /// The metainfo can't say it.
+    #[error(transparent)]
+    Metainfo(#[from] metainfo::TorrentError),
+}
+
+impl CreateError {
+    /// Whether the caller ended it.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Files(HashTreeError::Cancelled))
+    }
+}
+
+/// Hashes the file or folder at `path` with all cores and returns the bytes of its .torrent. The
+/// same files and options give the same bytes. Blocks; `cancel` ends it. `progress` is called from
+/// several threads.
+///
+/// # Errors
+/// [`CreateError`], naming the path.
+pub fn create(
+    path: &Path,
+    options: &CreateOptions,
+    progress: impl Fn(CheckProgress) + Sync,
+    cancel: &AtomicBool,
+) -> Result<Vec<u8>, CreateError> {
+    let payload = Payload::walk(path)?;
+    for skipped in &payload.skipped {
+        tracing::warn!(path = %skipped.display(), "left out: neither a file nor a folder");
+    }
+    let piece_length = options.piece_length_for(payload.total_length());
+    let pieces = payload.hash(piece_length, &progress, cancel)?;
+    let described = describe(&payload);
+    Ok(metainfo::create(&payload.name, &described, &pieces, options)?)
+}
+
+fn describe(payload: &Payload) -> CreatePayload {
+    match payload.files.as_slice() {
+        [file] if payload.is_single_file => {
+            CreatePayload::File { length: file.length, executable: file.executable }
+        }
+        files => CreatePayload::Folder(
+            files
+                .iter()
+                .map(|file| CreateFile {
+                    path: file.components.clone(),
+                    length: file.length,
+                    executable: file.executable,
+                })
+                .collect(),
+        ),
+    }
+}
+
+/// Hashes all of a torrent's data under `root` with all cores. Blocks; `cancel` ends it. `progress`
+/// is called from several threads.
+///
+/// # Errors
+/// When `root` can't be looked at. What is wrong with files is in the report.
+pub fn check(
+    torrent: &Torrent,
+    root: &Path,
+    progress: impl Fn(CheckProgress) + Sync,
+    cancel: &AtomicBool,
+) -> Result<CheckReport, StorageError> {
+    let handles = Arc::new(HandleCache::for_this_process());
+    let store = FileStore::open(root, Arc::clone(&torrent.info), handles, StoreOptions::default())?;
+    let all = Bitfield::full(torrent.info.geometry().piece_count());
+    Ok(storage::check(&store, &all, &progress, cancel))
+}

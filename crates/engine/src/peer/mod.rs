@@ -1,0 +1,10 @@
+//! One connection to one peer: sockets in, messages out. All decisions are the swarm's.
+
+pub(crate) mod connection;
+pub(crate) mod handshake;
+mod out;
+mod receive;
+
+pub(crate) use connection::Connection;
+pub use handshake::HandshakeFailure;
+pub(crate) use receive::{ReceiveError, Receiver, SCRATCH_BYTES, Sink};

@@ -1,0 +1,176 @@
+//! From a readable socket to messages and blocks (BEP 3), with one copy at most.
+//!
+//! One scratch buffer serves every connection of a shard. While a block's body is on its way, a
+//! `readv` puts the rest of it straight into its arena block and whatever follows into the
+//! scratch; only bodies that begin inside the scratch are copied out of it.
+
+use std::io::{self, IoSliceMut};
+
+use storage::Block;
+use swarm::Fault;
+use wire::{BlockRequest, Decoded, FrameError, Limits, Message};
+
+/// Bytes of a shard's scratch: reads smaller than this cost more CPU per byte, larger ones fall
+/// out of the second-level cache.
+pub(crate) const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// Where received things go; the torrent's brain behind it decides.
+pub(crate) trait Sink {
+    /// A whole message other than a block.
+    fn message(&mut self, message: &Message<'_>) -> Result<(), Fault>;
+    /// A block's head: an arena block for its body, or `None` to read and drop it.
+    fn block_head(&mut self, block: BlockRequest) -> Result<Option<Block>, Fault>;
+    /// The body arrived whole.
+    fn block(&mut self, block: BlockRequest, data: Option<Block>);
+}
+
+/// Why a connection's receive side ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiveError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("the peer broke the protocol: {0}")]
+    Frame(#[from] FrameError),
+    #[error("the peer broke the protocol: {0}")]
+    Fault(#[from] Fault),
+}
+
+struct Body {
+    block: BlockRequest,
+    filled: usize,
+    data: Option<Block>,
+}
+
+impl Body {
+    fn left(&self) -> usize {
+        self.block.length as usize - self.filled
+    }
+}
+
+/// What one connection remembers between two reads.
+pub(crate) struct Receiver {
+    limits: Limits,
+    body: Option<Body>,
+    /// The front of a message whose end has not arrived. Empty between messages: a connection
+    /// that is waiting holds no buffer.
+    carry: Vec<u8>,
+    /// How long `carry` must become before decoding can go on; bounded by the frame limits.
+    need: usize,
+}
+
+impl Receiver {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, body: None, carry: Vec::new(), need: 0 }
+    }
+
+    /// Reads once through `read` (a non-blocking `readv`) and passes on what arrived. Returns the
+    /// number of bytes read.
+    pub(crate) fn read(
+        &mut self,
+        scratch: &mut [u8],
+        sink: &mut impl Sink,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+    ) -> Result<usize, ReceiveError> {
+        let carried = self.carry.len();
+        if carried > 0 {
+            self.carry.resize(self.need, 0);
+        }
+        let direct: &mut [u8] = match &mut self.body {
+            Some(Body { block, filled, data: Some(data) }) => {
+                &mut data[*filled..block.length as usize]
+            }
+            _ if carried > 0 => &mut self.carry[carried..],
+            _ => &mut [],
+        };
+        let direct_bytes = direct.len();
+        let got = read(&mut [IoSliceMut::new(direct), IoSliceMut::new(scratch)]);
+        let placed = got.as_ref().map_or(0, |got| *got.min(&direct_bytes));
+        if carried > 0 {
+            self.carry.truncate(carried + placed);
+        }
+        let got = got?;
+        if got == 0 {
+            return Err(ReceiveError::Closed);
+        }
+        if placed > 0 && carried == 0 {
+            self.place(placed, sink);
+        }
+        self.feed(&scratch[..got - placed], sink)?;
+        Ok(got)
+    }
+
+    /// Counts `placed` more body bytes as arrived and hands the block over when it is whole.
+    fn place(&mut self, placed: usize, sink: &mut impl Sink) {
+        if let Some(body) = &mut self.body {
+            body.filled += placed;
+        }
+        if let Some(body) = self.body.take_if(|body| body.left() == 0) {
+            sink.block(body.block, body.data);
+        }
+    }
+
+    /// Decodes the carried bytes, when they have become enough, and then `bytes`.
+    fn feed(&mut self, mut bytes: &[u8], sink: &mut impl Sink) -> Result<(), ReceiveError> {
+        loop {
+            if let Some(body) = &mut self.body {
+                let take = body.left().min(bytes.len());
+                let (now, rest) = bytes.split_at(take);
+                if let Some(data) = &mut body.data {
+                    data[body.filled..body.filled + take].copy_from_slice(now);
+                }
+                bytes = rest;
+                self.place(take, sink);
+                if self.body.is_some() {
+                    return Ok(());
+                }
+            }
+            if self.carry.is_empty() {
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                let consumed = self.decode(bytes, sink)?;
+                bytes = &bytes[consumed..];
+                if consumed == 0 {
+                    self.carry.extend_from_slice(bytes);
+                    return Ok(());
+                }
+            } else {
+                let take = self.need.saturating_sub(self.carry.len()).min(bytes.len());
+                let (now, rest) = bytes.split_at(take);
+                self.carry.extend_from_slice(now);
+                bytes = rest;
+                if self.carry.len() < self.need {
+                    return Ok(());
+                }
+                let carry = std::mem::take(&mut self.carry);
+                let consumed = self.decode(&carry, sink)?;
+                if consumed == 0 {
+                    self.carry = carry;
+                } else {
+                    debug_assert_eq!(consumed, carry.len(), "`need` is exactly one message");
+                }
+            }
+        }
+    }
+
+    /// Decodes one message at the front of `bytes`; 0 when it is not all there, with `need` set.
+    fn decode(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<usize, ReceiveError> {
+        match wire::decode(bytes, &self.limits)? {
+            Decoded::Incomplete { need } => {
+                self.need = need;
+                Ok(0)
+            }
+            Decoded::Message { message, consumed } => {
+                sink.message(&message)?;
+                Ok(consumed)
+            }
+            Decoded::BlockHead { block, consumed } => {
+                let data = sink.block_head(block)?;
+                self.body = Some(Body { block, filled: 0, data });
+                Ok(consumed)
+            }
+        }
+    }
+}

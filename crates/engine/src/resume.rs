@@ -1,0 +1,122 @@
+//! What a session remembers of a torrent: what to believe at the start, what to record while it
+//! runs, and how to leave it behind.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use storage::resume::{self, Verdict};
+use storage::{FileStore, Observed, Progress, RecordKey, ResumeRecord};
+use tokio::sync::oneshot;
+use wire::Bitfield;
+
+use crate::add::AddError;
+use crate::handle::TorrentShared;
+use crate::session::SessionShared;
+
+/// What was found when a torrent was added.
+pub(crate) struct Findings {
+    /// There, without hashing.
+    pub(crate) trusted: Bitfield,
+    /// To be hashed first.
+    pub(crate) recheck: Bitfield,
+    record: Option<ResumeRecord>,
+    observed: Observed,
+}
+
+/// Looks at files and record. May wait for the disk.
+pub(crate) fn look(
+    session: &SessionShared,
+    info_hash: metainfo::InfoHash,
+    store: &FileStore,
+    recheck_all: bool,
+) -> Result<Findings, AddError> {
+    let observed = store.observe();
+    let key = RecordKey { info_hash, root: store.root().to_path_buf() };
+    let record = session.state.load(&key).unwrap_or_else(|error| {
+        tracing::error!(%error, "can't read the state; what is there is hashed");
+        None
+    });
+    let believed = record.as_ref().filter(|_| !recheck_all);
+    match resume::plan(store.info(), believed, &observed, &resume::boot_id()) {
+        Verdict::StorageMissing => Err(AddError::StorageMissing { root: key.root }),
+        Verdict::Run(plan) => {
+            for note in &plan.notes {
+                let path = store.file_path(note.file);
+                tracing::info!(path = %path.display(), doubt = ?note.doubt, "its pieces are hashed");
+            }
+            let (trusted, recheck) = (plan.trusted, plan.recheck);
+            Ok(Findings { trusted, recheck, record, observed })
+        }
+    }
+}
+
+/// Begins the record of a torrent that is about to run with the pieces in `have`.
+pub(crate) fn begin(
+    session: &SessionShared,
+    shared: &TorrentShared,
+    record: Option<ResumeRecord>,
+    observed: Observed,
+    have: &Bitfield,
+) {
+    let old = record.map(|record| record.progress);
+    let mut progress = old.unwrap_or_else(|| Progress::new(have.len(), unix_now()));
+    let mut durable = Bitfield::new(have.len());
+    for piece in progress.durable.iter().filter(|piece| have.has(*piece)) {
+        durable.insert(piece);
+    }
+    progress.durable = durable;
+    progress.written = have.clone();
+    progress.boot_id = resume::boot_id();
+    progress.root_device = observed.root_device;
+    let record = ResumeRecord { progress, files: observed.files, torrent: None };
+    let handle = session.state.track(shared.info_hash(), &shared.store, record);
+    let _ = shared.record.set(handle); // begun once
+}
+
+impl Findings {
+    /// What [`begin`] needs besides the pieces.
+    pub(crate) fn into_record(self) -> (Option<ResumeRecord>, Observed) {
+        (self.record, self.observed)
+    }
+}
+
+/// Makes what was written durable and says so in the record; true when all of it is.
+pub(crate) async fn sync(session: &SessionShared, shared: &TorrentShared) -> bool {
+    let Some(record) = shared.record.get() else { return false };
+    let written = record.progress().written;
+    let (done, synced) = oneshot::channel();
+    session.pools.sync(&shared.store, move |result| {
+        let _ = done.send(result); // the session may have ended
+    });
+    match synced.await {
+        Ok(Ok(())) => {
+            record.durable(&written);
+            true
+        }
+        Ok(Err(error)) => {
+            tracing::error!(torrent = %shared.info_hash(), %error, "can't sync");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Leaves a torrent behind that no longer writes: everything on the disk, the record clean.
+pub(crate) async fn close(session: &SessionShared, shared: &TorrentShared) {
+    let Some(record) = shared.record.get().cloned() else { return };
+    let clean = sync(session, shared).await;
+    let stats = shared.stats();
+    record.transferred(stats.uploaded, stats.downloaded);
+    record.close(clean);
+    shared.store.close_files();
+    let state = session.state.clone();
+    let saved = tokio::task::spawn_blocking(move || state.flush()).await;
+    if let Ok(Err(error)) = saved {
+        tracing::error!(%error, "the state could not be saved");
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,340 @@
+//! The session: everything that torrents share, and the threads that run them.
+//!
+//! Shards run the data path (see [`crate::shard`]). A control runtime of its own runs what may
+//! wait: the accept loops, trackers, checks. It never waits on a disk, and no shard waits on it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use metainfo::{InfoHash, PieceIndex};
+use storage::{Arena, HandleCache, Pools, StateWriter};
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, oneshot};
+use wire::{Bitfield, PeerId};
+
+use crate::accept;
+use crate::announce::TrackerClient;
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::events::{EventStream, Events};
+use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::net;
+use crate::settings::{SessionBuilder, Settings};
+use crate::shard::{self, ShardMessage, ShardSender};
+use crate::stats::SessionStats;
+
+/// How long a tracker may take to hear `stopped` when the session ends: leaving in peace must not
+/// take longer than a person waits.
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a session did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The listening port can't be had.
+    #[error("can't listen on port {port}: {error}; choose another port, or 0 for any")]
+    Listen {
+        /// The port asked for.
+        port: u16,
+        /// Why.
+        error: io::Error,
+    },
+    /// The state directory can't be used.
+    #[error("can't use the state directory {path}: {error}", path = path.display())]
+    State {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: storage::StateError,
+    },
+    /// The system gives no thread, randomness or descriptor.
+    #[error("the system refused to start the engine: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What torrents and shards share.
+pub(crate) struct SessionShared {
+    pub(crate) clock: Clock,
+    pub(crate) peer_id: PeerId,
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) budget: Budget,
+    pub(crate) half_open: Arc<Semaphore>,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) events: Events,
+    pub(crate) settings: Settings,
+    pub(crate) pools: Pools,
+    pub(crate) handles: Arc<HandleCache>,
+    pub(crate) state: StateWriter,
+    pub(crate) trackers: TrackerClient,
+    listening: Vec<SocketAddr>,
+    arena: Arena,
+    shards: OnceLock<Vec<ShardSender>>,
+    torrents: RwLock<HashMap<InfoHash, Entry>>,
+    shutdown: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+struct Entry {
+    shard: usize,
+    shared: Arc<TorrentShared>,
+}
+
+impl SessionShared {
+    /// The shard that runs this torrent.
+    pub(crate) fn shard_of(&self, info_hash: &InfoHash) -> Option<ShardSender> {
+        let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
+        let shard = torrents.get(info_hash)?.shard;
+        self.shards.get()?.get(shard).cloned()
+    }
+
+    /// Where peers can reach us; 0 when we don't listen.
+    pub(crate) fn listen_port(&self) -> u16 {
+        self.listening.first().map_or(0, SocketAddr::port)
+    }
+
+    /// What a torrent's brain is started with.
+    pub(crate) fn swarm_config(
+        &self,
+        shared: &TorrentShared,
+        have: Bitfield,
+        wanted: Option<Bitfield>,
+    ) -> swarm::Config {
+        let info = &shared.torrent.info;
+        swarm::Config {
+            geometry: info.geometry(),
+            info_hash: shared.info_hash(),
+            have,
+            wanted,
+            pad_blocks: info.pad_blocks().collect(),
+            listen_port: Some(self.listen_port()).filter(|port| *port != 0),
+            client_version: self.settings.client_name.clone(),
+            own_peer_id: self.peer_id,
+            settings: swarm::Settings {
+                peers_max: self.settings.peers_per_torrent_max,
+                ..swarm::Settings::default()
+            },
+            seed: fastrand::u64(..),
+        }
+    }
+
+    /// Registers what ends a shard's thread.
+    pub(crate) fn on_shutdown(&self, stop: oneshot::Sender<()>) {
+        self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).push(stop);
+    }
+
+    /// Puts a torrent on the shard with the fewest; false when it is there already.
+    pub(crate) fn register(&self, shared: &Arc<TorrentShared>) -> bool {
+        let mut torrents = self.torrents.write().unwrap_or_else(PoisonError::into_inner);
+        if torrents.contains_key(&shared.info_hash()) {
+            return false;
+        }
+        let count = self.shards.get().map_or(1, Vec::len);
+        let load = |shard: &usize| torrents.values().filter(|entry| entry.shard == *shard).count();
+        let shard = (0..count).min_by_key(load).unwrap_or(0);
+        torrents.insert(shared.info_hash(), Entry { shard, shared: Arc::clone(shared) });
+        true
+    }
+
+    pub(crate) fn unregister(&self, info_hash: &InfoHash) {
+        self.torrents.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
+    }
+
+    fn all(&self) -> Vec<Arc<TorrentShared>> {
+        let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
+        torrents.values().map(|entry| Arc::clone(&entry.shared)).collect()
+    }
+
+    pub(crate) async fn read_piece(
+        &self,
+        shared: &TorrentShared,
+        piece: PieceIndex,
+    ) -> Result<Vec<u8>, TorrentError> {
+        if !shared.has(piece) {
+            return Err(TorrentError::MissingPiece(piece));
+        }
+        let length = shared.torrent.info.geometry().piece_size(piece);
+        let mut bytes = Vec::with_capacity(length as usize);
+        while (bytes.len() as u32) < length {
+            let begin = bytes.len() as u32;
+            let part = (length - begin).min(storage::READ_BYTES_MAX);
+            let (done, read) = oneshot::channel();
+            self.pools.read(&shared.store, piece, begin, part, move |result| {
+                let _ = done.send(result); // the reader may have gone
+            });
+            let part = read.await.map_err(|_| TorrentError::Stopped)??;
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    }
+
+    /// Stops one torrent: its trackers hear of it, its peers go, its state is saved.
+    pub(crate) async fn stop_torrent(&self, shared: &Arc<TorrentShared>) {
+        shared.cancel_check();
+        let farewell = async {
+            if let Some(announcer) = shared.announcer.get() {
+                announcer.stop(STOP_LIMIT).await;
+            }
+        };
+        let info_hash = shared.info_hash();
+        let (done, stopped) = oneshot::channel();
+        if let Some(shard) = self.shard_of(&info_hash) {
+            shard.send(ShardMessage::Stop { info_hash, done });
+        }
+        let (_, _) = tokio::join!(farewell, stopped);
+        self.unregister(&info_hash);
+        crate::resume::close(self, shared).await;
+    }
+}
+
+/// A running engine. Clones are handles to the same one; [`Session::shutdown`] ends it.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<SessionShared>,
+    control: Mutex<Option<Runtime>>,
+}
+
+impl Session {
+    /// Settings first.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// All torrents in the session.
+    pub fn torrents(&self) -> Vec<TorrentHandle> {
+        let session = &self.inner.shared;
+        let handle = |shared| TorrentHandle { shared, session: Arc::clone(session) };
+        session.all().into_iter().map(handle).collect()
+    }
+
+    /// Everything that happens from now on.
+    pub fn events(&self) -> EventStream {
+        self.inner.shared.events.subscribe()
+    }
+
+    /// A snapshot.
+    pub fn stats(&self) -> SessionStats {
+        let session = &self.inner.shared;
+        let torrents: Vec<_> = session.all().iter().map(|shared| shared.stats()).collect();
+        SessionStats {
+            torrents: torrents.len(),
+            connections: session.settings.connections_max - session.connections.available_permits(),
+            buffered_bytes: session.arena.in_use() as u64 * u64::from(metainfo::BLOCK_LENGTH),
+            download_rate: torrents.iter().map(|stats| stats.download_rate).sum(),
+            upload_rate: torrents.iter().map(|stats| stats.upload_rate).sum(),
+        }
+    }
+
+    /// Where peers can connect to; empty when the session does not listen.
+    pub fn listen_addresses(&self) -> Vec<SocketAddr> {
+        self.inner.shared.listening.clone()
+    }
+
+    /// Who we are to peers and trackers, for this session.
+    pub fn peer_id(&self) -> PeerId {
+        self.inner.shared.peer_id
+    }
+
+    /// Stops every torrent, saves all state, and ends the engine's threads. Trackers get two
+    /// seconds to hear of it.
+    pub async fn shutdown(&self) {
+        let session = &self.inner.shared;
+        let stopping = session.all().into_iter().map(|shared| {
+            let session = Arc::clone(session);
+            tokio::spawn(async move { session.stop_torrent(&shared).await })
+        });
+        for task in stopping.collect::<Vec<_>>() {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a torrent did not stop cleanly");
+            }
+        }
+        self.inner.end();
+    }
+}
+
+impl Inner {
+    /// The runtime for what may wait; `None` once the session was shut down.
+    pub(crate) fn control(&self) -> Option<tokio::runtime::Handle> {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.as_ref().map(|runtime| runtime.handle().clone())
+    }
+
+    fn end(&self) {
+        self.shared.shutdown.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = control {
+            runtime.shutdown_background(); // never blocks the caller's own runtime
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Builds and starts everything.
+pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    let arena = Arena::new(settings.budget_blocks());
+    let pools = Pools::start(settings.pools())?;
+    let state = settings.open_state()?;
+    let port = settings.port;
+    let listeners = if settings.listen {
+        let _guard = control.enter();
+        net::listen(settings.bind, port).map_err(|error| StartError::Listen { port, error })?
+    } else {
+        Vec::new()
+    };
+    let listening =
+        listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let shared = Arc::new(SessionShared {
+        clock: Clock::start(),
+        peer_id: random_peer_id()?,
+        bind: settings.bind,
+        budget: Budget::new(settings.memory_budget),
+        half_open: Arc::new(Semaphore::new(settings.half_open_max)),
+        connections: Arc::new(Semaphore::new(settings.connections_max)),
+        events: Events::new(),
+        pools: pools.clone(),
+        handles: Arc::new(HandleCache::for_this_process()),
+        state,
+        trackers: settings.tracker_client(),
+        listening,
+        arena: arena.clone(),
+        shards: OnceLock::new(),
+        torrents: RwLock::default(),
+        shutdown: Mutex::default(),
+        settings,
+    });
+    let mut shards = Vec::new();
+    for index in 0..shared.settings.shards {
+        let session = Arc::clone(&shared);
+        shards.push(shard::start(index, session, arena.clone(), pools.clone())?);
+    }
+    let _ = shared.shards.set(shards); // set once, here
+    let unrouted = accept::unrouted();
+    for listener in listeners {
+        let session = Arc::clone(&shared);
+        control.spawn(accept::accept_loop(session, listener, Arc::clone(&unrouted)));
+    }
+    Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })
+}
+
+fn random_peer_id() -> io::Result<PeerId> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    let mut rng = fastrand::Rng::with_seed(u64::from_ne_bytes(seed));
+    Ok(PeerId::generate(|| rng.u8(..)))
+}

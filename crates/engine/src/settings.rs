@@ -1,0 +1,203 @@
+//! A session's settings: every default with its reason, changed through [`SessionBuilder`].
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use storage::{PoolSettings, SqliteState, StateWriter};
+
+use crate::announce::TrackerClient;
+use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
+use crate::session::{self, Session, StartError};
+
+/// Where resume state lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateLocation {
+    /// Nowhere: it ends with the session. For tests and one-off downloads.
+    Memory,
+    /// In a database in this directory, which several sessions may share.
+    Directory(PathBuf),
+}
+
+/// What a session is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) listen: bool,
+    pub(crate) state: StateLocation,
+    pub(crate) memory_budget: u64,
+    pub(crate) connections_max: usize,
+    pub(crate) half_open_max: usize,
+    pub(crate) peers_per_torrent_max: usize,
+    pub(crate) allow_private_trackers: bool,
+    pub(crate) client_name: String,
+    pub(crate) shards: usize,
+}
+
+/// The memory budget never goes below this: one piece of the largest common size.
+const BUDGET_MIN: u64 = 16 * 1024 * 1024;
+/// Nor, unasked, above this: more buys no speed on any disk measured.
+const BUDGET_MAX: u64 = 256 * 1024 * 1024;
+/// The default share of the machine's memory.
+const BUDGET_FRACTION: u64 = 16;
+/// A shard moves gigabytes a second; more of them than this only splits work that one can do.
+const SHARDS_MAX: usize = 4;
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            bind: None,
+            port: 0,
+            listen: true,
+            state: StateLocation::Memory,
+            memory_budget: (storage::memory_total() / BUDGET_FRACTION)
+                .clamp(BUDGET_MIN, BUDGET_MAX),
+            connections_max: 1000,
+            half_open_max: 50, // enough to find peers in seconds, too few to upset a home router
+            peers_per_torrent_max: 200,
+            allow_private_trackers: false,
+            client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
+            shards: (cores / 2).clamp(1, SHARDS_MAX), // the other half hashes and writes
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn private_policy(&self) -> PrivatePolicy {
+        if self.allow_private_trackers { PrivatePolicy::Allow } else { PrivatePolicy::Refuse }
+    }
+
+    pub(crate) fn budget_blocks(&self) -> usize {
+        (self.memory_budget / u64::from(metainfo::BLOCK_LENGTH)) as usize
+    }
+
+    pub(crate) fn pools(&self) -> PoolSettings {
+        PoolSettings::default()
+    }
+
+    pub(crate) fn open_state(&self) -> Result<StateWriter, StartError> {
+        match &self.state {
+            StateLocation::Memory => Ok(StateWriter::in_memory()),
+            StateLocation::Directory(path) => {
+                let failed = |error| StartError::State { path: path.clone(), error };
+                SqliteState::open(path).map(StateWriter::start).map_err(failed)
+            }
+        }
+    }
+
+    pub(crate) fn tracker_client(&self) -> TrackerClient {
+        let settings = HttpSettings { bind: self.bind, ..HttpSettings::default() };
+        TrackerClient::new(HttpClient::new(settings), self.bind)
+    }
+}
+
+/// Settings of a session about to start.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), engine::StartError> {
+/// let session = engine::Session::builder()
+///     .port(6881)
+///     .state(engine::StateLocation::Directory("/var/lib/peerless".into()))
+///     .start()
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SessionBuilder {
+    settings: Settings,
+}
+
+impl SessionBuilder {
+    /// Uses only this local address, for listening and for every outgoing connection.
+    #[must_use]
+    pub fn bind(mut self, ip: IpAddr) -> Self {
+        self.settings.bind = Some(ip);
+        self
+    }
+
+    /// TCP port to listen on; 0 (the default) is any free one.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.settings.port = port;
+        self
+    }
+
+    /// Whether peers can connect to us at all. Default: they can.
+    #[must_use]
+    pub fn listen(mut self, listen: bool) -> Self {
+        self.settings.listen = listen;
+        self
+    }
+
+    /// Where resume state lives. Default: in memory only.
+    #[must_use]
+    pub fn state(mut self, location: StateLocation) -> Self {
+        self.settings.state = location;
+        self
+    }
+
+    /// Bytes of received data held in memory at most, at least 16 MiB. Default: a sixteenth of the
+    /// machine's memory, 256 MiB at most.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.settings.memory_budget = bytes.max(BUDGET_MIN);
+        self
+    }
+
+    /// Peer connections over all torrents. Default 1,000.
+    #[must_use]
+    pub fn connections_max(mut self, count: usize) -> Self {
+        self.settings.connections_max = count;
+        self
+    }
+
+    /// Outgoing connections being made at one time. Default 50.
+    #[must_use]
+    pub fn half_open_max(mut self, count: usize) -> Self {
+        self.settings.half_open_max = count;
+        self
+    }
+
+    /// Peer connections of one torrent. Default 200.
+    #[must_use]
+    pub fn peers_per_torrent_max(mut self, count: usize) -> Self {
+        self.settings.peers_per_torrent_max = count;
+        self
+    }
+
+    /// Lets any tracker live on a loopback or private address. Default: only under the path
+    /// `/announce`, so that a hostile .torrent can't reach services behind your firewall.
+    #[must_use]
+    pub fn allow_private_trackers(mut self, allow: bool) -> Self {
+        self.settings.allow_private_trackers = allow;
+        self
+    }
+
+    /// How we introduce ourselves to peers (BEP 10 `v`).
+    #[must_use]
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.client_name = name.into();
+        self
+    }
+
+    /// Threads that run torrents. Default: half the cores, at most 4.
+    #[must_use]
+    pub fn shards(mut self, count: usize) -> Self {
+        self.settings.shards = count.max(1);
+        self
+    }
+
+    /// Starts the engine on threads of its own.
+    ///
+    /// # Errors
+    /// [`StartError`] when the port or the state directory can't be had.
+    pub async fn start(self) -> Result<Session, StartError> {
+        // Opening a database may wait for a disk: keep the caller's runtime out of it.
+        let (done, started) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name("start".into()).spawn(move || {
+            let _ = done.send(session::start(self.settings)); // the caller may have gone
+        })?;
+        started.await.map_err(|_| std::io::Error::other("the engine's start was interrupted"))?
+    }
+}

@@ -1,0 +1,178 @@
+//! A shard: one thread, one tokio current-thread runtime, and the torrents that live on it.
+//!
+//! A torrent and all its peers stay on one shard, so their state needs no lock. Everything from
+//! other threads (the accept loop, the disk pool, handles, announcers) arrives as a
+//! [`ShardMessage`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use metainfo::{InfoHash, PieceIndex};
+use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
+use swarm::{PeerKey, Source, Swarm};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::handle::TorrentShared;
+use crate::peer::SCRATCH_BYTES;
+use crate::peer::handshake::ROUTING_BYTES;
+use crate::session::SessionShared;
+use crate::torrent::Torrent;
+
+/// What other threads tell a shard.
+pub(crate) enum ShardMessage {
+    /// A torrent passed its check: run it.
+    Start { shared: Arc<TorrentShared>, swarm: Box<swarm::Config> },
+    /// A peer came in and named this torrent.
+    Incoming {
+        info_hash: InfoHash,
+        stream: std::net::TcpStream,
+        addr: SocketAddr,
+        first: [u8; ROUTING_BYTES],
+        slot: OwnedSemaphorePermit,
+    },
+    /// Addresses to try.
+    Candidates { info_hash: InfoHash, source: Source, addrs: Vec<SocketAddr> },
+    /// A tracker told us our address.
+    ExternalIp { info_hash: InfoHash, ip: IpAddr },
+    /// The hash and disk pool is done with a piece.
+    Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
+    /// The disk pool read a run for a peer, or could not.
+    Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
+    /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
+    Stop { info_hash: InfoHash, done: oneshot::Sender<()> },
+}
+
+/// What everything on a shard shares.
+pub(crate) struct ShardContext {
+    pub(crate) session: Arc<SessionShared>,
+    pub(crate) clock: Clock,
+    pub(crate) arena: Arena,
+    pub(crate) pools: Pools,
+    pub(crate) sender: mpsc::UnboundedSender<ShardMessage>,
+    /// One receive buffer for all connections: used only within one read.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+}
+
+/// The other threads' end of a shard.
+#[derive(Clone)]
+pub(crate) struct ShardSender(mpsc::UnboundedSender<ShardMessage>);
+
+impl ShardSender {
+    /// Queues a message. The queue needs no bound of its own: inbound peers hold a connection
+    /// slot, pool results a budget block or an upload's room, and the rest comes from the user.
+    pub(crate) fn send(&self, message: ShardMessage) {
+        // The shard is gone only while the session shuts down: then nothing is left to do.
+        let _ = self.0.send(message);
+    }
+}
+
+/// Starts a shard's thread. It ends when the last sender outside is dropped and its torrents were
+/// stopped.
+pub(crate) fn start(
+    index: usize,
+    session: Arc<SessionShared>,
+    arena: Arena,
+    pools: Pools,
+) -> std::io::Result<ShardSender> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ours = sender.clone();
+    session.on_shutdown(stop);
+    thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+        let clock = session.clock;
+        let scratch = RefCell::new(vec![0; SCRATCH_BYTES]);
+        let context = ShardContext { session, clock, arena, pools, sender: ours, scratch };
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async move {
+            let shard = Shard { context: Rc::new(context), torrents: HashMap::new() };
+            tokio::select! {
+                () = shard.run(receiver) => {}
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(ShardSender(sender))
+}
+
+struct Shard {
+    context: Rc<ShardContext>,
+    torrents: HashMap<InfoHash, Rc<Torrent>>,
+}
+
+impl Shard {
+    async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<ShardMessage>) {
+        while let Some(message) = receiver.recv().await {
+            self.handle(message);
+        }
+    }
+
+    fn handle(&mut self, message: ShardMessage) {
+        match message {
+            ShardMessage::Start { shared, swarm } => self.begin(shared, *swarm),
+            ShardMessage::Incoming { info_hash, stream, addr, first, slot } => {
+                let Some(torrent) = self.torrents.get(&info_hash).map(Rc::clone) else { return };
+                match tokio::net::TcpStream::from_std(stream) {
+                    Ok(stream) => {
+                        tokio::task::spawn_local(torrent.accept(stream, addr, first, slot));
+                    }
+                    Err(error) => tracing::warn!(%addr, %error, "inbound peer lost"),
+                }
+            }
+            ShardMessage::Candidates { info_hash, source, addrs } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.with_swarm(|swarm, now| swarm.add_candidates(now, source, &addrs));
+                    torrent.wake();
+                });
+            }
+            ShardMessage::ExternalIp { info_hash, ip } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.with_swarm(|swarm, _| swarm.set_external_ip(ip));
+                });
+            }
+            ShardMessage::Piece { info_hash, piece, outcome } => {
+                self.with(&info_hash, |torrent| torrent.piece_outcome(piece, outcome));
+                self.forget_drained(&info_hash);
+            }
+            ShardMessage::Read { info_hash, peer, run, result } => {
+                self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
+            }
+            ShardMessage::Stop { info_hash, done } => {
+                self.with(&info_hash, |torrent| torrent.stop(done));
+                self.forget_drained(&info_hash);
+            }
+        }
+    }
+
+    fn with(&self, info_hash: &InfoHash, call: impl FnOnce(&Rc<Torrent>)) {
+        if let Some(torrent) = self.torrents.get(info_hash) {
+            call(torrent);
+        }
+    }
+
+    /// A stopped torrent stays until the pool has answered for its last piece.
+    fn forget_drained(&mut self, info_hash: &InfoHash) {
+        if self.torrents.get(info_hash).is_some_and(|torrent| torrent.is_over()) {
+            self.torrents.remove(info_hash);
+        }
+    }
+
+    fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config) {
+        let swarm = Swarm::new(self.context.clock.now(), config);
+        let info_hash = shared.info_hash();
+        let paused = shared.seed_only;
+        let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);
+        torrent.with_swarm(|swarm, now| {
+            if paused {
+                swarm.set_paused(now, true);
+            }
+        });
+        self.torrents.insert(info_hash, Rc::clone(&torrent));
+        tokio::task::spawn_local(torrent.run());
+    }
+}

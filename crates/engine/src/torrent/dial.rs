@@ -1,0 +1,86 @@
+//! Outgoing connections: the swarm names whom, the session's limits say when.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm::Hello;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::Torrent;
+use crate::net;
+use crate::peer::handshake::{self, Ours};
+
+/// A peer that does not accept within this is behind a NAT or gone.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A live peer answers a handshake within a round trip.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+
+impl Torrent {
+    /// Dials as many candidates as the limits allow.
+    pub(super) fn dial(self: &Rc<Self>) {
+        let session = &self.context.session;
+        while !self.stopped.get() {
+            let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
+            let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else { return };
+            let now = self.context.clock.now();
+            let Some(addr) = self.state.borrow_mut().swarm.next_dial(now) else { return };
+            tokio::task::spawn_local(Rc::clone(self).dial_one(addr, half_open, slot));
+        }
+    }
+
+    async fn dial_one(
+        self: Rc<Self>,
+        addr: std::net::SocketAddr,
+        half_open: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
+    ) {
+        match self.open(addr).await {
+            Ok((hello, stream)) => {
+                drop(half_open);
+                self.serve(hello, stream).await;
+            }
+            Err(error) => {
+                drop(half_open);
+                tracing::debug!(%addr, %error, "dial failed");
+                self.with_swarm(|swarm, now| swarm.dial_failed(now, addr));
+            }
+        }
+        drop(slot);
+        self.wake();
+    }
+
+    async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, TcpStream)> {
+        let session = &self.context.session;
+        let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
+        let mut stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
+        let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT)
+            .await
+            .map_err(std::io::Error::other)?;
+        let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
+        Ok((Hello { addr, peer_id, outgoing: true, reserved }, stream))
+    }
+
+    /// Answers a peer that came to us and asked for this torrent.
+    pub(crate) async fn accept(
+        self: Rc<Self>,
+        mut stream: TcpStream,
+        addr: std::net::SocketAddr,
+        first: [u8; handshake::ROUTING_BYTES],
+        slot: OwnedSemaphorePermit,
+    ) {
+        let session = &self.context.session;
+        let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
+        match handshake::incoming(&mut stream, first, ours, HANDSHAKE_LIMIT).await {
+            Ok(theirs) => {
+                let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
+                let hello = Hello { addr, peer_id, outgoing: false, reserved };
+                self.serve(hello, stream).await;
+            }
+            Err(error) => tracing::debug!(%addr, %error, "inbound peer refused"),
+        }
+        drop(slot);
+    }
+}

@@ -1,0 +1,396 @@
+//! One running torrent on its shard: carries the swarm's decisions out.
+//!
+//! The brain (`swarm`) never sees a byte and this file never makes a choice. Everything here runs
+//! on the shard's one thread, so the state sits in a `RefCell` that is never held across an await.
+
+mod dial;
+mod pieces;
+mod uploads;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metainfo::PieceIndex;
+use storage::Block;
+use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Swarm};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, oneshot};
+use wire::{BlockRequest, Limits, Message};
+
+use crate::events::Event;
+use crate::handle::TorrentShared;
+use crate::peer::{Connection, ReceiveError, Receiver, Sink};
+use crate::shard::ShardContext;
+use crate::stats::TorrentState;
+
+/// How often a busy torrent's numbers are published to its handles.
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+
+/// The longest a torrent with anything going on sleeps: rates decay and peers are dialled.
+const BUSY_TICK: Duration = Duration::from_secs(1);
+
+/// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
+const EXTENDED_BYTES_MAX: u32 = 1024 * 1024;
+
+/// Body bytes of the largest block taken. We ask for 16 KiB and get no more than we ask for.
+const BLOCK_BYTES_MAX: u32 = metainfo::BLOCK_LENGTH;
+
+/// A torrent that passed its check and is downloading or seeding.
+pub(crate) struct Torrent {
+    pub(crate) shared: Arc<TorrentShared>,
+    context: Rc<ShardContext>,
+    state: RefCell<State>,
+    wake: Notify,
+    stopped: Cell<bool>,
+    /// Pieces that are being hashed and written.
+    in_pool: Cell<u32>,
+    /// Dropped when a stopped torrent has heard of all of them.
+    drained: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+struct State {
+    swarm: Swarm,
+    peers: HashMap<PeerKey, Rc<Connection>>,
+    /// Blocks of open pieces; `None` is missing, or zeros where a pad file lies.
+    pieces: HashMap<PieceIndex, Vec<Option<Block>>>,
+    /// Verified pieces that the disk refused, to be tried again.
+    unwritten: Vec<(PieceIndex, Vec<Option<Block>>)>,
+    retry_at: Option<Duration>,
+    /// Connections with something new in their queue.
+    dirty: Vec<Rc<Connection>>,
+    /// Blocks charged to the session's budget.
+    charged: u32,
+    limit: u32,
+    published_at: Duration,
+    storage_error: Option<String>,
+}
+
+impl Torrent {
+    pub(crate) fn new(
+        context: Rc<ShardContext>,
+        shared: Arc<TorrentShared>,
+        swarm: Swarm,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            shared,
+            context,
+            state: RefCell::new(State {
+                swarm,
+                peers: HashMap::new(),
+                pieces: HashMap::new(),
+                unwritten: Vec::new(),
+                retry_at: None,
+                dirty: Vec::new(),
+                charged: 0,
+                limit: 0,
+                published_at: Duration::ZERO,
+                storage_error: None,
+            }),
+            wake: Notify::new(),
+            stopped: Cell::new(false),
+            in_pool: Cell::new(0),
+            drained: RefCell::default(),
+        })
+    }
+
+    /// Runs the torrent's timers until it is stopped.
+    pub(crate) async fn run(self: Rc<Self>) {
+        while !self.stopped.get() {
+            let now = self.context.clock.now();
+            {
+                let mut state = self.state.borrow_mut();
+                self.retry_writes(&mut state, now);
+                state.swarm.tick(now);
+                self.settle(&mut state, now);
+                self.publish(&mut state, now);
+            }
+            self.dial();
+            let deadline = self.deadline(now);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(self.context.clock.instant(deadline)) => {}
+            }
+        }
+    }
+
+    fn deadline(&self, now: Duration) -> Duration {
+        let state = self.state.borrow();
+        let idle = state.peers.is_empty() && state.swarm.is_complete();
+        let longest = if idle { Duration::from_secs(60) } else { BUSY_TICK };
+        let next = state.swarm.next_timeout().into_iter().chain(state.retry_at).min();
+        // At least a millisecond, so that a timeout that is due and stays so can't spin.
+        next.map_or(now + longest, |next| next.min(now + longest))
+            .max(now + Duration::from_millis(1))
+    }
+
+    /// Calls into the brain and carries out what it decides.
+    pub(crate) fn with_swarm<T>(&self, call: impl FnOnce(&mut Swarm, Duration) -> T) -> T {
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        let result = call(&mut state.swarm, now);
+        self.settle(&mut state, now);
+        result
+    }
+
+    /// Wakes the timer task: new candidates, a changed deadline.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Lets a peer that shook hands in, and serves it until the connection ends.
+    pub(crate) async fn serve(&self, hello: Hello, stream: TcpStream) {
+        let addr = hello.addr;
+        let added = self.with_swarm_and_connect(hello, stream);
+        let (connection, limits) = match added {
+            Ok(added) => added,
+            Err(refusal) => {
+                tracing::debug!(%addr, %refusal, "peer refused");
+                return;
+            }
+        };
+        self.context
+            .session
+            .events
+            .send(Event::PeerConnected { info_hash: self.shared.info_hash(), addr });
+        let guard = Leaving { torrent: self, key: connection.key };
+        let reason = connection.run(self, limits).await;
+        drop(guard);
+        tracing::debug!(%addr, %reason, "peer left");
+        self.context.session.events.send(Event::PeerDisconnected {
+            info_hash: self.shared.info_hash(),
+            addr,
+            reason,
+        });
+    }
+
+    fn with_swarm_and_connect(
+        &self,
+        hello: Hello,
+        stream: TcpStream,
+    ) -> Result<(Rc<Connection>, Limits), swarm::Refusal> {
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        let addr = hello.addr;
+        let added = state.swarm.add_peer(now, hello);
+        let result = added.map(|key| {
+            let connection = Rc::new(Connection::new(key, addr, stream));
+            state.peers.insert(key, Rc::clone(&connection));
+            let limits = Limits {
+                bitfield_bytes: state.swarm.have().len().div_ceil(8),
+                block_bytes: BLOCK_BYTES_MAX,
+                extended_bytes: EXTENDED_BYTES_MAX,
+            };
+            (connection, limits)
+        });
+        self.settle(&mut state, now);
+        result
+    }
+
+    fn leave(&self, key: PeerKey) {
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        if state.peers.remove(&key).is_some() {
+            state.swarm.remove_peer(now, key);
+        }
+        self.settle(&mut state, now);
+        self.wake();
+    }
+
+    /// One read from a peer's socket, and everything that follows from it.
+    pub(crate) fn receive(
+        &self,
+        connection: &Connection,
+        receiver: &mut Receiver,
+    ) -> Result<(), ReceiveError> {
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        let mut scratch = self.context.scratch.borrow_mut();
+        let mut sink = PeerSink { state: &mut state, context: &self.context, connection, now };
+        let got = receiver.read(&mut scratch, &mut sink, |slices| connection.try_read(slices));
+        drop(scratch);
+        self.settle(&mut state, now);
+        got.map(drop)
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn writable(&self, connection: &Rc<Connection>) {
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        state.dirty.push(Rc::clone(connection));
+        self.settle(&mut state, now);
+    }
+
+    /// Carries out what the brain decided, then writes each touched socket once.
+    fn settle(&self, state: &mut State, now: Duration) {
+        loop {
+            self.settle_budget(state, now);
+            while let Some(action) = state.swarm.poll_action() {
+                self.act(state, now, action);
+            }
+            if state.dirty.is_empty() {
+                break;
+            }
+            for connection in std::mem::take(&mut state.dirty) {
+                let sent = connection.flush(now);
+                if sent > 0 {
+                    state.swarm.uploaded(now, connection.key, sent);
+                }
+                self.start_uploads(state, now, &connection);
+            }
+        }
+        if now.saturating_sub(state.published_at) >= PUBLISH_EVERY {
+            self.publish(state, now);
+        }
+    }
+
+    fn settle_budget(&self, state: &mut State, now: Duration) {
+        let budget = &self.context.session.budget;
+        let reserved = state.swarm.reserved_blocks();
+        if reserved != state.charged {
+            budget.moved(state.charged, reserved);
+            state.charged = reserved;
+        }
+        let limit = budget.limit_for(reserved);
+        if limit != state.limit {
+            state.limit = limit;
+            state.swarm.set_reserve_limit(now, limit);
+        }
+    }
+
+    fn act(&self, state: &mut State, now: Duration, action: Action) {
+        match action {
+            Action::Send { peer, message } => {
+                touch(state, peer, |connection| connection.push(&message));
+            }
+            Action::SendBitfield { peer } => {
+                let bits = state.swarm.have().to_wire();
+                touch(state, peer, |connection| connection.push(&Message::Bitfield(&bits)));
+            }
+            Action::SendExtended { peer, id, payload } => {
+                let message = Message::Extended { id, payload: &payload };
+                touch(state, peer, |connection| connection.push(&message));
+            }
+            Action::UploadReady { peer } => {
+                if let Some(connection) = state.peers.get(&peer).map(Rc::clone) {
+                    self.start_uploads(state, now, &connection);
+                }
+            }
+            Action::Verify { piece } => self.verify(state, piece),
+            Action::Disconnect { peer, reason } => {
+                if let Some(connection) = state.peers.remove(&peer) {
+                    connection.flush(now);
+                    connection.close(reason.to_string());
+                    state.swarm.remove_peer(now, peer);
+                }
+            }
+            Action::Banned { addr } => {
+                tracing::warn!(%addr, torrent = %self.shared.info_hash(), "peer banned: it sent bad data");
+                let info_hash = self.shared.info_hash();
+                self.context.session.events.send(Event::PeerBanned { info_hash, addr });
+            }
+            Action::Complete => self.completed(state, now),
+            // A kind of action that this driver does not know yet asks for nothing.
+            _ => {}
+        }
+    }
+
+    /// Ends the torrent: closes its peers and frees its blocks. `done` is dropped once the pool has
+    /// answered for every piece it still had.
+    pub(crate) fn stop(&self, done: oneshot::Sender<()>) {
+        self.stopped.set(true);
+        if !self.is_drained() {
+            *self.drained.borrow_mut() = Some(done);
+        }
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        for (key, connection) in std::mem::take(&mut state.peers) {
+            connection.close("the torrent was stopped".into());
+            state.swarm.remove_peer(now, key);
+        }
+        state.pieces.clear();
+        state.unwritten.clear();
+        self.context.session.budget.moved(state.charged, 0);
+        state.charged = 0;
+        self.publish(&mut state, now);
+        self.shared.set_state(TorrentState::Stopped);
+        self.wake();
+    }
+
+    /// Stopped, and the pool has nothing of it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stopped.get() && self.is_drained()
+    }
+
+    fn publish(&self, state: &mut State, now: Duration) {
+        state.published_at = now;
+        let status = match &state.storage_error {
+            Some(reason) => TorrentState::Paused { reason: reason.clone() },
+            None if state.swarm.is_complete() => TorrentState::Seeding,
+            None => TorrentState::Downloading,
+        };
+        let stats = state.swarm.stats(now);
+        self.shared.publish(status, &stats, state.swarm.have(), state.swarm.peers(now));
+    }
+}
+
+/// Adds to a peer's queue and remembers to write it.
+fn touch(state: &mut State, peer: PeerKey, add: impl FnOnce(&Connection)) {
+    if let Some(connection) = state.peers.get(&peer) {
+        add(connection);
+        if !state.dirty.iter().any(|other| other.key == peer) {
+            state.dirty.push(Rc::clone(connection));
+        }
+    }
+}
+
+/// Takes the peer out of the swarm however its task ends, a panic included.
+struct Leaving<'a> {
+    torrent: &'a Torrent,
+    key: PeerKey,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.torrent.leave(self.key);
+    }
+}
+
+/// Hands what one peer sent to the brain, and block bodies to their piece.
+struct PeerSink<'a> {
+    state: &'a mut State,
+    context: &'a ShardContext,
+    connection: &'a Connection,
+    now: Duration,
+}
+
+impl Sink for PeerSink<'_> {
+    fn message(&mut self, message: &Message<'_>) -> Result<(), Fault> {
+        self.state.swarm.handle(self.now, self.connection.key, message)
+    }
+
+    fn block_head(&mut self, block: BlockRequest) -> Result<Option<Block>, Fault> {
+        let fate = self.state.swarm.block_head(self.now, self.connection.key, block)?;
+        Ok(match fate {
+            BlockFate::Keep => Some(self.context.arena.take()),
+            BlockFate::Discard => None,
+        })
+    }
+
+    fn block(&mut self, block: BlockRequest, data: Option<Block>) {
+        let outcome = self.state.swarm.block(self.now, self.connection.key, block);
+        if let (BlockOutcome::Stored, Some(data)) = (outcome, data) {
+            let count = self.state.swarm.geometry().block_count(block.piece) as usize;
+            let blocks = self.state.pieces.entry(block.piece).or_insert_with(|| {
+                let mut blocks = Vec::new();
+                blocks.resize_with(count, || None);
+                blocks
+            });
+            if let Some(slot) = blocks.get_mut((block.begin / metainfo::BLOCK_LENGTH) as usize) {
+                *slot = Some(data);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A piece's way from complete in memory to verified, written and announced.
+
+use std::time::Duration;
+
+use metainfo::PieceIndex;
+use storage::{Block, PieceOutcome, StorageError};
+
+use super::{State, Torrent};
+use crate::events::Event;
+use crate::resume::unix_now;
+use crate::shard::ShardMessage;
+
+/// How long after a failed write the disk is tried again: soon enough that freed space is used
+/// within seconds.
+const RETRY_EVERY: Duration = Duration::from_secs(3);
+
+impl Torrent {
+    /// Sends a piece to the hash and disk pool.
+    pub(super) fn verify(&self, state: &mut State, piece: PieceIndex) {
+        let count = state.swarm.geometry().block_count(piece) as usize;
+        let mut blocks = state.pieces.remove(&piece).unwrap_or_default();
+        blocks.resize_with(count, || None);
+        let want_digests = state.swarm.wants_digests(piece);
+        let done = self.piece_done(piece);
+        self.context.pools.verify_and_write(&self.shared.store, piece, blocks, want_digests, done);
+    }
+
+    /// Pieces that the pool has not answered for.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.in_pool.get() == 0
+    }
+
+    fn piece_done(&self, piece: PieceIndex) -> impl FnOnce(PieceOutcome) + Send + 'static {
+        self.in_pool.set(self.in_pool.get() + 1);
+        let (shard, info_hash) = (self.context.sender.clone(), self.shared.info_hash());
+        move |outcome| {
+            // The shard is gone only when the session is: nobody is left to tell.
+            let _ = shard.send(ShardMessage::Piece { info_hash, piece, outcome });
+        }
+    }
+
+    /// The pool is done with a piece.
+    pub(crate) fn piece_outcome(&self, piece: PieceIndex, outcome: PieceOutcome) {
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        self.in_pool.set(self.in_pool.get() - 1);
+        match outcome {
+            PieceOutcome::Written { digests } => {
+                if let Some(digests) = digests {
+                    state.swarm.piece_good_digests(now, piece, &digests);
+                }
+                if let Some(record) = self.shared.record.get() {
+                    record.written(piece);
+                }
+                state.swarm.piece_written(now, piece);
+                let info_hash = self.shared.info_hash();
+                self.context.session.events.send(Event::PieceCompleted { info_hash, piece });
+                if state.unwritten.is_empty() && state.storage_error.take().is_some() {
+                    state.swarm.set_paused(now, self.shared.seed_only);
+                    self.context.session.events.send(Event::StorageRecovered { info_hash });
+                }
+            }
+            PieceOutcome::HashMismatch { digests } => {
+                tracing::info!(piece, torrent = %self.shared.info_hash(), "piece failed its hash");
+                state.swarm.piece_failed(now, piece, &digests);
+            }
+            PieceOutcome::WriteFailed { error, blocks, .. } => {
+                self.write_failed(&mut state, now, piece, blocks, &error);
+            }
+        }
+        self.settle(&mut state, now);
+        if self.stopped.get() && self.is_drained() {
+            self.drained.borrow_mut().take(); // whoever waits hears that it is gone
+        }
+    }
+
+    /// Holds the verified piece and stops asking for more until the disk takes it.
+    fn write_failed(
+        &self,
+        state: &mut State,
+        now: Duration,
+        piece: PieceIndex,
+        blocks: Vec<Option<Block>>,
+        error: &StorageError,
+    ) {
+        let message = error.to_string();
+        tracing::error!(piece, torrent = %self.shared.info_hash(), error = %message, "write failed");
+        if state.storage_error.as_ref() != Some(&message) {
+            let info_hash = self.shared.info_hash();
+            let message = message.clone();
+            self.context.session.events.send(Event::StorageError { info_hash, message });
+        }
+        state.storage_error = Some(message);
+        state.swarm.set_paused(now, true);
+        state.unwritten.push((piece, blocks));
+        state.retry_at.get_or_insert(now + RETRY_EVERY);
+        self.wake();
+    }
+
+    pub(super) fn retry_writes(&self, state: &mut State, now: Duration) {
+        if state.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        state.retry_at = None;
+        for (piece, blocks) in std::mem::take(&mut state.unwritten) {
+            let done = self.piece_done(piece);
+            self.context.pools.write_again(&self.shared.store, piece, blocks, done);
+        }
+    }
+
+    /// Data that was verified can't be read any more: stop offering it.
+    pub(super) fn lost(
+        &self,
+        state: &mut State,
+        now: Duration,
+        piece: PieceIndex,
+        error: &StorageError,
+    ) {
+        let info_hash = self.shared.info_hash();
+        let message = error.to_string();
+        tracing::error!(piece, torrent = %info_hash, error = %message, "piece lost");
+        if let Some(record) = self.shared.record.get() {
+            record.lost(piece);
+        }
+        state.swarm.piece_lost(now, piece);
+        self.context.session.events.send(Event::StorageError { info_hash, message });
+        self.wake();
+    }
+
+    pub(super) fn completed(&self, state: &mut State, now: Duration) {
+        let info_hash = self.shared.info_hash();
+        tracing::info!(torrent = %info_hash, "complete");
+        self.publish(state, now);
+        if let Some(record) = self.shared.record.get() {
+            record.completed(unix_now());
+        }
+        self.shared.announce_completed();
+        self.context.session.events.send(Event::Completed { info_hash });
+    }
+}

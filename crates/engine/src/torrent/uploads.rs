@@ -1,0 +1,127 @@
+//! Blocks that peers asked for: merged reads, answered in order.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use storage::{ReadBuffer, StorageError};
+use swarm::PeerKey;
+use wire::{BlockRequest, Message};
+
+use super::{State, Torrent};
+use crate::peer::Connection;
+use crate::shard::ShardMessage;
+
+/// Bytes of one merged read: large enough that its cost is the copy alone.
+const READ_BYTES_MAX: u32 = 256 * 1024;
+
+impl Torrent {
+    /// Takes on as many of the peer's requests as its socket is about to need.
+    pub(super) fn start_uploads(
+        &self,
+        state: &mut State,
+        now: Duration,
+        connection: &Rc<Connection>,
+    ) {
+        loop {
+            let room = connection.upload_room();
+            if room == 0 {
+                return;
+            }
+            let mut blocks = Vec::new();
+            let bytes_max = room.min(READ_BYTES_MAX);
+            state.swarm.take_uploads(now, connection.key, bytes_max, &mut blocks);
+            if blocks.is_empty() {
+                return;
+            }
+            for run in contiguous(blocks) {
+                self.read_run(connection, run);
+            }
+        }
+    }
+
+    fn read_run(&self, connection: &Connection, blocks: Vec<BlockRequest>) {
+        let (Some(first), Some(last)) = (blocks.first().copied(), blocks.last().copied()) else {
+            return;
+        };
+        let length = last.begin + last.length - first.begin;
+        let run = connection.run_started(first.begin, blocks);
+        let (shard, info_hash, peer) =
+            (self.context.sender.clone(), self.shared.info_hash(), connection.key);
+        self.context.pools.read(
+            &self.shared.store,
+            first.piece,
+            first.begin,
+            length,
+            move |result| {
+                // The shard is gone only when the session is: nobody is left to tell.
+                let _ = shard.send(ShardMessage::Read { info_hash, peer, run, result });
+            },
+        );
+    }
+
+    /// The pool read a run, or could not.
+    pub(crate) fn run_read(
+        &self,
+        peer: PeerKey,
+        run: u64,
+        result: Result<ReadBuffer, StorageError>,
+    ) {
+        let now = self.context.clock.now();
+        let mut state = self.state.borrow_mut();
+        let Some(connection) = state.peers.get(&peer).map(Rc::clone) else { return };
+        match result {
+            Ok(data) => connection.run_read(run, data),
+            Err(error) => {
+                let failed = connection.run_failed(run);
+                if let Some(block) = failed.first() {
+                    self.lost(&mut state, now, block.piece, &error);
+                }
+                if state.swarm.is_fast(peer) {
+                    failed
+                        .iter()
+                        .for_each(|block| connection.push(&Message::RejectRequest(*block)));
+                }
+            }
+        }
+        state.dirty.push(connection);
+        self.settle(&mut state, now);
+    }
+}
+
+/// Splits blocks into runs that follow each other within one piece.
+fn contiguous(blocks: Vec<BlockRequest>) -> Vec<Vec<BlockRequest>> {
+    let mut runs: Vec<Vec<BlockRequest>> = Vec::new();
+    for block in blocks {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|last| follows(*last, block)) => run.push(block),
+            _ => runs.push(vec![block]),
+        }
+    }
+    runs
+}
+
+fn follows(last: BlockRequest, next: BlockRequest) -> bool {
+    last.piece == next.piece && last.begin + last.length == next.begin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(piece: u32, begin: u32, length: u32) -> BlockRequest {
+        BlockRequest { piece, begin, length }
+    }
+
+    #[test]
+    fn only_neighbours_in_one_piece_are_merged() {
+        let runs = contiguous(vec![
+            block(1, 0, 16),
+            block(1, 16, 16),
+            block(1, 48, 16),
+            block(2, 64, 16),
+            block(2, 0, 16),
+        ]);
+        let sizes: Vec<usize> = runs.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 1]);
+    }
+}

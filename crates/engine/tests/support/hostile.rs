@@ -1,0 +1,95 @@
+//! Scripted peers that speak raw bytes, so that nothing of ours vouches for ours.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use super::DEADLINE;
+
+/// A peer on loopback that runs `script` on each connection. Scripts end with the connection; a
+/// broken pipe is the expected end of most.
+pub fn peer(script: impl Fn(Peer) -> std::io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+    // An address of its own: a ban must not hit the honest peer.
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 66), 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let script = std::sync::Arc::new(script);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let script = std::sync::Arc::clone(&script);
+            thread::spawn(move || {
+                stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                stream.set_write_timeout(Some(DEADLINE)).unwrap();
+                let _ = script(Peer { stream });
+            });
+        }
+    });
+    addr
+}
+
+/// One connection of a scripted peer.
+pub struct Peer {
+    stream: TcpStream,
+}
+
+impl Peer {
+    /// Reads the other side's handshake and answers with the same info hash. The reserved bits ask
+    /// for nothing, or for the fast extension.
+    pub fn shake_hands(&mut self, fast: bool) -> std::io::Result<[u8; 68]> {
+        let mut theirs = [0; 68];
+        self.stream.read_exact(&mut theirs)?;
+        let mut ours = theirs;
+        ours[20..28].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, if fast { 4 } else { 0 }]);
+        ours[48..].copy_from_slice(b"-XX0001-hostile-peer");
+        self.send(&ours)?;
+        Ok(theirs)
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// A length-prefixed message.
+    pub fn message(&mut self, id: u8, body: &[u8]) -> std::io::Result<()> {
+        let mut bytes = u32::try_from(body.len() + 1).unwrap().to_be_bytes().to_vec();
+        bytes.push(id);
+        bytes.extend_from_slice(body);
+        self.send(&bytes)
+    }
+
+    /// Offers all of `pieces` pieces and unchokes.
+    pub fn offer_everything(&mut self, pieces: u32) -> std::io::Result<()> {
+        let mut bits = vec![0u8; pieces.div_ceil(8) as usize];
+        (0..pieces).for_each(|piece| bits[piece as usize / 8] |= 0x80 >> (piece % 8));
+        self.message(5, &bits)?;
+        self.message(1, &[])
+    }
+
+    /// The next `request` (piece, begin, length), skipping everything else.
+    pub fn next_request(&mut self) -> std::io::Result<(u32, u32, u32)> {
+        loop {
+            let mut length = [0; 4];
+            self.stream.read_exact(&mut length)?;
+            let mut body = vec![0; u32::from_be_bytes(length) as usize];
+            self.stream.read_exact(&mut body)?;
+            if body.first() == Some(&6) {
+                let word = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
+                return Ok((word(1), word(5), word(9)));
+            }
+        }
+    }
+
+    /// A `piece` message.
+    pub fn block(&mut self, piece: u32, begin: u32, data: &[u8]) -> std::io::Result<()> {
+        let mut body = piece.to_be_bytes().to_vec();
+        body.extend_from_slice(&begin.to_be_bytes());
+        body.extend_from_slice(data);
+        self.message(7, &body)
+    }
+
+    /// Reads and drops until the other side closes.
+    pub fn drain(&mut self) -> std::io::Result<()> {
+        let mut sink = [0; 4096];
+        while self.stream.read(&mut sink)? > 0 {}
+        Ok(())
+    }
+}
