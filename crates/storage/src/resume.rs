@@ -134,31 +134,26 @@ pub fn plan(
     Verdict::Run(plan)
 }
 
-/// The record to run with ([`crate::StateWriter::track`]), once the pieces in doubt were hashed:
-/// `good` are those whose hash was good, `observed` is the look that `plan` was made from, and
-/// `now` is in seconds since 1970, for a torrent that is new.
+/// The record to run with ([`crate::StateWriter::track`]), once the pieces in doubt were hashed.
+/// `trusted` is the plan's, `have` is that and what was hashed and good, `observed` is the look
+/// that the plan was made from, and `now` is in seconds since 1970, for a torrent that is new.
 pub fn begin(
     record: Option<ResumeRecord>,
-    plan: &Plan,
-    good: &Bitfield,
+    trusted: &Bitfield,
+    have: &Bitfield,
     observed: Observed,
     now: i64,
 ) -> ResumeRecord {
-    let count = plan.trusted.len();
     let (mut progress, torrent) = match record {
         Some(record) => (record.progress, record.torrent),
-        None => (Progress::new(count, now), None),
+        None => (Progress::new(have.len(), now), None),
     };
-    let mut durable = Bitfield::new(count);
-    // A good hash says that the data can be read, not that it would survive a power cut.
-    for piece in plan.trusted.iter().filter(|piece| progress.durable.has(*piece)) {
+    let mut durable = Bitfield::new(have.len());
+    // A good hash says that the data can be read now, not that it would survive a power cut.
+    for piece in trusted.iter().filter(|piece| progress.durable.has(*piece)) {
         durable.insert(piece);
     }
-    let mut written = plan.trusted.clone();
-    for piece in good.iter() {
-        written.insert(piece);
-    }
-    progress.written = written;
+    progress.written = have.clone();
     progress.durable = durable;
     ResumeRecord { progress, files: observed.files, torrent }
 }

@@ -220,14 +220,15 @@ fn without_a_record_everything_that_can_be_there_is_hashed() {
 fn a_new_run_claims_what_was_trusted_and_hashed() {
     let mut record = record();
     record.progress.uploaded = 7;
-    let cut = run_in(&record, &observed(), "next boot");
-    let next = begin(Some(record), &cut, &set([5]), observed(), 1);
-    assert_eq!(list(&next.progress.written), [0, 1, 2, 3, 5]);
-    assert_eq!(list(&next.progress.durable), [0, 1, 2, 3], "5 may be in the kernel only");
+    let changed = change(0, |seen| seen.modified_ns = SAVED + 3600 * SECOND);
+    let plan = run(&record, &changed);
+    assert_eq!((list(&plan.trusted), list(&plan.recheck)), (vec![3, 4, 5], vec![0, 1, 2]));
+    let next = begin(Some(record), &plan.trusted, &set([1, 3, 4, 5]), changed.clone(), 1);
+    assert_eq!(list(&next.progress.written), [1, 3, 4, 5]);
+    assert_eq!(list(&next.progress.durable), [3], "4, 5 never were; 1 may be in the kernel only");
     assert_eq!((next.progress.uploaded, next.progress.added_at), (7, 0));
-    assert_eq!(next.files, observed().files);
-    let Verdict::Run(plan) = plan(sample().info(), None, &observed(), BOOT) else { panic!() };
-    let first = begin(None, &plan, &set([1]), observed(), 99);
+    assert_eq!(next.files, changed.files);
+    let first = begin(None, &set([]), &set([1]), observed(), 99);
     assert_eq!((list(&first.progress.written), first.progress.added_at), (vec![1], 99));
     assert_eq!(first.progress.durable.count(), 0);
 }

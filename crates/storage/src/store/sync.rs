@@ -1,10 +1,12 @@
 //! From *written* to *durable*: bringing a torrent's new data to the disk itself.
 
 use std::fs::File;
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 
 use metainfo::PieceIndex;
+use rustix::io::Errno;
 
 use super::open::errno;
 use super::{FileStore, is_link};
@@ -65,7 +67,7 @@ impl FileStore {
                 return Err(error);
             }
         };
-        opened.sync_data().map_err(|error| {
+        tolerated(opened.sync_data()).map_err(|error| {
             let path = self.file_path(file);
             let text = error.to_string();
             self.changes().not_durable.insert(file, text.clone());
@@ -82,12 +84,15 @@ impl FileStore {
     }
 }
 
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    match File::open(folder)?.sync_all() {
-        // Some file systems have nothing to sync in a folder and say so.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
-            Ok(())
-        }
-        result => result,
-    }
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    tolerated(File::open(folder)?.sync_all())
+}
+
+/// File systems that have nothing to sync say so in one of these ways.
+fn tolerated(result: io::Result<()>) -> io::Result<()> {
+    let nothing_to_sync = [Errno::INVAL, Errno::ROFS, Errno::OPNOTSUPP];
+    result.or_else(|error| match errno(&error) {
+        errno if nothing_to_sync.contains(&errno) => Ok(()),
+        _ => Err(error),
+    })
 }
