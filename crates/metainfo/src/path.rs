@@ -258,6 +258,8 @@ mod tests {
         assert_eq!(windows("LPT1"), "_LPT1");
         assert_eq!(windows("nul .tar.gz"), "_nul .tar.gz");
         assert_eq!(windows("COM\u{b9}.log"), "_COM\u{b9}.log");
+        assert_eq!(windows("lpt\u{b2}"), "_lpt\u{b2}");
+        assert_eq!(windows("com\u{b3}"), "_com\u{b3}");
         assert_eq!(windows("COM10"), "COM10");
         assert_eq!(windows("console"), "console");
         assert_eq!(windows("..."), ".._");
@@ -273,6 +275,9 @@ mod tests {
         let (a, b) = (cut(long('a')), cut(long('b')));
         assert_ne!(a, b);
         assert_eq!(a, cut(long('a')), "always the same");
+        let odd = cut(format!("x{}", long('a')));
+        assert!(odd.len() < 255 && !odd.contains('\u{fffd}'), "no half characters");
+        assert_eq!(cut("x".repeat(255)), "x".repeat(255));
         assert!(a.len() <= 255 && a.rfind(".mkv") == Some(a.len() - 4) && !a.contains('\u{fffd}'));
     }
 
@@ -280,6 +285,7 @@ mod tests {
     fn numbered_names_keep_their_extension() {
         let (_, with) = numbered(b"file.txt");
         assert_eq!(with(2), b"file (2).txt");
+        assert_eq!(numbered(b".hidden").1(2), b".hidden (2)");
         let long = [&[b'x'; 250][..], b".txt"].concat();
         let (_, with) = numbered(&long);
         assert!(with(u32::MAX).len() <= NAME_BYTES_MAX && with(2).ends_with(b"x (2).txt"));
