@@ -260,10 +260,7 @@ pub enum ReplyError {
 impl ReplyError {
     /// A refusal in the tracker's own words.
     pub(crate) fn refused(reason: &[u8], retry: Retry) -> Self {
-        Self::Refused {
-            reason: printable(reason),
-            retry,
-        }
+        Self::Refused { reason: printable(reason), retry }
     }
 
     /// When to ask again; [`Retry::Default`] unless the tracker said otherwise.

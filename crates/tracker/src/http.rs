@@ -29,15 +29,7 @@ pub fn announce_url(base: &str, request: &AnnounceRequest) -> Result<String, Url
     percent_encode(&mut url, request.info_hash.as_bytes());
     push_key(&mut url, "peer_id");
     percent_encode(&mut url, &request.peer_id);
-    let AnnounceRequest {
-        port,
-        uploaded,
-        downloaded,
-        left,
-        numwant,
-        key,
-        ..
-    } = request;
+    let AnnounceRequest { port, uploaded, downloaded, left, numwant, key, .. } = request;
     // Writing to a String cannot fail.
     let _ = write!(
         url,
@@ -103,9 +95,7 @@ pub fn parse_announce(body: &[u8]) -> Result<AnnounceReply, ReplyError> {
 /// Reads the body of a scrape answer (BEP 48).
 pub fn parse_scrape(body: &[u8]) -> Result<ScrapeReply, ReplyError> {
     let tape = parse_body(body)?;
-    let files = accepted(tape.root())?
-        .get(b"files")
-        .ok_or(ReplyError::NoFiles)?;
+    let files = accepted(tape.root())?.get(b"files").ok_or(ReplyError::NoFiles)?;
     let mut reply = ScrapeReply::default();
     for (key, torrent) in files.dict().ok_or(ReplyError::NoFiles)? {
         let Ok(hash) = <[u8; 20]>::try_from(key) else {
@@ -223,11 +213,7 @@ fn ip_from_bytes(bytes: &[u8]) -> Option<IpAddr> {
 fn records<'a, const N: usize>(key: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], ReplyError> {
     match bytes.as_chunks::<N>() {
         (_, []) => Ok(bytes),
-        _ => Err(ReplyError::WrongLength {
-            key,
-            length: bytes.len(),
-            record: N,
-        }),
+        _ => Err(ReplyError::WrongLength { key, length: bytes.len(), record: N }),
     }
 }
 
@@ -252,9 +238,7 @@ fn add_listed_peers(reply: &mut AnnounceReply, peers: Node<'_, '_>) {
 fn is_host_name(host: &str) -> bool {
     let part = |part: &str| {
         (1..=63).contains(&part.len())
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
     host.len() <= HOST_NAME_BYTES_MAX && host.split('.').all(part)
 }

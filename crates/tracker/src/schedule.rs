@@ -70,19 +70,13 @@ pub struct Failure {
 impl Failure {
     /// A failure that says nothing about when to try again: no route, no name, no TLS.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            retry: Retry::Default,
-        }
+        Self { message: message.into(), retry: Retry::Default }
     }
 }
 
 impl From<&ReplyError> for Failure {
     fn from(error: &ReplyError) -> Self {
-        Self {
-            message: error.to_string(),
-            retry: error.retry(),
-        }
+        Self { message: error.to_string(), retry: error.retry() }
     }
 }
 
@@ -187,12 +181,7 @@ pub struct Schedule {
 impl Schedule {
     /// A running schedule: the first announces are due at once.
     pub fn new(now: Duration, config: ScheduleConfig) -> Self {
-        let ScheduleConfig {
-            tiers,
-            policy,
-            complete,
-            seed,
-        } = config;
+        let ScheduleConfig { tiers, policy, complete, seed } = config;
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut schedule = Self {
             groups: Vec::new(),
@@ -217,10 +206,7 @@ impl Schedule {
     /// Replaces the trackers; those whose URL stays keep their state. Returns the `stopped`
     /// announces to trackers that are gone: send them once, reports about them are ignored.
     pub fn set_trackers(&mut self, now: Duration, tiers: &[Vec<String>]) -> Vec<Due> {
-        let known = self
-            .trackers
-            .iter()
-            .map(|(index, t)| (t.url.clone(), *index));
+        let known = self.trackers.iter().map(|(index, t)| (t.url.clone(), *index));
         let mut before: BTreeMap<Arc<str>, TrackerIndex> = known.collect();
         let mut kept = BTreeSet::new();
         self.groups.clear();
@@ -260,10 +246,7 @@ impl Schedule {
         if !self.running {
             return None;
         }
-        let index = self
-            .groups
-            .iter()
-            .find_map(|group| self.due_in(group, now))?;
+        let index = self.groups.iter().find_map(|group| self.due_in(group, now))?;
         let numwant = if self.peers_wanted { NUMWANT } else { 0 };
         let tracker = self.trackers.get_mut(&index)?;
         let event = tracker.begin(self.complete);
@@ -280,11 +263,7 @@ impl Schedule {
     /// is in flight, given up or stopped.
     pub fn next_timeout(&self) -> Option<Duration> {
         let group_at = |group: &Group| self.turns(group).map(|(_, at)| at).min();
-        self.groups
-            .iter()
-            .filter(|_| self.running)
-            .filter_map(group_at)
-            .min()
+        self.groups.iter().filter(|_| self.running).filter_map(group_at).min()
     }
 
     /// The announce to `tracker` was answered.
@@ -334,9 +313,7 @@ impl Schedule {
             group.round_at = group.round_at.min(now);
         }
         if prompt == Prompt::User {
-            self.trackers
-                .values_mut()
-                .for_each(|tracker| tracker.hurry(now));
+            self.trackers.values_mut().for_each(|tracker| tracker.hurry(now));
         }
     }
 
@@ -369,9 +346,7 @@ impl Schedule {
         for group in &self.groups {
             let turns: BTreeMap<_, _> = self.turns(group).filter(|_| self.running).collect();
             for tier in &group.tiers {
-                let known = tier
-                    .iter()
-                    .filter_map(|i| Some((*i, self.trackers.get(i)?)));
+                let known = tier.iter().filter_map(|i| Some((*i, self.trackers.get(i)?)));
                 statuses.extend(known.map(|(index, tracker)| {
                     tracker.status(index, tier_number, turns.get(&index).copied())
                 }));
@@ -395,19 +370,12 @@ impl Schedule {
         // A group whose tracker stays goes on waiting for that tracker's time.
         let members = tier.iter().filter_map(|index| self.trackers.get(index));
         let next_at = members.filter_map(Tracker::next_at).max();
-        match self
-            .groups
-            .last_mut()
-            .filter(|_| self.policy == Policy::FirstWorking)
-        {
+        match self.groups.last_mut().filter(|_| self.policy == Policy::FirstWorking) {
             Some(group) => {
                 group.tiers.push(tier);
                 group.round_at = group.round_at.max(next_at.unwrap_or(now));
             }
-            None => self.groups.push(Group {
-                tiers: vec![tier],
-                round_at: next_at.unwrap_or(now),
-            }),
+            None => self.groups.push(Group { tiers: vec![tier], round_at: next_at.unwrap_or(now) }),
         }
     }
 
@@ -422,13 +390,11 @@ impl Schedule {
         };
         let busy = members().any(|(_, tracker)| tracker.in_flight.is_some());
         let mut blocked = busy;
-        members()
-            .filter(|(_, tracker)| tracker.is_usable())
-            .map_while(move |(index, tracker)| {
-                let turn = (!blocked).then(|| (index, tracker.ready_at(round_at)));
-                blocked |= !tracker.is_failing();
-                turn
-            })
+        members().filter(|(_, tracker)| tracker.is_usable()).map_while(move |(index, tracker)| {
+            let turn = (!blocked).then(|| (index, tracker.ready_at(round_at)));
+            blocked |= !tracker.is_failing();
+            turn
+        })
     }
 
     fn due_in(&self, group: &Group, now: Duration) -> Option<TrackerIndex> {

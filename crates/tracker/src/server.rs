@@ -68,6 +68,8 @@ impl Default for ServerLimits {
 pub struct Registry {
     limits: ServerLimits,
     torrents: BTreeMap<InfoHash, Torrent>,
+    /// Documents by path.
+    documents: BTreeMap<String, Vec<u8>>,
     sweep_at: Duration,
     rng: fastrand::Rng,
 }
@@ -103,6 +105,7 @@ impl Registry {
         Self {
             limits,
             torrents: BTreeMap::new(),
+            documents: BTreeMap::new(),
             sweep_at: Duration::ZERO,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -125,15 +128,13 @@ impl Registry {
         self.allow(info_hash);
         if let Some(torrent) = self.torrents.get_mut(&info_hash) {
             let expires = Duration::MAX;
-            torrent.peers.insert(
-                addr,
-                Peer {
-                    id: peer_id,
-                    complete,
-                    expires,
-                },
-            );
+            torrent.peers.insert(addr, Peer { id: peer_id, complete, expires });
         }
+    }
+
+    /// Answers a GET of exactly `path` with `document`: the .torrent that names this tracker.
+    pub fn publish(&mut self, path: String, document: Vec<u8>) {
+        self.documents.insert(path, document);
     }
 
     /// Serves `info_hash` no longer and drops its peers.
@@ -145,10 +146,7 @@ impl Registry {
     pub fn peers(&self, now: Duration, info_hash: &InfoHash) -> Vec<SocketAddr> {
         let torrent = self.torrents.get(info_hash).into_iter();
         let peers = torrent.flat_map(|torrent| &torrent.peers);
-        peers
-            .filter(|(_, peer)| now < peer.expires)
-            .map(|(addr, _)| *addr)
-            .collect()
+        peers.filter(|(_, peer)| now < peer.expires).map(|(addr, _)| *addr).collect()
     }
 
     /// Answers a GET of `target` (path and query) from `remote`: HTTP status and body.
@@ -162,22 +160,19 @@ impl Registry {
             return (414, b"request too long\n".to_vec());
         }
         self.sweep(now);
+        if let Some(document) = self.documents.get(target) {
+            return (200, document.clone());
+        }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let answer = match path {
             "/announce" => self.announce(now, remote, query),
             "/scrape" => self.scrape(now, query),
             _ => {
-                return (
-                    404,
-                    b"this is a BitTorrent tracker: /announce, /scrape\n".to_vec(),
-                );
+                return (404, b"this is a BitTorrent tracker: /announce, /scrape\n".to_vec());
             }
         };
         // A refusal is an answer too: many clients do not read the body of another status.
-        (
-            200,
-            answer.unwrap_or_else(|failure| failure_reason(&failure)),
-        )
+        (200, answer.unwrap_or_else(|failure| failure_reason(&failure)))
     }
 
     fn announce(
@@ -262,10 +257,7 @@ impl Torrent {
                 && same_ip.count() < limits.peers_per_address_max
         };
         if before.is_some() || has_room() {
-            let life = limits
-                .interval
-                .saturating_mul(2)
-                .saturating_add(EXPIRY_SLACK);
+            let life = limits.interval.saturating_mul(2).saturating_add(EXPIRY_SLACK);
             let peer = Peer {
                 id: request.peer_id,
                 complete: request.complete,
@@ -312,9 +304,7 @@ impl Torrent {
         } else {
             out.begin_list();
             for (addr, peer) in peers {
-                out.begin_dict()
-                    .key(b"ip")
-                    .bytes(addr.ip().to_string().as_bytes());
+                out.begin_dict().key(b"ip").bytes(addr.ip().to_string().as_bytes());
                 if !request.no_peer_id {
                     out.key(b"peer id").bytes(&peer.id);
                 }
@@ -337,10 +327,7 @@ impl Torrent {
 
 fn failure_reason(failure: &Failure) -> Vec<u8> {
     let mut out = Encoder::new();
-    out.begin_dict()
-        .key(b"failure reason")
-        .bytes(failure.to_string().as_bytes())
-        .end();
+    out.begin_dict().key(b"failure reason").bytes(failure.to_string().as_bytes()).end();
     out.finish()
 }
 

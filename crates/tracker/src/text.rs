@@ -43,10 +43,7 @@ mod tests {
 
     #[test]
     fn terminal_and_bidi_tricks_are_defused() {
-        assert_eq!(
-            printable(b"\x1b[31mred\nline\x00"),
-            "\u{fffd}[31mred line\u{fffd}"
-        );
+        assert_eq!(printable(b"\x1b[31mred\nline\x00"), "\u{fffd}[31mred line\u{fffd}");
         assert_eq!(printable("a\u{202e}b".as_bytes()), "a\u{fffd}b");
         assert_eq!(printable(b"\xff\xfe"), "\u{fffd}\u{fffd}");
     }
@@ -56,9 +53,6 @@ mod tests {
         let shown = printable(&vec![b'x'; 1 << 20]);
         assert_eq!(shown.chars().count(), TEXT_CHARS_MAX);
         assert!(shown.ends_with('…'));
-        assert_eq!(
-            printable(&[b'x'; TEXT_CHARS_MAX]),
-            "x".repeat(TEXT_CHARS_MAX)
-        );
+        assert_eq!(printable(&[b'x'; TEXT_CHARS_MAX]), "x".repeat(TEXT_CHARS_MAX));
     }
 }

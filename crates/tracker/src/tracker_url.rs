@@ -83,11 +83,7 @@ pub fn udp_target(url: &str) -> Result<UdpTarget, UrlError> {
         url_data.push('?');
         url_data.push_str(query);
     }
-    Ok(UdpTarget {
-        host,
-        port: url.port().ok_or(UrlError::NoPort)?,
-        url_data,
-    })
+    Ok(UdpTarget { host, port: url.port().ok_or(UrlError::NoPort)?, url_data })
 }
 
 #[cfg(test)]
@@ -101,30 +97,19 @@ mod tests {
         assert_eq!(target.port, 1337);
         assert_eq!(target.url_data, "/announce?key=a%20b");
         let target = udp_target("udp://[2001:db8::1]:80").unwrap();
-        assert_eq!(
-            (target.host.as_str(), target.url_data.as_str()),
-            ("2001:db8::1", "")
-        );
+        assert_eq!((target.host.as_str(), target.url_data.as_str()), ("2001:db8::1", ""));
     }
 
     #[test]
     fn unusable_urls_say_why() {
         assert_eq!(udp_target("udp://host/announce"), Err(UrlError::NoPort));
-        let scheme = |scheme: &str| UrlError::Scheme {
-            scheme: scheme.into(),
-        };
+        let scheme = |scheme: &str| UrlError::Scheme { scheme: scheme.into() };
         assert_eq!(parse("wss://host/").unwrap_err(), scheme("wss"));
         assert_eq!(udp_target("http://host/").unwrap_err(), scheme("http"));
         assert!(matches!(parse("announce"), Err(UrlError::Invalid(_))));
         assert!(matches!(parse("http://"), Err(UrlError::Invalid(_))));
-        assert_eq!(
-            parse("udp://:80/"),
-            Err(UrlError::Invalid(url::ParseError::EmptyHost))
-        );
+        assert_eq!(parse("udp://:80/"), Err(UrlError::Invalid(url::ParseError::EmptyHost)));
         let long = format!("http://host/{}", "a".repeat(URL_BYTES_MAX));
-        assert!(matches!(
-            parse(&long),
-            Err(UrlError::TooLong { length: 2_060 })
-        ));
+        assert!(matches!(parse(&long), Err(UrlError::TooLong { length: 2_060 })));
     }
 }

@@ -88,10 +88,7 @@ pub struct Patience {
 impl Default for Patience {
     /// BEP 15 to the letter: more than two hours in all.
     fn default() -> Self {
-        Self {
-            retries_max: RETRIES_MAX,
-            deadline: None,
-        }
+        Self { retries_max: RETRIES_MAX, deadline: None }
     }
 }
 
@@ -252,10 +249,8 @@ impl Exchange {
     }
 
     fn connected(&mut self, now: Duration, id: u64) {
-        self.connection = Some(ConnectionId {
-            id,
-            expires: now.saturating_add(CONNECTION_LIFETIME),
-        });
+        self.connection =
+            Some(ConnectionId { id, expires: now.saturating_add(CONNECTION_LIFETIME) });
         // The first answer shows that packets get through: the waits begin anew. Only the first,
         // or a tracker that answers connects and nothing else would be asked for ever.
         if !self.connected_here {
@@ -291,11 +286,7 @@ impl Exchange {
             _ => self.rng.u32(..),
         };
         let wait = RETRY_FIRST.saturating_mul(1 << self.retries.min(RETRIES_MAX));
-        self.pending = Some(Pending {
-            action,
-            transaction,
-            again_at: now.saturating_add(wait),
-        });
+        self.pending = Some(Pending { action, transaction, again_at: now.saturating_add(wait) });
         self.sent = self.sent.saturating_add(1);
         let mut packet = Vec::with_capacity(128);
         let id = connection.map_or(PROTOCOL_ID, |c| c.id);

@@ -146,18 +146,8 @@ mod tests {
 
     #[test]
     fn public_addresses_are_reached_with_any_path() {
-        for ip in [
-            "8.8.8.8",
-            "172.32.0.1",
-            "100.128.0.1",
-            "2001:db8::1",
-            "::ffff:8.8.8.8",
-        ] {
-            assert_eq!(
-                check("https://host/a/b.php?passkey=1", ip, false),
-                Ok(()),
-                "{ip}"
-            );
+        for ip in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert_eq!(check("https://host/a/b.php?passkey=1", ip, false), Ok(()), "{ip}");
         }
     }
 
@@ -175,17 +165,10 @@ mod tests {
                 "udp://host:80",
             ] {
                 let refused = check(url, ip, false);
-                assert!(
-                    matches!(refused, Err(Forbidden::Private { .. })),
-                    "{url} at {ip}"
-                );
+                assert!(matches!(refused, Err(Forbidden::Private { .. })), "{url} at {ip}");
                 assert_eq!(check(url, ip, true), Ok(()), "{url} at {ip}");
             }
-            for url in [
-                "http://host/announce",
-                "udp://host:80/announce",
-                "https://host/scrape",
-            ] {
+            for url in ["http://host/announce", "udp://host:80/announce", "https://host/scrape"] {
                 assert_eq!(check(url, ip, false), Ok(()), "{url} at {ip}");
             }
         }
@@ -193,14 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_never_contacted() {
-        for ip in [
-            "0.0.0.0",
-            "0.1.2.3",
-            "::",
-            "224.0.0.1",
-            "ff02::1",
-            "255.255.255.255",
-        ] {
+        for ip in ["0.0.0.0", "0.1.2.3", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
             let ip: IpAddr = ip.parse().unwrap();
             let refused = Err(Forbidden::NotAHost { ip });
             assert_eq!(may_contact("http://host/announce", ip, true), refused);
@@ -209,18 +185,11 @@ mod tests {
 
     #[test]
     fn only_tracker_schemes() {
-        for url in [
-            "file:///etc/passwd",
-            "gopher://host/announce",
-            "ftp://host/announce",
-        ] {
+        for url in ["file:///etc/passwd", "gopher://host/announce", "ftp://host/announce"] {
             let refused = check(url, "8.8.8.8", true);
             assert!(matches!(refused, Err(Forbidden::Scheme { .. })), "{url}");
         }
-        assert!(matches!(
-            check("announce", "8.8.8.8", true),
-            Err(Forbidden::Invalid(_))
-        ));
+        assert!(matches!(check("announce", "8.8.8.8", true), Err(Forbidden::Invalid(_))));
     }
 
     #[test]

@@ -52,10 +52,7 @@ fn event_and_tracker_id_only_when_there_is_one() {
         ..request()
     };
     let url = announce_url("http://t.example/announce", &full).unwrap();
-    assert!(
-        url.ends_with("&key=0000beef&event=completed&trackerid=a%26b%FF"),
-        "{url}"
-    );
+    assert!(url.ends_with("&key=0000beef&event=completed&trackerid=a%26b%FF"), "{url}");
     for (event, name) in [(Event::Started, "started"), (Event::Stopped, "stopped")] {
         let url = announce_url("http://t/", &AnnounceRequest { event, ..request() }).unwrap();
         assert!(url.ends_with(&format!("&event={name}")), "{url}");
@@ -69,30 +66,12 @@ fn passkeys_and_queries_of_the_base_are_kept() {
             "http://t.example/announce?passkey=a%2Fb",
             "http://t.example/announce?passkey=a%2Fb&info_hash=%12",
         ),
-        (
-            "http://t.example/announce?",
-            "http://t.example/announce?info_hash=%12",
-        ),
-        (
-            "http://t.example/a?x&",
-            "http://t.example/a?x&info_hash=%12",
-        ),
-        (
-            "http://t.example/0123abcd/announce",
-            "http://t.example/0123abcd/announce?info_hash=%12",
-        ),
-        (
-            "https://t.example:8443",
-            "https://t.example:8443/?info_hash=%12",
-        ),
-        (
-            "http://t.example/announce#top",
-            "http://t.example/announce?info_hash=%12",
-        ),
-        (
-            "http://t.example/an nounce\r\n",
-            "http://t.example/an%20nounce?info_hash=%12",
-        ),
+        ("http://t.example/announce?", "http://t.example/announce?info_hash=%12"),
+        ("http://t.example/a?x&", "http://t.example/a?x&info_hash=%12"),
+        ("http://t.example/0123abcd/announce", "http://t.example/0123abcd/announce?info_hash=%12"),
+        ("https://t.example:8443", "https://t.example:8443/?info_hash=%12"),
+        ("http://t.example/announce#top", "http://t.example/announce?info_hash=%12"),
+        ("http://t.example/an nounce\r\n", "http://t.example/an%20nounce?info_hash=%12"),
     ] {
         assert!(url(base).starts_with(start), "{base}: {}", url(base));
     }
@@ -112,22 +91,10 @@ fn scrape_only_where_the_last_part_starts_with_announce() {
     let hash = [InfoHash([b'a'; 20])];
     let query = format!("info_hash={}", "a".repeat(20));
     for (base, expected) in [
-        (
-            "http://t/announce",
-            Some(format!("http://t/scrape?{query}")),
-        ),
-        (
-            "http://t/x/announce",
-            Some(format!("http://t/x/scrape?{query}")),
-        ),
-        (
-            "http://t/announce.php",
-            Some(format!("http://t/scrape.php?{query}")),
-        ),
-        (
-            "http://t/announce?k=1",
-            Some(format!("http://t/scrape?k=1&{query}")),
-        ),
+        ("http://t/announce", Some(format!("http://t/scrape?{query}"))),
+        ("http://t/x/announce", Some(format!("http://t/x/scrape?{query}"))),
+        ("http://t/announce.php", Some(format!("http://t/scrape.php?{query}"))),
+        ("http://t/announce?k=1", Some(format!("http://t/scrape?k=1&{query}"))),
         ("http://t/announce/x", None),
         ("http://t/x?announce", None),
         ("http://t/a", None),
@@ -136,15 +103,9 @@ fn scrape_only_where_the_last_part_starts_with_announce() {
     ] {
         assert_eq!(scrape_url(base, &hash), expected, "{base}");
     }
-    let two = scrape_url(
-        "http://t/announce",
-        &[InfoHash([0; 20]), InfoHash([b'b'; 20])],
-    );
-    let expected = format!(
-        "http://t/scrape?info_hash={}&info_hash={}",
-        "%00".repeat(20),
-        "b".repeat(20)
-    );
+    let two = scrape_url("http://t/announce", &[InfoHash([0; 20]), InfoHash([b'b'; 20])]);
+    let expected =
+        format!("http://t/scrape?info_hash={}&info_hash={}", "%00".repeat(20), "b".repeat(20));
     assert_eq!(two, Some(expected));
 }
 
@@ -168,11 +129,7 @@ fn reply_without_peers() {
 
 #[test]
 fn compact_peers() {
-    let body = [
-        HEAD.as_bytes(),
-        b"5:peers12:\x7f\0\0\x01\xfc\x27\x08\x08\x04\x04\0\x35e",
-    ]
-    .concat();
+    let body = [HEAD.as_bytes(), b"5:peers12:\x7f\0\0\x01\xfc\x27\x08\x08\x04\x04\0\x35e"].concat();
     let reply = parse_announce(&body).unwrap();
     assert_eq!(reply.peers, addrs(&["127.0.0.1:64551", "8.8.4.4:53"]));
 }
@@ -180,19 +137,11 @@ fn compact_peers() {
 #[test]
 fn peers6_beside_or_without_peers() {
     let v6 = b"6:peers618:\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x1a\xe1";
-    let both = [
-        b"d8:intervali1800e5:peers6:\x01\x02\x03\x04\0\x50".as_slice(),
-        v6,
-        b"e",
-    ]
-    .concat();
+    let both = [b"d8:intervali1800e5:peers6:\x01\x02\x03\x04\0\x50".as_slice(), v6, b"e"].concat();
     let reply = parse_announce(&both).unwrap();
     assert_eq!(reply.peers, addrs(&["1.2.3.4:80", "[2001:db8::1]:6881"]));
     let alone = [b"d".as_slice(), v6, b"e"].concat();
-    assert_eq!(
-        parse_announce(&alone).unwrap().peers,
-        addrs(&["[2001:db8::1]:6881"])
-    );
+    assert_eq!(parse_announce(&alone).unwrap().peers, addrs(&["[2001:db8::1]:6881"]));
 }
 
 #[test]
@@ -230,33 +179,18 @@ fn one_bad_listed_peer_does_not_spoil_the_others() {
 
 #[test]
 fn host_names_are_capped() {
-    let body = format!(
-        "d5:peersl{}ee",
-        "d2:ip1:a4:porti80ee".repeat(NAMED_PEERS_MAX + 9)
-    );
+    let body = format!("d5:peersl{}ee", "d2:ip1:a4:porti80ee".repeat(NAMED_PEERS_MAX + 9));
     let reply = parse_announce(body.as_bytes()).unwrap();
     assert_eq!(reply.named_peers.len(), NAMED_PEERS_MAX);
 }
 
 #[test]
 fn peer_lists_must_be_whole_records() {
-    let wrong = |key, length, record| {
-        Err(ReplyError::WrongLength {
-            key,
-            length,
-            record,
-        })
-    };
+    let wrong = |key, length, record| Err(ReplyError::WrongLength { key, length, record });
     assert_eq!(parse_announce(b"d5:peers7:1234567e"), wrong("peers", 7, 6));
-    assert_eq!(
-        parse_announce(b"d6:peers66:123456e"),
-        wrong("peers6", 6, 18)
-    );
+    assert_eq!(parse_announce(b"d6:peers66:123456e"), wrong("peers6", 6, 18));
     let error = parse_announce(b"d5:peers5:12345e").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a `peers` list of 5 bytes is no multiple of 6"
-    );
+    assert_eq!(error.to_string(), "a `peers` list of 5 bytes is no multiple of 6");
 }
 
 #[test]
@@ -341,10 +275,7 @@ fn warning_and_tracker_id() {
     let huge = TRACKER_ID_BYTES_MAX + 1;
     let body = format!("d10:tracker id{huge}:{}e", "x".repeat(huge));
     assert_eq!(parse_announce(body.as_bytes()).unwrap().tracker_id, None);
-    assert_eq!(
-        parse_announce(b"d10:tracker id0:e").unwrap().tracker_id,
-        None
-    );
+    assert_eq!(parse_announce(b"d10:tracker id0:e").unwrap().tracker_id, None);
 }
 
 #[test]
@@ -356,31 +287,17 @@ fn counts_never_wrap() {
 
 #[test]
 fn bodies_that_are_no_reply_say_what_they_are() {
-    assert_eq!(
-        parse_announce(b"<!DOCTYPE html><html>"),
-        Err(ReplyError::Html)
-    );
+    assert_eq!(parse_announce(b"<!DOCTYPE html><html>"), Err(ReplyError::Html));
     assert_eq!(parse_announce(b"\n  <html>"), Err(ReplyError::Html));
     assert_eq!(parse_announce(b""), Err(ReplyError::Empty));
     assert_eq!(parse_announce(b" \r\n"), Err(ReplyError::Empty));
     assert_eq!(parse_announce(b"i5e"), Err(ReplyError::NotDictionary));
     assert_eq!(parse_announce(b"le"), Err(ReplyError::NotDictionary));
-    for body in [
-        &b"hello"[..],
-        b"{\"peers\":[]}",
-        b"d8:interval",
-        b"\x1f\x8b\x08",
-    ] {
-        assert!(
-            matches!(parse_announce(body), Err(ReplyError::NotBencode(_))),
-            "{body:?}"
-        );
+    for body in [&b"hello"[..], b"{\"peers\":[]}", b"d8:interval", b"\x1f\x8b\x08"] {
+        assert!(matches!(parse_announce(body), Err(ReplyError::NotBencode(_))), "{body:?}");
     }
     let deep = [b"d1:a".as_slice(), &vec![b'l'; 100_000]].concat();
-    assert!(matches!(
-        parse_announce(&deep),
-        Err(ReplyError::NotBencode(_))
-    ));
+    assert!(matches!(parse_announce(&deep), Err(ReplyError::NotBencode(_))));
     assert_eq!(parse_scrape(b"de"), Err(ReplyError::NoFiles));
     assert_eq!(parse_scrape(b"d5:filesi1ee"), Err(ReplyError::NoFiles));
 }
@@ -418,10 +335,7 @@ fn scrape_of_several_with_unexpected_and_missing_ones() {
     assert_eq!(of(b'c'), Some(counts(7, 9, 8)));
     assert_eq!(reply.iter().count(), 3);
     let body = format!("d5:filesd20:{}d8:completei5eeee", "e".repeat(20));
-    let partial = parse_scrape(body.as_bytes())
-        .unwrap()
-        .get(&InfoHash([b'e'; 20]))
-        .unwrap();
+    let partial = parse_scrape(body.as_bytes()).unwrap().get(&InfoHash([b'e'; 20])).unwrap();
     assert_eq!((partial.complete, partial.incomplete), (Some(5), None));
 }
 

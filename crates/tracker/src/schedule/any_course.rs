@@ -74,11 +74,7 @@ struct Judge {
 impl Judge {
     fn announced(&mut self, now: Duration, due: Due) -> Result<(), TestCaseError> {
         let seen = self.seen.entry(due.tracker).or_default();
-        prop_assert!(
-            self.in_flight
-                .iter()
-                .all(|other| other.tracker != due.tracker)
-        );
+        prop_assert!(self.in_flight.iter().all(|other| other.tracker != due.tracker));
         prop_assert!(!self.given_up.contains(&due.tracker));
         match due.event {
             Event::Started => prop_assert!(!seen.started),
@@ -89,10 +85,7 @@ impl Judge {
             Event::None => {
                 prop_assert!(seen.started);
                 let (answered, min) = seen.answered.unwrap();
-                prop_assert!(
-                    now >= answered + min,
-                    "{now:?} after {answered:?} + {min:?}"
-                );
+                prop_assert!(now >= answered + min, "{now:?} after {answered:?} + {min:?}");
             }
             Event::Stopped => prop_assert!(false, "only from stop"),
         }

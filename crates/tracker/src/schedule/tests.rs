@@ -12,23 +12,12 @@ fn at(secs: u64) -> Duration {
 
 fn urls(tiers: &[&[&str]]) -> Vec<Vec<String>> {
     let url = |name: &&str| format!("http://{name}.example/announce");
-    tiers
-        .iter()
-        .map(|tier| tier.iter().map(url).collect())
-        .collect()
+    tiers.iter().map(|tier| tier.iter().map(url).collect()).collect()
 }
 
 fn schedule_as(policy: Policy, complete: bool, tiers: &[&[&str]]) -> Schedule {
     let tiers = urls(tiers);
-    Schedule::new(
-        at(0),
-        ScheduleConfig {
-            tiers,
-            policy,
-            complete,
-            seed: 1,
-        },
-    )
+    Schedule::new(at(0), ScheduleConfig { tiers, policy, complete, seed: 1 })
 }
 
 fn schedule(tiers: &[&[&str]]) -> Schedule {
@@ -40,9 +29,7 @@ fn reply() -> AnnounceReply {
 }
 
 fn name(url: &str) -> String {
-    url.trim_start_matches("http://")
-        .trim_end_matches(".example/announce")
-        .to_owned()
+    url.trim_start_matches("http://").trim_end_matches(".example/announce").to_owned()
 }
 
 fn names(dues: &[Due]) -> Vec<String> {
@@ -66,11 +53,7 @@ fn fail(schedule: &mut Schedule, now: Duration, due: &Due) {
 }
 
 fn order(schedule: &Schedule) -> Vec<String> {
-    schedule
-        .statuses()
-        .iter()
-        .map(|status| name(&status.url))
-        .collect()
+    schedule.statuses().iter().map(|status| name(&status.url)).collect()
 }
 
 #[test]
@@ -81,10 +64,7 @@ fn started_first_then_regular_at_the_interval() {
     assert_eq!(schedule.next_timeout(), None, "in flight");
     schedule.succeeded(at(1), due.tracker, &reply());
     let next = schedule.next_timeout().unwrap();
-    assert!(
-        (at(1_801)..=at(1_801 + 180)).contains(&next),
-        "{next:?}: never early, 10 % late"
-    );
+    assert!((at(1_801)..=at(1_801 + 180)).contains(&next), "{next:?}: never early, 10 % late");
     assert_eq!(schedule.next(next.saturating_sub(at(1))), None);
     let due = only(&mut schedule, next);
     assert_eq!(due.event, Event::None);
@@ -94,12 +74,7 @@ fn started_first_then_regular_at_the_interval() {
 fn intervals_differ_between_torrents() {
     let next_at = |seed| {
         let tiers = urls(&[&["a"]]);
-        let config = ScheduleConfig {
-            tiers,
-            policy: Policy::AllTiers,
-            complete: false,
-            seed,
-        };
+        let config = ScheduleConfig { tiers, policy: Policy::AllTiers, complete: false, seed };
         let mut schedule = Schedule::new(at(0), config);
         let due = only(&mut schedule, at(0));
         schedule.succeeded(at(0), due.tracker, &reply());
@@ -131,10 +106,7 @@ fn failures_back_off_to_an_hour() {
         fail(&mut schedule, now, &due);
         let next = schedule.next_timeout().unwrap();
         let wait = next.saturating_sub(now);
-        assert!(
-            wait >= expected && wait <= expected * 5 / 4,
-            "{wait:?} for {expected:?}"
-        );
+        assert!(wait >= expected && wait <= expected * 5 / 4, "{wait:?} for {expected:?}");
         expected = (expected * 2).min(RETRY_MAX);
         now = next;
     }
@@ -143,10 +115,7 @@ fn failures_back_off_to_an_hour() {
     now = schedule.next_timeout().unwrap();
     let due = only(&mut schedule, now);
     fail(&mut schedule, now, &due);
-    assert!(
-        schedule.next_timeout().unwrap() <= now + RETRY_FIRST * 5 / 4,
-        "forgotten"
-    );
+    assert!(schedule.next_timeout().unwrap() <= now + RETRY_FIRST * 5 / 4, "forgotten");
 }
 
 #[test]
@@ -220,16 +189,9 @@ fn stopped_only_where_started_and_once() {
     }
     let stopped = schedule.stop();
     assert_eq!(names(&stopped), ["a", "c"]);
-    assert!(
-        stopped
-            .iter()
-            .all(|due| due.event == Event::Stopped && due.numwant == 0)
-    );
+    assert!(stopped.iter().all(|due| due.event == Event::Stopped && due.numwant == 0));
     assert_eq!(schedule.stop(), []);
-    assert_eq!(
-        (schedule.next(at(9_999)), schedule.next_timeout()),
-        (None, None)
-    );
+    assert_eq!((schedule.next(at(9_999)), schedule.next_timeout()), (None, None));
     schedule.failed(at(2), stopped[0].tracker, &Failure::new("timed out"));
     assert_eq!(schedule.next(at(9_999)), None);
 }
@@ -245,11 +207,7 @@ fn restart_begins_with_started_again() {
     let due = only(&mut schedule, at(5));
     assert_eq!(due.event, Event::Started);
     schedule.succeeded(at(5), due.tracker, &reply());
-    assert_eq!(
-        schedule.next(at(60)),
-        None,
-        "completed belongs to the session before"
-    );
+    assert_eq!(schedule.next(at(60)), None, "completed belongs to the session before");
     assert_eq!(names(&schedule.stop()), ["a"]);
 }
 
@@ -262,11 +220,7 @@ fn every_tier_has_one_tracker_in_use() {
         schedule.succeeded(at(0), due.tracker, &reply());
     }
     assert_eq!(schedule.next(at(60)), None, "the others are backups");
-    let waiting = schedule
-        .statuses()
-        .iter()
-        .filter(|s| s.next_announce.is_none())
-        .count();
+    let waiting = schedule.statuses().iter().filter(|s| s.next_announce.is_none()).count();
     assert_eq!(waiting, 2);
 }
 
@@ -295,12 +249,7 @@ fn tiers_are_shuffled_inside_once() {
         .map(|seed| {
             let tiers = urls(&[&["a", "b", "c"], &["d"]]);
             let policy = Policy::AllTiers;
-            let config = ScheduleConfig {
-                tiers,
-                policy,
-                complete: false,
-                seed,
-            };
+            let config = ScheduleConfig { tiers, policy, complete: false, seed };
             let order = order(&Schedule::new(at(0), config));
             assert_eq!(order[3], "d", "tiers keep their order");
             order
@@ -324,11 +273,7 @@ fn bep_12_policy_goes_to_the_next_tier_after_the_whole_tier_failed() {
     assert_eq!(order(&schedule)[2], "c", "promotion stays inside the tier");
     let next = schedule.next_timeout().unwrap();
     assert!(next >= HALF_HOUR);
-    assert_eq!(
-        only(&mut schedule, next).tracker,
-        first.tracker,
-        "the next begins at the top"
-    );
+    assert_eq!(only(&mut schedule, next).tracker, first.tracker, "the next begins at the top");
 }
 
 #[test]
@@ -345,10 +290,7 @@ fn retry_in_is_obeyed() {
     assert_eq!(schedule.next(at(1_000_000)), None);
     let statuses = schedule.statuses();
     assert_eq!(statuses[1].state, TrackerState::GivenUp);
-    assert_eq!(
-        statuses[1].last_error.as_deref(),
-        Some("the tracker refused: gone")
-    );
+    assert_eq!(statuses[1].last_error.as_deref(), Some("the tracker refused: gone"));
     assert_eq!(statuses[1].next_announce, None);
 }
 
@@ -357,14 +299,7 @@ fn prompts_respect_the_min_interval() {
     let mut schedule = schedule(&[&["a"]]);
     let due = only(&mut schedule, at(0));
     let min_interval = Some(MINUTE * 10);
-    schedule.succeeded(
-        at(0),
-        due.tracker,
-        &AnnounceReply {
-            min_interval,
-            ..reply()
-        },
-    );
+    schedule.succeeded(at(0), due.tracker, &AnnounceReply { min_interval, ..reply() });
     schedule.announce_now(at(30), Prompt::FewPeers);
     assert_eq!(schedule.next(at(30)), None);
     assert_eq!(schedule.next_timeout(), Some(MINUTE * 10));
@@ -372,10 +307,7 @@ fn prompts_respect_the_min_interval() {
     assert_eq!(due.event, Event::None);
     schedule.succeeded(MINUTE * 10, due.tracker, &reply());
     schedule.announce_now(MINUTE * 10, Prompt::User);
-    assert_eq!(
-        schedule.next_timeout(),
-        Some(MINUTE * 10 + MIN_INTERVAL_DEFAULT)
-    );
+    assert_eq!(schedule.next_timeout(), Some(MINUTE * 10 + MIN_INTERVAL_DEFAULT));
 }
 
 #[test]
@@ -383,14 +315,7 @@ fn min_interval_above_the_interval_wins() {
     let mut schedule = schedule(&[&["a"]]);
     let due = only(&mut schedule, at(0));
     let min_interval = Some(HALF_HOUR * 4);
-    schedule.succeeded(
-        at(0),
-        due.tracker,
-        &AnnounceReply {
-            min_interval,
-            ..reply()
-        },
-    );
+    schedule.succeeded(at(0), due.tracker, &AnnounceReply { min_interval, ..reply() });
     assert_eq!(schedule.next_timeout(), Some(HALF_HOUR * 4));
 }
 
@@ -409,11 +334,7 @@ fn the_user_ends_our_wait_after_failures_few_peers_do_not() {
     schedule.announce_now(now + MINUTE, Prompt::FewPeers);
     assert_eq!(schedule.next_timeout(), Some(wait));
     schedule.announce_now(now, Prompt::User);
-    assert_eq!(
-        schedule.next_timeout(),
-        Some(now + RETRY_FIRST),
-        "no hammering"
-    );
+    assert_eq!(schedule.next_timeout(), Some(now + RETRY_FIRST), "no hammering");
     schedule.announce_now(now + MINUTE, Prompt::User);
     assert_eq!(only(&mut schedule, now + MINUTE).tracker, due.tracker);
 }
@@ -424,14 +345,7 @@ fn tracker_id_is_sent_back_to_its_tracker_alone() {
     for due in all_due(&mut schedule, at(0)) {
         assert_eq!(due.tracker_id, None);
         let tracker_id = (name(&due.url) == "a").then(|| b"xyz".to_vec());
-        schedule.succeeded(
-            at(0),
-            due.tracker,
-            &AnnounceReply {
-                tracker_id,
-                ..reply()
-            },
-        );
+        schedule.succeeded(at(0), due.tracker, &AnnounceReply { tracker_id, ..reply() });
     }
     for _ in 0..2 {
         schedule.announce_now(schedule.next_timeout().unwrap(), Prompt::User);
@@ -494,11 +408,7 @@ fn what_stays_goes_on_waiting_for_its_own_time() {
         let next = schedule.next_timeout();
         schedule.set_trackers(at(600), &urls(&[&["a", "b"]]));
         assert_eq!(schedule.next_timeout(), next);
-        assert_eq!(
-            order(&schedule),
-            ["a", "b"],
-            "the one that works stays in front"
-        );
+        assert_eq!(order(&schedule), ["a", "b"], "the one that works stays in front");
     }
 }
 
@@ -506,10 +416,7 @@ fn what_stays_goes_on_waiting_for_its_own_time() {
 fn a_retry_at_once_is_no_busy_loop() {
     let mut schedule = schedule(&[&["a"]]);
     let due = only(&mut schedule, at(0));
-    let failure = Failure {
-        message: "x".into(),
-        retry: Retry::After(Duration::ZERO),
-    };
+    let failure = Failure { message: "x".into(), retry: Retry::After(Duration::ZERO) };
     schedule.failed(at(0), due.tracker, &failure);
     assert_eq!(schedule.next_timeout(), Some(RETRY_FIRST));
 }
@@ -518,10 +425,7 @@ fn a_retry_at_once_is_no_busy_loop() {
 fn useless_and_repeated_urls() {
     let tiers = [
         vec![String::new(), "  ".into()],
-        vec![
-            "wss://w.example/announce".into(),
-            "http://a.example/announce".into(),
-        ],
+        vec!["wss://w.example/announce".into(), "http://a.example/announce".into()],
         vec!["http://a.example/announce".into()],
     ];
     let mut schedule = schedule(&[]);
@@ -532,17 +436,13 @@ fn useless_and_repeated_urls() {
     assert_eq!(statuses.len(), 2);
     let unusable = statuses.iter().find(|s| s.url.starts_with("wss")).unwrap();
     assert_eq!(unusable.state, TrackerState::GivenUp);
-    assert_eq!(
-        unusable.last_error.as_deref(),
-        Some("`wss` trackers are not supported")
-    );
+    assert_eq!(unusable.last_error.as_deref(), Some("`wss` trackers are not supported"));
 }
 
 #[test]
 fn trackers_are_capped() {
-    let many: Vec<Vec<String>> = (0..10_000)
-        .map(|n| vec![format!("http://{n}.example/")])
-        .collect();
+    let many: Vec<Vec<String>> =
+        (0..10_000).map(|n| vec![format!("http://{n}.example/")]).collect();
     let mut schedule = schedule(&[]);
     schedule.set_trackers(at(0), &many);
     assert_eq!(schedule.statuses().len(), TRACKERS_MAX);
@@ -562,10 +462,7 @@ fn statuses_show_the_last_answer() {
     schedule.succeeded(at(7), due.tracker, &good);
     let status = &schedule.statuses()[0];
     assert_eq!(status.state, TrackerState::Working);
-    assert_eq!(
-        (status.seeders, status.leechers, status.peers),
-        (Some(3), Some(4), 1)
-    );
+    assert_eq!((status.seeders, status.leechers, status.peers), (Some(3), Some(4), 1));
     assert_eq!(status.interval, Some(HALF_HOUR));
     assert_eq!(status.last_answer, Some(at(7)));
     assert_eq!(status.next_announce, schedule.next_timeout());

@@ -97,10 +97,7 @@ impl Tracker {
 
     /// When its next regular announce is due, by its last answer.
     pub(super) fn next_at(&self) -> Option<Duration> {
-        self.last
-            .as_ref()
-            .filter(|_| self.started)
-            .map(|last| last.next_at)
+        self.last.as_ref().filter(|_| self.started).map(|last| last.next_at)
     }
 
     /// For display; `turn`: when it will be asked, if it will.
@@ -154,11 +151,7 @@ impl Tracker {
             Event::None => round_at.max(self.earliest),
             Event::Started | Event::Stopped => round_at,
         };
-        if self.is_failing() {
-            at.max(self.retry_at)
-        } else {
-            at
-        }
+        if self.is_failing() { at.max(self.retry_at) } else { at }
     }
 
     /// Puts its next announce in flight.
@@ -213,9 +206,7 @@ impl Tracker {
         if reply.tracker_id.is_some() {
             self.given_id.clone_from(&reply.tracker_id);
         }
-        let min = reply
-            .min_interval
-            .unwrap_or(MIN_INTERVAL_DEFAULT.min(reply.interval));
+        let min = reply.min_interval.unwrap_or(MIN_INTERVAL_DEFAULT.min(reply.interval));
         self.earliest = now.saturating_add(min);
         let interval = jittered(reply.interval, INTERVAL_JITTER_PERMILLE, rng);
         let next_at = now.saturating_add(interval);

@@ -29,11 +29,7 @@ pub(super) enum QueryError {
 
 /// Reads the query of `/announce`. Of a parameter given twice the first counts.
 pub(super) fn announce(query: &str) -> Result<Announce, QueryError> {
-    let value = |key: &str| {
-        parameters(query)
-            .find(|(k, _)| *k == key)
-            .map(|(_, value)| value)
-    };
+    let value = |key: &str| parameters(query).find(|(k, _)| *k == key).map(|(_, value)| value);
     let is = |key: &str, text: &str| value(key) == Some(text);
     let complete = is("left", "0");
     Ok(Announce {
@@ -47,9 +43,7 @@ pub(super) fn announce(query: &str) -> Result<Announce, QueryError> {
         completed: is("event", "completed") && complete,
         stopped: is("event", "stopped"),
         // A negative number means "as you like", in HTTP as in BEP 15.
-        numwant: value("numwant")
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(NUMWANT_DEFAULT),
+        numwant: value("numwant").and_then(|n| n.parse().ok()).unwrap_or(NUMWANT_DEFAULT),
         compact: !is("compact", "0"),
         no_peer_id: is("no_peer_id", "1"),
     })
@@ -62,19 +56,11 @@ pub(super) fn scrape(query: &str) -> Result<Vec<InfoHash>, QueryError> {
         .map(|(_, value)| twenty_bytes("info_hash", Some(value)).map(InfoHash))
         .collect();
     let missing = QueryError::TwentyBytes { key: "info_hash" };
-    hashes.and_then(|hashes| {
-        if hashes.is_empty() {
-            Err(missing)
-        } else {
-            Ok(hashes)
-        }
-    })
+    hashes.and_then(|hashes| if hashes.is_empty() { Err(missing) } else { Ok(hashes) })
 }
 
 fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Percent-decoded `value`. A `+` stays one: these are bytes, not a form.
@@ -92,9 +78,5 @@ fn twenty_bytes(key: &'static str, value: Option<&str>) -> Result<[u8; 20], Quer
             byte => byte,
         };
     }
-    if input.next().is_some() {
-        Err(wrong)
-    } else {
-        Ok(bytes)
-    }
+    if input.next().is_some() { Err(wrong) } else { Ok(bytes) }
 }

@@ -13,13 +13,7 @@ fn at(secs: u64) -> Duration {
 }
 
 fn open() -> Registry {
-    Registry::new(
-        ServerLimits {
-            open: true,
-            ..ServerLimits::default()
-        },
-        1,
-    )
+    Registry::new(ServerLimits { open: true, ..ServerLimits::default() }, 1)
 }
 
 fn addr(text: &str) -> SocketAddr {
@@ -71,20 +65,11 @@ fn peers_find_each_other_but_not_themselves() {
     assert_eq!((first.peers.as_slice(), counts(&first)), (&[][..], (0, 1)));
     assert_eq!(first.external_ip, Some("192.0.2.1".parse().unwrap()));
     assert_eq!(first.interval, ServerLimits::default().interval);
-    assert_eq!(
-        first.min_interval,
-        Some(ServerLimits::default().min_interval)
-    );
+    assert_eq!(first.min_interval, Some(ServerLimits::default().min_interval));
     let second = leech(&mut registry, at(1), "192.0.2.2", 1_002);
     assert_eq!(second.peers, [addr("192.0.2.1:1001")]);
     assert_eq!(counts(&second), (0, 2));
-    let again = ask(
-        &mut registry,
-        at(2),
-        "192.0.2.2",
-        &request(1_002, 9, Event::None),
-    )
-    .unwrap();
+    let again = ask(&mut registry, at(2), "192.0.2.2", &request(1_002, 9, Event::None)).unwrap();
     assert_eq!(counts(&again), (0, 2), "the same peer");
 }
 
@@ -107,13 +92,7 @@ fn stopped_leaves_and_brings_no_peers() {
     let reply = ask(&mut registry, at(1), "192.0.2.1", &stopped).unwrap();
     assert_eq!((reply.peers.as_slice(), counts(&reply)), (&[][..], (0, 1)));
     // Somebody else cannot remove it, whatever it claims.
-    ask(
-        &mut registry,
-        at(1),
-        "192.0.2.3",
-        &request(1_002, 9, Event::Stopped),
-    )
-    .unwrap();
+    ask(&mut registry, at(1), "192.0.2.3", &request(1_002, 9, Event::Stopped)).unwrap();
     assert_eq!(registry.peers(at(1), &HASH), [addr("192.0.2.2:1002")]);
 }
 
@@ -127,13 +106,7 @@ fn completed_counts_once_and_turns_a_leecher_into_a_seed() {
         assert_eq!(counts(&reply), (1, 0));
     }
     // One who was never seen incomplete has downloaded nothing.
-    ask(
-        &mut registry,
-        at(1),
-        "192.0.2.2",
-        &request(1_002, 0, Event::Completed),
-    )
-    .unwrap();
+    ask(&mut registry, at(1), "192.0.2.2", &request(1_002, 0, Event::Completed)).unwrap();
     let url = scrape_url("http://t/announce", &[HASH, InfoHash([0; 20])]).unwrap();
     let (_, body) = registry.handle_http(at(2), addr("192.0.2.9:1"), &url["http://t".len()..]);
     let reply = parse_scrape(&body).unwrap();
@@ -149,20 +122,8 @@ fn completed_counts_once_and_turns_a_leecher_into_a_seed() {
 fn seeds_are_not_told_of_seeds() {
     let mut registry = open();
     leech(&mut registry, at(0), "192.0.2.1", 1_001);
-    ask(
-        &mut registry,
-        at(0),
-        "192.0.2.2",
-        &request(1_002, 0, Event::Started),
-    )
-    .unwrap();
-    let seed = ask(
-        &mut registry,
-        at(0),
-        "192.0.2.3",
-        &request(1_003, 0, Event::Started),
-    )
-    .unwrap();
+    ask(&mut registry, at(0), "192.0.2.2", &request(1_002, 0, Event::Started)).unwrap();
+    let seed = ask(&mut registry, at(0), "192.0.2.3", &request(1_003, 0, Event::Started)).unwrap();
     assert_eq!(seed.peers, [addr("192.0.2.1:1001")]);
 }
 
@@ -173,10 +134,7 @@ fn numwant_is_obeyed_and_capped() {
         leech(&mut registry, at(0), &format!("192.0.2.{n}"), 1_000);
     }
     for (numwant, expected) in [(0, 0), (7, 7), (10_000, 200)] {
-        let asked = AnnounceRequest {
-            numwant,
-            ..request(1_000, 9, Event::None)
-        };
+        let asked = AnnounceRequest { numwant, ..request(1_000, 9, Event::None) };
         let reply = ask(&mut registry, at(1), "198.51.100.1", &asked).unwrap();
         let distinct: std::collections::BTreeSet<_> = reply.peers.iter().collect();
         assert_eq!((reply.peers.len(), distinct.len()), (expected, expected));
@@ -216,13 +174,7 @@ fn our_own_entry_stays() {
     let mut registry = Registry::new(ServerLimits::default(), 1);
     registry.list_own(HASH, [1; 20], addr("192.0.2.1:1001"), true);
     registry.sweep(at(1_000_000));
-    ask(
-        &mut registry,
-        at(1_000_000),
-        "192.0.2.1",
-        &request(1_001, 9, Event::Stopped),
-    )
-    .unwrap();
+    ask(&mut registry, at(1_000_000), "192.0.2.1", &request(1_001, 9, Event::Stopped)).unwrap();
     let reply = leech(&mut registry, at(1_000_000), "192.0.2.2", 1_002);
     assert_eq!(reply.peers, [addr("192.0.2.1:1001")]);
     assert_eq!(counts(&reply), (1, 1));
@@ -239,16 +191,9 @@ fn dictionary_form_when_compact_is_refused() {
             "q".repeat(20)
         );
         let (_, body) = registry.handle_http(at(1), addr("192.0.2.2:1"), &target);
-        assert_eq!(
-            parse_announce(&body).unwrap().peers,
-            [addr("192.0.2.1:1001")]
-        );
+        assert_eq!(parse_announce(&body).unwrap().peers, [addr("192.0.2.1:1001")]);
         let text = String::from_utf8_lossy(&body);
-        assert_eq!(
-            text.contains("7:peer id20:pppppppppppppppppppp"),
-            has_id,
-            "{text}"
-        );
+        assert_eq!(text.contains("7:peer id20:pppppppppppppppppppp"), has_id, "{text}");
     }
 }
 
@@ -272,10 +217,8 @@ fn memory_is_bounded() {
     assert_eq!(registry.peers(at(0), &HASH).len(), 10, "all");
     let mut answers = Vec::new();
     for n in 0..5 {
-        let asked = AnnounceRequest {
-            info_hash: InfoHash([n; 20]),
-            ..request(1, 9, Event::Started)
-        };
+        let asked =
+            AnnounceRequest { info_hash: InfoHash([n; 20]), ..request(1, 9, Event::Started) };
         answers.push(ask(&mut registry, at(0), "192.0.2.1", &asked).is_ok());
     }
     assert_eq!(answers, [true, true, false, false, false]);
@@ -288,27 +231,12 @@ fn bad_requests_get_a_reason() {
     for (target, reason) in [
         ("/announce", "`info_hash`"),
         ("/announce?info_hash=short&peer_id=x", "`info_hash`"),
-        (
-            &format!("/announce?info_hash={hash}a&peer_id={hash}&port=1"),
-            "`info_hash`",
-        ),
-        (
-            &format!("/announce?info_hash=%zz{hash}&peer_id={hash}&port=1"),
-            "`info_hash`",
-        ),
+        (&format!("/announce?info_hash={hash}a&peer_id={hash}&port=1"), "`info_hash`"),
+        (&format!("/announce?info_hash=%zz{hash}&peer_id={hash}&port=1"), "`info_hash`"),
         (&format!("/announce?info_hash={hash}"), "`peer_id`"),
-        (
-            &format!("/announce?info_hash={hash}&peer_id={hash}"),
-            "`port`",
-        ),
-        (
-            &format!("/announce?info_hash={hash}&peer_id={hash}&port=0"),
-            "`port`",
-        ),
-        (
-            &format!("/announce?info_hash={hash}&peer_id={hash}&port=70000"),
-            "`port`",
-        ),
+        (&format!("/announce?info_hash={hash}&peer_id={hash}"), "`port`"),
+        (&format!("/announce?info_hash={hash}&peer_id={hash}&port=0"), "`port`"),
+        (&format!("/announce?info_hash={hash}&peer_id={hash}&port=70000"), "`port`"),
         ("/scrape", "`info_hash`"),
         ("/scrape?info_hash=%", "`info_hash`"),
     ] {
@@ -320,10 +248,7 @@ fn bad_requests_get_a_reason() {
     assert!(registry.torrents.is_empty());
     assert_eq!(registry.handle_http(at(0), addr("192.0.2.1:1"), "/").0, 404);
     let long = format!("/announce?{}", "x".repeat(TARGET_BYTES_MAX));
-    assert_eq!(
-        registry.handle_http(at(0), addr("192.0.2.1:1"), &long).0,
-        414
-    );
+    assert_eq!(registry.handle_http(at(0), addr("192.0.2.1:1"), &long).0, 414);
 }
 
 #[test]

@@ -61,19 +61,13 @@ fn reply(packet: &[u8], body: &[u8]) -> Vec<u8> {
 }
 
 fn numbers(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_be_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_be_bytes()).collect()
 }
 
 fn connect(exchange: &mut Exchange, now: Duration, id: u64) {
     let packet = sent(exchange, now);
     assert_eq!(u32_at(&packet, 8), ACTION_CONNECT);
-    assert_eq!(
-        exchange.handle(now, &reply(&packet, &id.to_be_bytes())),
-        None
-    );
+    assert_eq!(exchange.handle(now, &reply(&packet, &id.to_be_bytes())), None);
 }
 
 #[test]
@@ -106,28 +100,13 @@ fn announce_request_layout() {
 
 #[test]
 fn events_have_the_numbers_of_bep_15() {
-    let numbers = [
-        (Event::None, 0),
-        (Event::Completed, 1),
-        (Event::Started, 2),
-        (Event::Stopped, 3),
-    ];
+    let numbers =
+        [(Event::None, 0), (Event::Completed, 1), (Event::Started, 2), (Event::Stopped, 3)];
     for (event, number) in numbers {
         let mut packet = Vec::new();
-        write_announce(
-            &mut packet,
-            &AnnounceRequest {
-                event,
-                numwant: u32::MAX,
-                ..request()
-            },
-        );
+        write_announce(&mut packet, &AnnounceRequest { event, numwant: u32::MAX, ..request() });
         assert_eq!(u32_at(&packet, 80 - 16), number);
-        assert_eq!(
-            u32_at(&packet, 92 - 16),
-            i32::MAX as u32,
-            "numwant is signed"
-        );
+        assert_eq!(u32_at(&packet, 92 - 16), i32::MAX as u32, "numwant is signed");
     }
 }
 
@@ -150,9 +129,7 @@ fn announce_reply_v4() {
 #[test]
 fn peer_size_follows_the_socket_family() {
     let mut body = numbers(&[1_800, 0, 1]);
-    body.extend([
-        0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x1a, 0xe1,
-    ]);
+    body.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x1a, 0xe1]);
     let mut config = config(Query::Announce(request()));
     config.family = Family::V6;
     let mut exchange = Exchange::new(at(0), config);
@@ -209,10 +186,7 @@ fn wrong_transaction_or_action_is_ignored() {
     wrong[7] ^= 1;
     assert_eq!(exchange.handle(at(0), &wrong), None);
     for action in [ACTION_ANNOUNCE, ACTION_SCRAPE, 4, u32::MAX] {
-        assert_eq!(
-            exchange.handle(at(0), &reply_as(action, &packet, &[0; 90])),
-            None
-        );
+        assert_eq!(exchange.handle(at(0), &reply_as(action, &packet, &[0; 90])), None);
     }
     assert_eq!(exchange.connection(), None);
     assert_eq!(exchange.poll(at(0)), Step::Wait(at(15)));
@@ -227,14 +201,8 @@ fn transaction_ids_differ_between_seeds_and_requests() {
     let id = u32_at(&packet, 12);
     exchange.handle(at(0), &reply(&packet, &[0; 8]));
     assert_ne!(u32_at(&sent(&mut exchange, at(0)), 12), id);
-    let other = ExchangeConfig {
-        seed: 8,
-        ..config(Query::Announce(request()))
-    };
-    assert_ne!(
-        u32_at(&sent(&mut Exchange::new(at(0), other), at(0)), 12),
-        id
-    );
+    let other = ExchangeConfig { seed: 8, ..config(Query::Announce(request())) };
+    assert_ne!(u32_at(&sent(&mut Exchange::new(at(0), other), at(0)), 12), id);
 }
 
 #[test]
@@ -247,10 +215,7 @@ fn retries_double_and_end_after_the_eighth() {
             Step::Send(_) => {}
             Step::Wait(until) => {
                 waits.push(until.saturating_sub(now).as_secs());
-                assert_eq!(
-                    exchange.poll(until.saturating_sub(SECOND)),
-                    Step::Wait(until)
-                );
+                assert_eq!(exchange.poll(until.saturating_sub(SECOND)), Step::Wait(until));
                 now = until;
             }
             Step::Failed(error) => break error,
@@ -265,39 +230,19 @@ fn retries_double_and_end_after_the_eighth() {
 #[test]
 fn patience_ends_earlier() {
     let mut config = config(Query::Announce(request()));
-    config.patience = Patience {
-        retries_max: 8,
-        deadline: Some(at(20)),
-    };
+    config.patience = Patience { retries_max: 8, deadline: Some(at(20)) };
     let mut exchange = Exchange::new(at(100), config.clone());
     sent(&mut exchange, at(100));
     assert_eq!(exchange.poll(at(100)), Step::Wait(at(115)));
     sent(&mut exchange, at(115));
-    assert_eq!(
-        exchange.poll(at(115)),
-        Step::Wait(at(120)),
-        "the deadline comes first"
-    );
-    assert_eq!(
-        exchange.poll(at(120)),
-        Step::Failed(UdpError::TimedOut { sent: 2 })
-    );
+    assert_eq!(exchange.poll(at(115)), Step::Wait(at(120)), "the deadline comes first");
+    assert_eq!(exchange.poll(at(120)), Step::Failed(UdpError::TimedOut { sent: 2 }));
 
-    config.patience = Patience {
-        retries_max: 0,
-        deadline: None,
-    };
+    config.patience = Patience { retries_max: 0, deadline: None };
     let mut exchange = Exchange::new(at(0), config);
     let packet = sent(&mut exchange, at(0));
-    assert_eq!(
-        exchange.poll(at(15)),
-        Step::Failed(UdpError::TimedOut { sent: 1 })
-    );
-    assert_eq!(
-        exchange.handle(at(15), &reply(&packet, &[0; 8])),
-        None,
-        "too late"
-    );
+    assert_eq!(exchange.poll(at(15)), Step::Failed(UdpError::TimedOut { sent: 1 }));
+    assert_eq!(exchange.handle(at(15), &reply(&packet, &[0; 8])), None, "too late");
 }
 
 #[test]
@@ -312,11 +257,7 @@ fn bep_15_example_of_an_announce_that_times_out() {
         (107, ACTION_CONNECT), // the connection id has expired
         (227, ACTION_CONNECT),
     ] {
-        assert_eq!(
-            u32_at(&sent(&mut exchange, at(secs)), 8),
-            action,
-            "at {secs} s"
-        );
+        assert_eq!(u32_at(&sent(&mut exchange, at(secs)), 8), action, "at {secs} s");
     }
 }
 
@@ -325,13 +266,7 @@ fn connection_id_is_reused_until_sixty_seconds_old() {
     let mut exchange = announce();
     connect(&mut exchange, at(10), 42);
     let connection = exchange.connection().unwrap();
-    assert_eq!(
-        connection,
-        ConnectionId {
-            id: 42,
-            expires: at(70)
-        }
-    );
+    assert_eq!(connection, ConnectionId { id: 42, expires: at(70) });
     let mut config = config(Query::Announce(request()));
     config.connection = Some(connection);
     let mut fresh = Exchange::new(at(69), config.clone());
@@ -381,10 +316,7 @@ fn error_action_gives_the_text() {
 #[test]
 fn refusal_of_an_old_connection_id_asks_for_a_new_one_once() {
     let mut config = config(Query::Announce(request()));
-    config.connection = Some(ConnectionId {
-        id: 1,
-        expires: at(60),
-    });
+    config.connection = Some(ConnectionId { id: 1, expires: at(60) });
     let mut exchange = Exchange::new(at(0), config);
     let packet = sent(&mut exchange, at(0));
     let answer = reply_as(ACTION_ERROR, &packet, b"unknown connection");
@@ -392,10 +324,7 @@ fn refusal_of_an_old_connection_id_asks_for_a_new_one_once() {
     connect(&mut exchange, at(1), 2);
     let packet = sent(&mut exchange, at(1));
     let answer = reply_as(ACTION_ERROR, &packet, b"unknown torrent");
-    assert!(matches!(
-        exchange.handle(at(1), &answer),
-        Some(Err(UdpError::Reply(_)))
-    ));
+    assert!(matches!(exchange.handle(at(1), &answer), Some(Err(UdpError::Reply(_)))));
 }
 
 #[test]
@@ -406,28 +335,15 @@ fn scrape_asks_for_at_most_74_and_reads_what_came() {
     let packet = sent(&mut exchange, at(0));
     assert_eq!(packet.len(), 16 + 20 * 74);
     assert_eq!(u32_at(&packet, 8), ACTION_SCRAPE);
-    assert_eq!(
-        exchange.handle(at(0), &reply(&packet, &[0; 11])),
-        None,
-        "short"
-    );
+    assert_eq!(exchange.handle(at(0), &reply(&packet, &[0; 11])), None, "short");
     let body = numbers(&[1, 2, 3, 4, 5, u32::MAX, 7]);
     let Some(Ok(Outcome::Scrape(reply))) = exchange.handle(at(0), &reply(&packet, &body)) else {
         panic!("no reply");
     };
-    let counts = |complete, downloaded, incomplete| ScrapeCounts {
-        complete,
-        downloaded,
-        incomplete,
-    };
-    assert_eq!(
-        reply.get(&InfoHash([0; 20])),
-        Some(counts(Some(1), Some(2), Some(3)))
-    );
-    assert_eq!(
-        reply.get(&InfoHash([1; 20])),
-        Some(counts(Some(4), Some(5), None))
-    );
+    let counts =
+        |complete, downloaded, incomplete| ScrapeCounts { complete, downloaded, incomplete };
+    assert_eq!(reply.get(&InfoHash([0; 20])), Some(counts(Some(1), Some(2), Some(3))));
+    assert_eq!(reply.get(&InfoHash([1; 20])), Some(counts(Some(4), Some(5), None)));
     assert_eq!(reply.get(&InfoHash([2; 20])), None);
 }
 

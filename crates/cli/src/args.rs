@@ -1,0 +1,48 @@
+//! The command line. Each command's arguments live beside what it does.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    check, create, demo, get, handshake, info, peers, piece, seed, share, shell,
+};
+use crate::exit;
+
+/// A BitTorrent client.
+#[derive(Debug, Parser)]
+#[command(name = "peerless", version, about, after_help = exit::HELP, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Print JSON on stdout: one document, or one line for each event.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no notes.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Log on stderr; twice for more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Get(get::Args),
+    Seed(seed::Args),
+    Share(share::Args),
+    Create(create::Args),
+    Check(check::Args),
+    Info(info::Args),
+    Peers(peers::Args),
+    Piece(piece::Args),
+    Handshake(handshake::Args),
+    Demo(demo::Args),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}

@@ -1,0 +1,113 @@
+//! `peerless check`: is the data on the disk what the torrent says?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine::storage::{CheckReport, FileTrouble};
+use serde_json::json;
+
+use crate::exit::{Code, Failure};
+use crate::format::{self, untrusted};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Verify every piece with all cores; name damaged files and pieces.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerless check ubuntu.torrent ~/Downloads
+  peerless check --json ubuntu.torrent ~/Downloads | jq .damaged
+
+DIR is the folder that holds the payload under the torrent's own name.")]
+pub(crate) struct Args {
+    /// The .torrent file.
+    torrent: String,
+    /// The folder that holds the payload.
+    dir: PathBuf,
+}
+
+impl Args {
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let torrent = super::read_torrent(&self.torrent)?;
+        let cancel = Arc::new(AtomicBool::new(false));
+        let progress = Progress::new(output, &torrent.info.name());
+        let stop = Arc::clone(&cancel);
+        let checking = {
+            let (torrent, dir) = (torrent.clone(), self.dir.clone());
+            tokio::task::spawn_blocking(move || {
+                let shown = |now: engine::storage::CheckProgress| {
+                    progress.set(now.done_bytes, now.total_bytes, &format::bytes(now.done_bytes));
+                };
+                let report = engine::check(&torrent, &dir, shown, &stop);
+                progress.finish();
+                report
+            })
+        };
+        let interrupt = Interrupt::listen();
+        let report = tokio::select! {
+            report = checking => report.map_err(Failure::other)??,
+            () = async {
+                interrupt.wait().await;
+                cancel.store(true, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+            } => return Err(Failure::interrupted()),
+        };
+        if report.cancelled {
+            return Err(Failure::interrupted());
+        }
+        show(&torrent.info, &report, output);
+        if report.good.is_full() && report.files.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} of {} pieces are good",
+            report.good.count(),
+            torrent.info.geometry().piece_count()
+        );
+        Err(Failure::new(Code::Verification, message)
+            .advise("`peerless get` into the same folder fetches what is missing"))
+    }
+}
+
+fn show(info: &engine::metainfo::Info, report: &CheckReport, output: Output) {
+    let pieces = info.geometry().piece_count();
+    let files = report.files.iter();
+    output.value(&json!({
+        "pieces": pieces,
+        "good": report.good.count(),
+        "damaged": report.damaged,
+        "missing": report.missing.iter().collect::<Vec<_>>(),
+        "complete": report.good.is_full(),
+        "files": files.map(|file| json!({
+            "path": file.path, "problem": problem(&file.trouble),
+        })).collect::<Vec<_>>(),
+    }));
+    for file in &report.files {
+        let path = untrusted(&file.path.display().to_string());
+        output.line(format_args!("{path}: {}", untrusted(&problem(&file.trouble))));
+    }
+    for piece in &report.damaged {
+        output.line(format_args!("piece {piece} is damaged"));
+    }
+    if report.good.is_full() && report.files.is_empty() {
+        output.line(format_args!("all {pieces} pieces are good"));
+    }
+}
+
+fn problem(trouble: &FileTrouble) -> String {
+    match trouble {
+        FileTrouble::Missing => "missing".into(),
+        FileTrouble::Short { length, expected } => {
+            format!("too short: {length} of {expected} bytes")
+        }
+        FileTrouble::Longer { length, expected } => {
+            format!("too long: {length} bytes where {expected} belong")
+        }
+        FileTrouble::Damaged { pieces } => format!("damaged in {} pieces", pieces.len()),
+        FileTrouble::Incomplete { pieces } => format!("{pieces} pieces were never written"),
+        FileTrouble::Unreadable(error) => format!("can't be read: {error}"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,184 @@
+//! `peerless create`: a .torrent of a file or folder.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine::CreateError;
+use engine::metainfo::{CreateOptions, Torrent};
+use serde_json::json;
+
+use crate::exit::{Code, Failure};
+use crate::format::{self, untrusted};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Make a .torrent of a file or folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerless create ./folder --tracker https://tracker.example/announce
+  peerless create movie.mkv -o movie.torrent --piece-length 1M --private
+
+The same input and options give the same bytes: no date is added unless --date is given.")]
+pub(crate) struct Args {
+    /// The file or folder.
+    path: PathBuf,
+    /// Where to write; default: the payload's name with `.torrent`, in the current folder.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Replace an existing output file.
+    #[arg(long)]
+    force: bool,
+}
+
+/// What may be said in a .torrent besides the payload.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Announce URL; again for more, each in a tier of its own.
+    #[arg(long, value_name = "URL")]
+    tracker: Vec<String>,
+    /// Bytes in a piece, such as 256K or 1M: a power of two; default: chosen by size.
+    #[arg(long, value_name = "N", value_parser = piece_length)]
+    piece_length: Option<u32>,
+    /// Peers come from the trackers only.
+    #[arg(long)]
+    private: bool,
+    /// HTTP source of the same files; again for more.
+    #[arg(long, value_name = "URL")]
+    web_seed: Vec<String>,
+    /// Free text.
+    #[arg(long)]
+    comment: Option<String>,
+    /// Creation date in seconds since 1970.
+    #[arg(long, value_name = "SECONDS")]
+    date: Option<i64>,
+}
+
+fn piece_length(text: &str) -> Result<u32, String> {
+    const MIN: u64 = 16 * 1024;
+    const MAX: u64 = 16 * 1024 * 1024;
+    let bytes = format::parse_bytes(text)?;
+    if !bytes.is_power_of_two() || !(MIN..=MAX).contains(&bytes) {
+        return Err("a power of two from 16K to 16M".into());
+    }
+    u32::try_from(bytes).map_err(|error| error.to_string())
+}
+
+impl Options {
+    fn with_trackers(&self, tiers: Vec<Vec<String>>) -> CreateOptions {
+        CreateOptions {
+            piece_length: self.piece_length,
+            trackers: tiers,
+            web_seeds: self.web_seed.clone(),
+            comment: self.comment.clone(),
+            created_by: None,
+            creation_date: self.date,
+            private: self.private,
+        }
+    }
+}
+
+impl Args {
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let tiers = self.options.tracker.iter().map(|url| vec![url.clone()]).collect();
+        let target = self.output.clone().map_or_else(|| default_output(&self.path), Ok)?;
+        if !self.force && target.exists() {
+            let message = format!("{} exists", target.display());
+            return Err(Failure::new(Code::Disk, message).advise("give another -o, or --force"));
+        }
+        let bytes = create(&self.path, self.options.with_trackers(tiers), output).await?;
+        write_whole(&target, &bytes, self.force)?;
+        let torrent = Torrent::parse(&bytes).map_err(Failure::other)?;
+        let geometry = torrent.info.geometry();
+        output.value(&json!({
+            "output": target,
+            "name": torrent.info.name(),
+            "info_hash": torrent.info_hash.to_string(),
+            "total_length": geometry.total_length(),
+            "piece_length": geometry.piece_length(),
+            "piece_count": geometry.piece_count(),
+            "magnet": torrent.magnet(),
+        }));
+        output.line(format_args!("Wrote:     {}", untrusted(&target.display().to_string())));
+        output.line(format_args!("Info hash: {}", torrent.info_hash));
+        let size = format::bytes(geometry.total_length());
+        let piece = format::bytes(u64::from(geometry.piece_length()));
+        output.line(format_args!(
+            "Size:      {size} in {} pieces of {piece}",
+            geometry.piece_count()
+        ));
+        Ok(())
+    }
+}
+
+/// Hashes a payload with progress; Ctrl-C ends it.
+pub(crate) async fn create(
+    path: &Path,
+    options: CreateOptions,
+    output: Output,
+) -> Result<Vec<u8>, Failure> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let progress = Progress::new(output, &path.display().to_string());
+    let hashing = {
+        let (path, cancel) = (path.to_path_buf(), Arc::clone(&cancel));
+        tokio::task::spawn_blocking(move || {
+            let shown = |now: engine::storage::CheckProgress| {
+                progress.set(now.done_bytes, now.total_bytes, &format::bytes(now.done_bytes));
+            };
+            let made = engine::create(&path, &options, shown, &cancel);
+            progress.finish();
+            made
+        })
+    };
+    let interrupt = Interrupt::listen();
+    let mut hashing = hashing;
+    let made = tokio::select! {
+        made = &mut hashing => made,
+        () = interrupt.wait() => {
+            cancel.store(true, Ordering::Relaxed);
+            hashing.await
+        }
+    };
+    made.map_err(Failure::other)?.map_err(|error| match error {
+        error if error.is_cancelled() => Failure::interrupted(),
+        CreateError::Files(error) => Failure::new(Code::Disk, error.to_string()),
+        other => Failure::usage(other.to_string()),
+    })
+}
+
+fn default_output(path: &Path) -> Result<PathBuf, Failure> {
+    let whole = path.canonicalize().map_err(|error| Failure::file(path, &error))?;
+    let name =
+        whole.file_name().ok_or_else(|| Failure::usage("give a file or folder, not a root"))?;
+    let mut name = name.to_os_string();
+    name.push(".torrent");
+    Ok(name.into())
+}
+
+/// All of it or nothing: written beside the target and moved over it.
+fn write_whole(target: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::file(target, &error);
+    let mut name = target.as_os_str().to_os_string();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(name);
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&part).map_err(failed)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let placed = written.and_then(|()| {
+        if replace {
+            return std::fs::rename(&part, target);
+        }
+        // A link fails when the target came into being meanwhile; a rename would replace it.
+        std::fs::hard_link(&part, target)?;
+        std::fs::remove_file(&part)
+    });
+    placed.map_err(|error| {
+        let _ = std::fs::remove_file(&part); // the failure itself is what matters
+        failed(error)
+    })
+}

@@ -1,0 +1,120 @@
+//! `peerless handshake`: who answers at an address, and what it can do.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use engine::wire::PeerId;
+use engine::{HandshakeReport, HandshakeRequest};
+use serde_json::json;
+
+use crate::exit::{Code, Failure};
+use crate::format::untrusted;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+
+/// Shake hands with a peer and show who it is and what it can do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerless handshake ubuntu.torrent 192.0.2.7:6881
+  peerless handshake ubuntu.torrent [2001:db8::1]:6881 --timeout 5")]
+pub(crate) struct Args {
+    /// The .torrent file.
+    torrent: String,
+    /// The peer: HOST:PORT or [V6]:PORT.
+    peer: String,
+    /// Seconds for the connection, and again for the peer's answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    timeout: f64,
+    /// Connect from this local address.
+    #[arg(long, value_name = "IP")]
+    bind: Option<IpAddr>,
+}
+
+impl Args {
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let torrent = super::read_torrent(&self.torrent)?;
+        check_address(&self.peer)?;
+        let timeout = Duration::try_from_secs_f64(self.timeout)
+            .ok()
+            .filter(|timeout| !timeout.is_zero())
+            .ok_or_else(|| Failure::usage("--timeout must be a positive number of seconds"))?;
+        let mut rng = fastrand::Rng::new();
+        let request = HandshakeRequest {
+            addr: self.peer.clone(),
+            info_hash: torrent.info_hash,
+            peer_id: PeerId::generate(|| rng.u8(..)),
+            connect_timeout: timeout,
+            timeout,
+            bind: self.bind,
+        };
+        let interrupt = Interrupt::listen();
+        let report = tokio::select! {
+            report = engine::handshake(request) => report,
+            () = interrupt.wait() => return Err(Failure::interrupted()),
+        };
+        let report = report.map_err(|error| {
+            let failure = Failure::from(error);
+            Failure { message: format!("{}: {}", self.peer, failure.message), ..failure }
+        })?;
+        show(&report, output);
+        Ok(())
+    }
+}
+
+/// A missing or impossible port is the user's slip, not the peer's fault.
+fn check_address(peer: &str) -> Result<(), Failure> {
+    let port = peer.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    match port {
+        Some((host, Ok(1..))) if !host.is_empty() => Ok(()),
+        _ => Err(Failure::new(Code::Usage, format!("`{peer}` is not HOST:PORT or [V6]:PORT"))),
+    }
+}
+
+fn show(report: &HandshakeReport, output: Output) {
+    let extended = report.extended.as_ref();
+    let name = report.peer_id.client_name();
+    let offered: Vec<(&str, u8)> = extended
+        .map(|extended| extended.extensions.iter().map(|(name, id)| (name.as_str(), *id)).collect())
+        .unwrap_or_default();
+    output.value(&json!({
+        "peer_id": report.peer_id.to_string(),
+        "peer_id_text": report.peer_id.escaped(),
+        "client": name,
+        "address": report.addr,
+        "reserved": report.reserved.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "features": report.reserved.names(),
+        "extended": extended.map(|extended| json!({
+            "extensions": offered.iter().map(|(name, id)| ((*name).to_string(), json!(id)))
+                .collect::<serde_json::Map<_, _>>(),
+            "client": extended.client,
+            "your_ip": extended.yourip,
+            "request_queue": extended.reqq,
+            "port": extended.port,
+            "upload_only": extended.upload_only,
+            "metadata_size": extended.metadata_size,
+        })),
+        "elapsed_seconds": report.elapsed.as_secs_f64(),
+    }));
+    output.line(format_args!("Peer ID: {}", report.peer_id));
+    let id = report.peer_id.escaped();
+    output.line(format_args!("Client: {} ({id})", name.as_deref().unwrap_or("unknown")));
+    let features = report.reserved.names();
+    let features = if features.is_empty() { "none".into() } else { features.join(", ") };
+    output.line(format_args!("Features: {features}"));
+    let Some(extended) = extended else { return };
+    let names: Vec<String> = offered.iter().map(|(name, _)| untrusted(name)).collect();
+    output.line(format_args!("Extensions: {}", names.join(", ")));
+    if let Some(client) = &extended.client {
+        output.line(format_args!("Calls itself: {}", untrusted(client)));
+    }
+    if let Some(ip) = extended.yourip {
+        output.line(format_args!("Sees us as: {ip}"));
+    }
+    if let Some(reqq) = extended.reqq {
+        output.line(format_args!("Request queue: {reqq}"));
+    }
+    if extended.upload_only == Some(true) {
+        output.line("Uploads only: yes");
+    }
+}

@@ -1,0 +1,65 @@
+//! One file for each command.
+
+pub(crate) mod check;
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod get;
+pub(crate) mod handshake;
+pub(crate) mod info;
+pub(crate) mod peers;
+pub(crate) mod piece;
+pub(crate) mod seed;
+pub(crate) mod session;
+pub(crate) mod share;
+pub(crate) mod shell;
+
+use std::path::Path;
+
+use engine::metainfo::Torrent;
+
+use crate::args::{Args, Command};
+use crate::exit::{Code, Failure};
+use crate::output::Output;
+
+/// Bytes of the largest .torrent file read: as large as the parser takes.
+const TORRENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
+    let output = *output;
+    match args.command {
+        Command::Get(args) => args.run(output).await,
+        Command::Seed(args) => args.run(output).await,
+        Command::Share(args) => args.run(output).await,
+        Command::Create(args) => args.run(output).await,
+        Command::Check(args) => args.run(output).await,
+        Command::Info(args) => args.run(output),
+        Command::Peers(args) => args.run(output).await,
+        Command::Piece(args) => args.run(output).await,
+        Command::Handshake(args) => args.run(output).await,
+        Command::Demo(args) => args.run(output).await,
+        Command::Completions(args) => args.run(),
+        Command::Man(args) => args.run(),
+    }
+}
+
+/// Reads and parses a .torrent file.
+pub(crate) fn read_torrent(path: &str) -> Result<Torrent, Failure> {
+    if path.starts_with("magnet:") {
+        let message = "magnet links are not supported yet";
+        return Err(Failure::usage(message).advise("give a .torrent file"));
+    }
+    let file = Path::new(path);
+    let length = std::fs::metadata(file).map_err(|error| unreadable(path, &error))?.len();
+    if length > TORRENT_BYTES_MAX {
+        let message = format!("{path}: {length} bytes are too many for a .torrent file");
+        return Err(Failure::new(Code::BadTorrent, message));
+    }
+    let bytes = std::fs::read(file).map_err(|error| unreadable(path, &error))?;
+    Torrent::parse(&bytes).map_err(|error| Failure::torrent(path, &error))
+}
+
+fn unreadable(path: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Code::BadTorrent, format!("can't read {path}: {error}"))
+        .advise("check the path; it must be a .torrent file")
+}

@@ -1,0 +1,84 @@
+//! `peerless piece`: one piece, verified.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::AddTorrent;
+use serde_json::json;
+
+use super::session::{self, Options};
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+
+/// Download and verify one piece.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerless piece ubuntu.torrent 7 -o piece.bin
+  peerless piece ubuntu.torrent 0 --peer 192.0.2.7:6881 | sha1sum")]
+pub(crate) struct Args {
+    /// The .torrent file.
+    torrent: String,
+    /// The piece, counted from 0.
+    index: u32,
+    /// Where to write it; default: stdout.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    /// Give up after this long without any peer; 0: never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait_peers: u64,
+}
+
+impl Args {
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let torrent = super::read_torrent(&self.torrent)?;
+        let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
+        if to_terminal && !output.json {
+            return Err(Failure::usage("a piece is binary data: not written to a terminal")
+                .advise("give -o FILE, or a pipe"));
+        }
+        let interrupt = Interrupt::listen();
+        let peers = self.options.peers().await?;
+        // The piece goes through files like any other; they live in a folder of their own.
+        let dir =
+            tempfile::tempdir().map_err(|error| Failure::file(&std::env::temp_dir(), &error))?;
+        let session = self.options.builder()?.state(engine::StateLocation::Memory).start().await?;
+        let request = AddTorrent::new(torrent, dir.path())
+            .peers(peers)
+            .use_trackers(!self.options.no_tracker)
+            .wanted(vec![self.index]);
+        let handle = session.add(request).await?;
+        let patience = (self.wait_peers > 0).then(|| Duration::from_secs(self.wait_peers));
+        let fetched = async {
+            session::complete(&handle, patience).await?;
+            Ok(handle.read_piece(self.index).await?)
+        };
+        let bytes = tokio::select! {
+            bytes = fetched => bytes,
+            () = interrupt.wait() => Err(Failure::interrupted()),
+        };
+        session.shutdown().await;
+        let bytes = bytes?;
+        match &self.output {
+            Some(path) => {
+                std::fs::write(path, &bytes).map_err(|error| Failure::file(path, &error))?;
+            }
+            None if !output.json => std::io::stdout().write_all(&bytes).map_err(Failure::other)?,
+            None => {}
+        }
+        let hash = handle.torrent().info.piece_hash(self.index).unwrap_or_default();
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        output.value(&json!({
+            "piece": self.index, "length": bytes.len(), "sha1": hash, "output": self.output,
+        }));
+        if self.output.is_none() && output.json {
+            return Err(Failure::new(Code::Usage, "with --json the piece needs -o FILE"));
+        }
+        output.note(format_args!("piece {}: {} bytes, SHA-1 {hash}", self.index, bytes.len()));
+        Ok(())
+    }
+}

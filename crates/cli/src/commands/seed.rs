@@ -1,0 +1,94 @@
+//! `peerless seed`: gives what is there to whoever asks, until it is stopped.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use engine::{AddTorrent, TorrentState};
+use serde_json::json;
+
+use super::session::{self, Options};
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+
+/// Seed a torrent from a folder until stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerless seed ubuntu.torrent ~/Downloads
+  peerless seed ubuntu.torrent ~/Downloads --port 6881
+
+DIR is the folder that holds the payload under the torrent's own name, as `get -o DIR` leaves it.
+The data is checked first, unless an earlier run remembered it and it has not changed.")]
+pub(crate) struct Args {
+    /// The .torrent file.
+    torrent: String,
+    /// The folder that holds the payload.
+    dir: PathBuf,
+    #[command(flatten)]
+    options: Options,
+    /// Hash the data even if an earlier run remembered it.
+    #[arg(long)]
+    recheck: bool,
+}
+
+impl Args {
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let torrent = super::read_torrent(&self.torrent)?;
+        if !self.dir.is_dir() {
+            let message = format!("{} is not a folder", self.dir.display());
+            return Err(Failure::new(Code::Disk, message)
+                .advise("give the folder that holds the payload under the torrent's own name"));
+        }
+        let interrupt = Interrupt::listen();
+        let peers = self.options.peers().await?;
+        let session = self.options.builder()?.start().await?;
+        let reporting = tokio::spawn(session::report(session.events(), output));
+        let since = Instant::now();
+        let request = AddTorrent::new(torrent, &self.dir)
+            .peers(peers)
+            .use_trackers(!self.options.no_tracker)
+            .seed_only(true)
+            .recheck(self.recheck);
+        let handle = session.add(request).await?;
+        let bars = super::get::draw(std::slice::from_ref(&handle), output);
+        let result = tokio::select! {
+            result = serve(&session, &handle, output) => result,
+            () = interrupt.wait() => Err(Failure::interrupted()),
+        };
+        bars.abort();
+        let _ = bars.await; // it was aborted
+        session.shutdown().await;
+        reporting.abort();
+        output.value(&session::summary(&handle, since));
+        result
+    }
+}
+
+async fn serve(
+    session: &engine::Session,
+    handle: &engine::TorrentHandle,
+    output: Output,
+) -> Result<(), Failure> {
+    handle.checked().await?;
+    let stats = handle.stats();
+    let count = stats.pieces_total;
+    if stats.pieces_have == 0 && count > 0 {
+        let message = format!("none of the {count} pieces is there");
+        return Err(Failure::new(Code::Verification, message)
+            .advise("check the folder: it must hold the payload under the torrent's own name"));
+    }
+    if stats.state != TorrentState::Seeding {
+        let have = stats.pieces_have;
+        output.note(format_args!("{have} of {count} pieces are good; seeding those"));
+    }
+    let addresses = session.listen_addresses();
+    output.value(&json!({
+        "event": "seeding", "info_hash": handle.info_hash().to_string(),
+        "addresses": addresses, "pieces": stats.pieces_have, "pieces_total": count,
+    }));
+    for addr in &addresses {
+        output.note(format_args!("seeding on {addr}"));
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,212 @@
+//! What the commands that run a session share: its options, and following a torrent to its end.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use engine::{
+    Event, EventStream, Session, SessionBuilder, StateLocation, TorrentHandle, TorrentState,
+    TorrentStats,
+};
+use etcetera::BaseStrategy;
+use serde_json::{Value, json};
+
+use crate::exit::{Code, Failure};
+use crate::format::{self, untrusted};
+use crate::output::Output;
+
+/// How a session talks to the world.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more.
+    #[arg(long, value_name = "ADDR")]
+    peer: Vec<String>,
+    /// TCP port to listen on; default: any free one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    port: u16,
+    /// Use only this local address.
+    #[arg(long, value_name = "IP")]
+    bind: Option<IpAddr>,
+    /// Don't ask the torrent's trackers.
+    #[arg(long)]
+    pub(crate) no_tracker: bool,
+    /// Let the torrent's trackers be on loopback and private addresses.
+    #[arg(long)]
+    allow_private: bool,
+    /// Where resume state lives; default: peerless in $XDG_STATE_HOME.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// The address that everything is bound to.
+    pub(crate) fn bind(&self) -> Option<IpAddr> {
+        self.bind
+    }
+
+    /// A session as these options want it.
+    pub(crate) fn builder(&self) -> Result<SessionBuilder, Failure> {
+        let builder = Session::builder().port(self.port).allow_private_trackers(self.allow_private);
+        let builder = match self.bind {
+            Some(ip) => builder.bind(ip),
+            None => builder,
+        };
+        Ok(builder.state(StateLocation::Directory(self.state_directory()?)))
+    }
+
+    fn state_directory(&self) -> Result<PathBuf, Failure> {
+        if let Some(dir) = &self.state_dir {
+            return Ok(dir.clone());
+        }
+        let base = etcetera::choose_base_strategy().map_err(Failure::other)?;
+        let base = base.state_dir().unwrap_or_else(|| base.data_dir());
+        Ok(base.join("peerless"))
+    }
+
+    /// The addresses of the peers that were named.
+    pub(crate) async fn peers(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let mut addrs = Vec::new();
+        for peer in &self.peer {
+            let resolved = tokio::net::lookup_host(peer).await.map_err(|error| {
+                Failure::usage(format!("--peer {peer}: {error}"))
+                    .advise("give HOST:PORT, or [V6]:PORT")
+            })?;
+            addrs.extend(resolved);
+        }
+        Ok(addrs)
+    }
+}
+
+/// A torrent's name for lines and bars.
+pub(crate) fn name(handle: &TorrentHandle) -> String {
+    handle.torrent().info.name()
+}
+
+/// The last line about a torrent.
+pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
+    let stats = handle.stats();
+    json!({
+        "event": "summary",
+        "name": name(handle),
+        "info_hash": handle.info_hash().to_string(),
+        "complete": stats.wanted_left == 0 && stats.state != TorrentState::Checking,
+        "bytes": stats.total_bytes,
+        "verified": stats.verified_bytes,
+        "resumed": stats.resumed_bytes,
+        "downloaded": stats.downloaded,
+        "uploaded": stats.uploaded,
+        "wasted": stats.wasted,
+        "failed": stats.failed,
+        "elapsed_seconds": since.elapsed().as_secs_f64(),
+    })
+}
+
+/// The last line about a torrent, for people.
+pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
+    let stats: TorrentStats = handle.stats();
+    let elapsed = since.elapsed();
+    let speed = stats.downloaded as f64 / elapsed.as_secs_f64().max(0.001);
+    let name = untrusted(&name(handle));
+    if stats.wanted_left > 0 {
+        let have = format::bytes(stats.verified_bytes);
+        return format!("{name}: stopped with {have} of {}", format::bytes(stats.total_bytes));
+    }
+    let resumed = match stats.resumed_bytes {
+        0 => String::new(),
+        bytes => format!(", {} were there", format::bytes(bytes)),
+    };
+    format!(
+        "{name}: complete, {} in {} ({}){resumed}",
+        format::bytes(stats.downloaded),
+        format::duration(elapsed),
+        format::rate(speed as u64),
+    )
+}
+
+/// Prints a session's events as JSON lines, and storage trouble for people.
+pub(crate) async fn report(mut events: EventStream, output: Output) {
+    while let Some(event) = events.next().await {
+        match &event {
+            Event::StorageError { message, .. } => {
+                output.note(format_args!("waiting: {}", untrusted(message)));
+            }
+            Event::StorageRecovered { .. } => output.note("the disk takes data again"),
+            Event::PeerBanned { addr, .. } => {
+                output.note(format_args!("{addr} sent bad data and is banned"));
+            }
+            _ => {}
+        }
+        if let Some(value) = document(&event) {
+            output.value(&value);
+        }
+    }
+}
+
+fn document(event: &Event) -> Option<Value> {
+    Some(match event {
+        Event::Checked { info_hash, resumed_bytes, hashed_bytes } => json!({
+            "event": "checked", "info_hash": info_hash.to_string(),
+            "resumed": resumed_bytes, "hashed": hashed_bytes,
+        }),
+        Event::Completed { info_hash } => {
+            json!({"event": "completed", "info_hash": info_hash.to_string()})
+        }
+        Event::PeerConnected { info_hash, addr } => {
+            json!({"event": "peer_connected", "info_hash": info_hash.to_string(), "peer": addr})
+        }
+        Event::PeerDisconnected { info_hash, addr, reason } => json!({
+            "event": "peer_disconnected", "info_hash": info_hash.to_string(),
+            "peer": addr, "reason": reason,
+        }),
+        Event::PeerBanned { info_hash, addr } => {
+            json!({"event": "peer_banned", "info_hash": info_hash.to_string(), "address": addr})
+        }
+        Event::TrackerReply { info_hash, tracker, peers } => json!({
+            "event": "tracker_reply", "info_hash": info_hash.to_string(),
+            "tracker": tracker, "peers": peers,
+        }),
+        Event::TrackerError { info_hash, tracker, message } => json!({
+            "event": "tracker_error", "info_hash": info_hash.to_string(),
+            "tracker": tracker, "message": message,
+        }),
+        Event::StorageError { info_hash, message } => json!({
+            "event": "storage_error", "info_hash": info_hash.to_string(), "message": message,
+        }),
+        Event::StorageRecovered { info_hash } => {
+            json!({"event": "storage_recovered", "info_hash": info_hash.to_string()})
+        }
+        _ => return None, // one line for each piece would be most of the output
+    })
+}
+
+/// Waits for the torrent to complete; fails when no peer was seen for `patience` (none: for ever).
+pub(crate) async fn complete(
+    handle: &TorrentHandle,
+    patience: Option<Duration>,
+) -> Result<(), Failure> {
+    let lonely = async {
+        let Some(patience) = patience else { return std::future::pending().await };
+        let mut last_company = Instant::now();
+        let mut every = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            every.tick().await;
+            let stats = handle.stats();
+            let waits = stats.state == TorrentState::Downloading && stats.peers == 0;
+            if !waits {
+                last_company = Instant::now();
+            } else if last_company.elapsed() >= patience {
+                return stats.tracker_error;
+            }
+        }
+    };
+    tokio::select! {
+        done = handle.wait() => Ok(done?),
+        tracker_error = lonely => {
+            let seconds = patience.unwrap_or_default().as_secs();
+            let name = untrusted(&name(handle));
+            let why = tracker_error.map_or(String::new(), |error| format!(" ({})", untrusted(&error)));
+            Err(Failure::new(Code::NoPeers, format!("{name}: no peers within {seconds} s{why}"))
+                .advise("name one with --peer, or wait longer with --wait-peers; what is there stays"))
+        }
+    }
+}

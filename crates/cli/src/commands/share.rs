@@ -1,0 +1,137 @@
+//! `peerless share`: from a file or folder to one command that fetches it on another machine.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use engine::metainfo::{CreateOptions, Torrent};
+use engine::tracker::server::{Registry, ServerLimits};
+use engine::{AddTorrent, Session, StateLocation, TrackerServer};
+use serde_json::json;
+
+use super::{create, session};
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+
+/// Share a file or folder: print the one command that fetches it elsewhere.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerless share ./folder
+  peerless share movie.mkv --port 6881 --tracker-port 6969
+
+The other machine must reach this one on both ports.")]
+pub(crate) struct Args {
+    /// The file or folder.
+    path: PathBuf,
+    /// TCP port for peers; default: any free one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    port: u16,
+    /// TCP port for the tracker and the .torrent; default: any free one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    tracker_port: u16,
+    /// Use only this local address.
+    #[arg(long, value_name = "IP")]
+    bind: Option<IpAddr>,
+}
+
+impl Args {
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let interrupt = Interrupt::listen();
+        let path = self.path.canonicalize().map_err(|error| Failure::file(&self.path, &error))?;
+        let root =
+            path.parent().ok_or_else(|| Failure::usage("give a file or folder, not a root"))?;
+        let bare = create::create(&path, CreateOptions::default(), output).await?;
+        let bare = Torrent::parse(&bare).map_err(Failure::other)?;
+
+        let mut builder = Session::builder().port(self.port).state(StateLocation::Memory);
+        if let Some(ip) = self.bind {
+            builder = builder.bind(ip);
+        }
+        let session = builder.start().await?;
+        let reporting = tokio::spawn(session::report(session.events(), output));
+        let request = AddTorrent::new(bare.clone(), root).use_trackers(false).seed_only(true);
+        let handle = session.add(request).await?;
+        handle.checked().await?;
+        if handle.stats().pieces_have < handle.stats().pieces_total {
+            return Err(Failure::new(
+                Code::Verification,
+                "the files changed while they were hashed",
+            )
+            .advise("try again when they are at rest"));
+        }
+
+        let host = self.bind.unwrap_or_else(own_address);
+        let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let server = self.serve(self.bind.unwrap_or(everywhere))?;
+        let authority = SocketAddr::new(host, server.local_addr().port());
+        let document = with_tracker(&bare, &format!("http://{authority}/announce"));
+        let name = file_name(&bare.info.name());
+        let port = session.listen_addresses().first().map_or(0, SocketAddr::port);
+        server.with_registry(|registry, _| {
+            registry.allow(bare.info_hash);
+            registry.list_own(
+                bare.info_hash,
+                session.peer_id().0,
+                SocketAddr::new(host, port),
+                true,
+            );
+            registry.publish(format!("/{name}"), document);
+        });
+        let url = format!("http://{authority}/{name}");
+        output.value(&json!({
+            "event": "sharing", "url": url, "info_hash": bare.info_hash.to_string(),
+            "tracker": format!("http://{authority}/announce"), "port": port,
+        }));
+        output.line("On the other machine:");
+        output.line(format_args!("  peerless get {url}"));
+        output.note("sharing until Ctrl-C");
+
+        let since = Instant::now();
+        let bars = super::get::draw(std::slice::from_ref(&handle), output);
+        interrupt.wait().await;
+        bars.abort();
+        let _ = bars.await; // it was aborted
+        session.shutdown().await;
+        server.shutdown().await;
+        reporting.abort();
+        output.value(&session::summary(&handle, since));
+        Err(Failure::interrupted())
+    }
+
+    fn serve(&self, ip: IpAddr) -> Result<TrackerServer, Failure> {
+        let limits = ServerLimits::default();
+        let addr = SocketAddr::new(ip, self.tracker_port);
+        TrackerServer::bind(addr, Registry::new(limits, fastrand::u64(..))).map_err(|error| {
+            Failure::other(format!("can't listen on port {}: {error}", self.tracker_port))
+                .advise("choose another --tracker-port")
+        })
+    }
+}
+
+/// The .torrent with an announce URL. The `info` bytes stay, and with them the info hash.
+fn with_tracker(torrent: &Torrent, url: &str) -> Vec<u8> {
+    let mut out = engine::metainfo::bencode::Encoder::new();
+    out.begin_dict().key(b"announce").bytes(url.as_bytes());
+    out.key(b"info").raw(&torrent.info_bytes).end().finish()
+}
+
+/// A name that needs no quoting in a URL or a shell.
+fn file_name(name: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let kept: String = name.chars().map(|c| if safe(c) { c } else { '_' }).take(80).collect();
+    format!("{kept}.torrent")
+}
+
+/// The address by which this machine would leave towards the internet: the most likely one to be
+/// reached on. Nothing is sent.
+fn own_address() -> IpAddr {
+    let any = |ip: &str| std::net::UdpSocket::bind((ip, 0));
+    let towards = |socket: std::net::UdpSocket, to: &str| {
+        socket.connect((to, 9)).and_then(|()| socket.local_addr()).map(|addr| addr.ip())
+    };
+    let v4 = any("0.0.0.0").and_then(|socket| towards(socket, "192.0.2.1"));
+    let v6 = || any("::").and_then(|socket| towards(socket, "2001:db8::1"));
+    v4.or_else(|_| v6()).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+}

@@ -1,0 +1,150 @@
+//! Exit codes and failures: one table, and one place where every error becomes a sentence with
+//! the next step.
+
+use std::fmt;
+use std::path::Path;
+
+use engine::metainfo::TorrentError as BadTorrent;
+use engine::storage::StorageError;
+use engine::{AddError, FetchError, HandshakeFailure, StartError, TorrentError};
+
+/// Why a command ends, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    Failed = 1,
+    Usage = 2,
+    BadTorrent = 3,
+    NoPeers = 4,
+    Disk = 5,
+    Verification = 6,
+    WrongInfoHash = 10,
+    ClosedEarly = 11,
+    NotBitTorrent = 12,
+    TimedOut = 13,
+    CantConnect = 14,
+    Interrupted = 130,
+}
+
+/// The table for `--help` and the manual.
+pub(crate) const HELP: &str = "\
+Exit codes:
+    0  done
+    1  failed for a reason not listed here
+    2  the command line is wrong
+    3  the .torrent file is bad
+    4  no peers
+    5  disk error
+    6  data failed verification
+   10  handshake: wrong info hash        11  handshake: the peer closed early
+   12  handshake: not BitTorrent         13  handshake: timed out
+   14  handshake: can't connect
+  130  interrupted; state is saved";
+
+/// A command that did not do what it was asked: what happened, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) advice: Option<&'static str>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), advice: None }
+    }
+
+    pub(crate) fn advise(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
+        self
+    }
+
+    pub(crate) fn other(error: impl fmt::Display) -> Self {
+        Self::new(Code::Failed, error.to_string())
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Code::Interrupted, "interrupted")
+    }
+
+    /// A file of the user's own (not of a torrent) can't be read or written.
+    pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
+        Self::new(Code::Disk, format!("{}: {error}", path.display()))
+    }
+
+    pub(crate) fn torrent(path: &str, error: &BadTorrent) -> Self {
+        Self::new(Code::BadTorrent, format!("{path}: {error}"))
+            .advise("get the .torrent file again; this one can't be used")
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::new(Code::Disk, error.to_string())
+    }
+}
+
+impl From<AddError> for Failure {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Storage(error) => error.into(),
+            AddError::NoSuchPiece { .. } => Self::usage(error.to_string()),
+            other => Self::other(other),
+        }
+    }
+}
+
+impl From<TorrentError> for Failure {
+    fn from(error: TorrentError) -> Self {
+        match error {
+            TorrentError::Storage(error) => error.into(),
+            other => Self::other(other),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let code = match &error {
+            StartError::State { .. } => Code::Disk,
+            _ => Code::Failed,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::new(Code::Failed, error.to_string()).advise("check the URL, or fetch it by hand")
+    }
+}
+
+impl From<HandshakeFailure> for Failure {
+    fn from(error: HandshakeFailure) -> Self {
+        use HandshakeFailure as F;
+        let (code, advice) = match &error {
+            F::WrongInfoHash { .. } => {
+                (Code::WrongInfoHash, "the peer serves another torrent on this address")
+            }
+            F::ClosedEarly { .. } => (
+                Code::ClosedEarly,
+                "most clients close like this on a torrent that they do not serve",
+            ),
+            F::NotBitTorrent => {
+                (Code::NotBitTorrent, "check the port: something else listens there")
+            }
+            F::Timeout { .. } => (Code::TimedOut, "the peer may want encryption, or be overloaded"),
+            F::ConnectTimeout { .. } => (Code::TimedOut, "check address, port and firewall"),
+            F::Resolve(_) | F::Connect { .. } => {
+                (Code::CantConnect, "check that the peer runs and listens on this address and port")
+            }
+            F::Ourselves => (Code::Failed, "give another peer's address"),
+            _ => (Code::Failed, "try again"),
+        };
+        Self::new(code, error.to_string()).advise(advice)
+    }
+}

@@ -1,0 +1,96 @@
+//! Progress on anything that takes longer than a second: a bar on a terminal, a plain line now and
+//! then elsewhere, nothing with `--quiet` or `--json`.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use engine::{TorrentState, TorrentStats};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::format;
+use crate::output::Output;
+
+/// How often a plain line is written.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+const BAR: &str = "{prefix:.bold} {wide_bar} {percent:>3}% {msg}";
+
+/// One thing's progress.
+pub(crate) struct Progress {
+    name: String,
+    output: Output,
+    bar: Option<ProgressBar>,
+    plain: Mutex<Instant>,
+}
+
+impl Progress {
+    pub(crate) fn new(output: Output, name: &str) -> Self {
+        Self::in_group(output, name, None)
+    }
+
+    /// One of several bars below each other.
+    pub(crate) fn in_group(output: Output, name: &str, group: Option<&MultiProgress>) -> Self {
+        let name = format::untrusted(name);
+        let bar = output.is_live().then(|| {
+            let bar = ProgressBar::new(0);
+            let bar = group.map_or(bar.clone(), |group| group.add(bar));
+            if let Ok(style) = ProgressStyle::with_template(BAR) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.chars().take(24).collect::<String>());
+            bar
+        });
+        Self { name, output, bar, plain: Mutex::new(Instant::now()) }
+    }
+
+    /// Sets how far it is, in bytes, and what else there is to say.
+    pub(crate) fn set(&self, done: u64, total: u64, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total.max(1));
+            bar.set_position(done);
+            bar.set_message(message.to_owned());
+            return;
+        }
+        let Ok(mut last) = self.plain.lock() else { return };
+        if last.elapsed() >= PLAIN_EVERY {
+            *last = Instant::now();
+            let percent = done as f64 * 100.0 / total.max(1) as f64;
+            self.output.note(format_args!("{}: {percent:.1}% {message}", self.name));
+        }
+    }
+
+    /// Sets everything from a torrent's numbers.
+    pub(crate) fn torrent(&self, stats: &TorrentStats) {
+        match &stats.state {
+            TorrentState::Checking => {
+                let (done, total) = stats.check_progress;
+                self.set(done, total, "checking");
+            }
+            state => {
+                let wanted = stats.verified_bytes + stats.wanted_left;
+                self.set(stats.verified_bytes, wanted, &summary(state, stats));
+            }
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn summary(state: &TorrentState, stats: &TorrentStats) -> String {
+    let peers = format!("{} peers", stats.peers);
+    match state {
+        TorrentState::Paused { reason } => format!("waiting: {}", format::untrusted(reason)),
+        TorrentState::Seeding => {
+            let up = format::bytes(stats.uploaded);
+            format!("seeding, ↑ {} ({up}), {peers}", format::rate(stats.upload_rate))
+        }
+        _ => {
+            let eta = stats.eta.map_or("-".into(), format::duration);
+            format!("↓ {} ETA {eta}, {peers}", format::rate(stats.download_rate))
+        }
+    }
+}
