@@ -9,7 +9,7 @@ use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metainfo::BLOCK_LENGTH;
 
@@ -76,7 +76,7 @@ impl Arena {
 
 impl Shared {
     /// A list of free blocks is whole at every moment, whoever panicked while holding the lock.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use digest::Sha1Digest;
@@ -213,7 +213,7 @@ struct Check<'a> {
     store: &'a FileStore,
     looks: Vec<OnceLock<Look>>,
     /// The files with holes that are being looked at; a check goes from file to file.
-    extents: Mutex<BTreeMap<usize, std::sync::Arc<Extent>>>,
+    extents: Mutex<BTreeMap<usize, Arc<Extent>>>,
     /// The hash of a piece of nothing but zeros, for each length met: at most two.
     zeros: Mutex<BTreeMap<u32, Sha1Digest>>,
     found: Mutex<CheckReport>,
@@ -277,17 +277,17 @@ impl Check<'_> {
         })
     }
 
-    fn extent(&self, file: usize) -> Result<std::sync::Arc<Extent>, StorageError> {
+    fn extent(&self, file: usize) -> Result<Arc<Extent>, StorageError> {
         let lock = || self.extents.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(extent) = lock().get(&file) {
-            return Ok(std::sync::Arc::clone(extent));
+            return Ok(Arc::clone(extent));
         }
-        let extent = std::sync::Arc::new(self.store.extent(file)?);
+        let extent = Arc::new(self.store.extent(file)?);
         let mut extents = lock();
         if extents.len() >= EXTENTS_MAX {
             extents.pop_first(); // a check goes upwards
         }
-        extents.insert(file, std::sync::Arc::clone(&extent));
+        extents.insert(file, Arc::clone(&extent));
         Ok(extent)
     }
 
@@ -376,7 +376,7 @@ impl Check<'_> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, CheckReport> {
+    fn lock(&self) -> MutexGuard<'_, CheckReport> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

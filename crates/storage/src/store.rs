@@ -18,7 +18,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use metainfo::{FileEntry, Info};
@@ -60,7 +60,13 @@ pub struct FileStore {
     root_identity: OnceLock<(u64, u64)>,
     marks: Vec<AtomicU8>,
     changes: Mutex<Changes>,
+    /// Held during a sync: a second one must not return while the first, which took all there was
+    /// to do, is still at it.
+    syncing: Mutex<()>,
 }
+
+/// Numbers stores, whichever cache and pools they use.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// The file was there at some time while this store was open.
 const SEEN: u8 = 1;
@@ -94,7 +100,7 @@ impl FileStore {
         let located = open::locate(root)?;
         let marks = info.files().iter().map(|_| AtomicU8::new(0)).collect();
         Ok(Arc::new(Self {
-            id: handles.new_store(),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             root: located.path,
             info,
             handles,
@@ -103,6 +109,7 @@ impl FileStore {
             root_identity: located.identity.map_or_else(OnceLock::new, OnceLock::from),
             marks,
             changes: Mutex::default(),
+            syncing: Mutex::default(),
         }))
     }
 
@@ -137,7 +144,7 @@ impl FileStore {
         self.device
     }
 
-    /// Distinguishes this store from all others of the same cache.
+    /// Distinguishes this store from all others of the process.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metainfo::BLOCK_LENGTH;
 
@@ -42,7 +42,7 @@ impl Buffers {
     }
 
     /// Lists of free buffers are whole at every moment, whoever panicked.
-    fn lock(&self) -> std::sync::MutexGuard<'_, [Vec<Box<[u8]>>; CLASSES]> {
+    fn lock(&self) -> MutexGuard<'_, [Vec<Box<[u8]>>; CLASSES]> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

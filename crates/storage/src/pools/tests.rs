@@ -137,6 +137,33 @@ fn many_pieces_at_once_each_get_their_own_verdict() {
 }
 
 #[test]
+fn neighbours_of_two_torrents_are_not_one_run() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sample = Sample::single(4);
+    let pools = Pools::start(PoolSettings { hash_threads: 1, disk_threads: 1 }).unwrap();
+    let stores = [sample.open(one.path()), sample.open(other.path())];
+    let (release, held) = mpsc::channel::<()>();
+    // While the only thread is busy, what follows becomes one batch.
+    pools.verify_and_write(&stores[0], 0, Vec::new(), false, move |_| {
+        let _ = held.recv();
+    });
+    let (done, outcomes) = mpsc::channel();
+    for (store, piece) in [(0, 0), (1, 2), (0, 1), (1, 3)] {
+        let (blocks, done) = (sample.blocks(&Arena::new(0), piece), done.clone());
+        let send = move |outcome| done.send(outcome).unwrap();
+        pools.verify_and_write(&stores[store], piece, blocks, false, send);
+    }
+    drop((release, done));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, PieceOutcome::Written { .. })));
+    for piece in 0..4 {
+        for (index, store) in stores.iter().enumerate() {
+            let is_good = sample.read(store, piece).is_ok_and(|read| read == sample.piece(piece));
+            assert_eq!(is_good, (piece < 2) == (index == 0), "{piece} of {index}");
+        }
+    }
+}
+
+#[test]
 fn reads_that_can_not_be_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new(&[file("a", 1024 * KIB)], 512 * KIB);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use metainfo::PieceIndex;
 use rustix::io::Errno;
@@ -22,6 +23,7 @@ impl FileStore {
     /// long as this store is open: the kernel drops what it could not write and reports it only
     /// once, so a later success would say nothing about it.
     pub fn sync(&self) -> Result<(), StorageError> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let (files, folders) = {
             let mut changes = self.changes();
             (mem::take(&mut changes.unsynced), mem::take(&mut changes.unsynced_folders))

@@ -35,6 +35,24 @@ fn a_file_cut_short_is_missed() {
 }
 
 #[test]
+fn folders_that_can_not_be_synced_stay_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(1);
+    let store = sample.open(&dir.path().join("root"));
+    sample.write_all(&store);
+    fs::rename(store.root(), dir.path().join("away")).unwrap();
+    // The file is still open and syncs; its entry in a folder that is not found does not.
+    assert!(matches!(store.sync(), Err(StorageError::Missing { .. })));
+    fs::rename(dir.path().join("away"), store.root()).unwrap();
+    assert_eq!(
+        store.unsynced(),
+        (vec![], vec![store.root().to_path_buf(), store.root().join("t")])
+    );
+    store.sync().unwrap();
+    assert_eq!(store.unsynced(), (vec![], vec![]));
+}
+
+#[test]
 fn another_folder_in_the_place_of_the_root_is_not_filled() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("volume");
