@@ -1,5 +1,6 @@
 //! Sizes, rates, times and untrusted text, for people.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 /// `1.5 GiB`
@@ -33,6 +34,14 @@ pub(crate) fn duration(time: Duration) -> String {
         (0, h, m, _) => format!("{h}h {m:02}m"),
         (d, h, ..) => format!("{d}d {h:02}h"),
     }
+}
+
+/// `00ff`
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String can't fail
+        text
+    })
 }
 
 /// Parses `300`, `64K`, `1M`, `1MiB`: bytes, in binary units.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracker::{Policy, ScheduleConfig};
 
-use crate::announce::{Announcer, AnnouncerConfig, AskOptions, News, Numbers};
+use crate::announce::{Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers};
 use crate::events::Event;
 use crate::handle::TorrentShared;
 use crate::session::SessionShared;
@@ -59,7 +59,7 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
         while let Some(addrs) = peers.recv().await {
             session.candidates(info_hash, swarm::Source::Tracker, addrs);
             let Some(shared) = torrent.upgrade() else { return };
-            let votes = shared.announcer.get().map(|announcer| announcer.external_ip_votes());
+            let votes = shared.announcer.get().map(AnnouncerHandle::external_ip_votes);
             if let Some((ip, _)) = votes.into_iter().flatten().next() {
                 session.external_ip(info_hash, ip);
             }

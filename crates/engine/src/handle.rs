@@ -9,6 +9,7 @@ use metainfo::{InfoHash, PieceIndex, Torrent};
 use storage::{FileStore, RecordHandle, StorageError};
 use swarm::PeerStats;
 use tokio::sync::watch;
+use tracker::Prompt;
 use wire::Bitfield;
 
 use crate::announce::{AnnouncerHandle, TrackerStatus};
@@ -178,6 +179,12 @@ impl TorrentShared {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn announce_now(&self, prompt: Prompt) {
+        if let Some(announcer) = self.announcer.get() {
+            announcer.announce_now(prompt);
+        }
+    }
+
     /// Tells the trackers, once, that the last piece arrived.
     pub(crate) fn announce_completed(&self) {
         if let Some(announcer) = self.announcer.get() {
@@ -217,6 +224,11 @@ impl TorrentHandle {
     /// What each tracker said last.
     pub fn trackers(&self) -> Vec<TrackerStatus> {
         self.shared.announcer.get().map_or_else(Vec::new, AnnouncerHandle::statuses)
+    }
+
+    /// Announces again, as soon as each tracker allows. Those that failed are tried too.
+    pub fn announce_now(&self) {
+        self.shared.announce_now(Prompt::User);
     }
 
     /// Gives it addresses to try.

@@ -14,7 +14,7 @@ use crate::http::{GetOptions, HttpClient, HttpError, HttpSettings, PrivatePolicy
 /// Bytes of the largest .torrent fetched: as large as the parser takes.
 const TORRENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Time to fetch one.
-const FETCH_TIME: Duration = Duration::from_secs(60);
+const FETCH_TIME: Duration = Duration::from_mins(1);
 
 /// How to ask a torrent's trackers.
 #[derive(Debug, Clone, Copy)]

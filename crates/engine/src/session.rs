@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex};
-use storage::{Arena, HandleCache, Pools, StateWriter};
+use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Bitfield, PeerId};
@@ -183,7 +183,7 @@ impl SessionShared {
         if let Some(shard) = self.shard_of(&info_hash) {
             shard.send(ShardMessage::Stop { info_hash, done });
         }
-        let (_, _) = tokio::join!(farewell, stopped);
+        let ((), _) = tokio::join!(farewell, stopped);
         self.unregister(&info_hash);
         crate::resume::close(self, shared).await;
     }
@@ -288,7 +288,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         .enable_all()
         .build()?;
     let arena = Arena::new(settings.budget_blocks());
-    let pools = Pools::start(settings.pools())?;
+    let pools = Pools::start(PoolSettings::default())?;
     let state = settings.open_state()?;
     let port = settings.port;
     let listeners = if settings.listen {

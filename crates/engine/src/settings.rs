@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use storage::{PoolSettings, SqliteState, StateWriter};
+use storage::{SqliteState, StateWriter};
 
 use crate::announce::TrackerClient;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
@@ -70,10 +70,6 @@ impl Settings {
 
     pub(crate) fn budget_blocks(&self) -> usize {
         (self.memory_budget / u64::from(metainfo::BLOCK_LENGTH)) as usize
-    }
-
-    pub(crate) fn pools(&self) -> PoolSettings {
-        PoolSettings::default()
     }
 
     pub(crate) fn open_state(&self) -> Result<StateWriter, StartError> {

@@ -79,6 +79,8 @@ pub enum Source {
     User,
     /// A tracker gave it.
     Tracker,
+    /// It connected to us and said where it listens (BEP 10 `p`).
+    Incoming,
 }
 
 /// What the driver is to do, in the order in which it must reach the wire.
@@ -111,6 +113,12 @@ pub enum Action {
         /// Which.
         piece: PieceIndex,
     },
+    /// Drop the blocks held of the piece: nobody is left who could finish it, and its reservation
+    /// is needed. It may be requested again later.
+    Abandon {
+        /// Which.
+        piece: PieceIndex,
+    },
     /// [`crate::Swarm::take_uploads`] has something for the peer.
     UploadReady {
         /// Whom.
@@ -130,6 +138,22 @@ pub enum Action {
     },
     /// The last wanted piece was written.
     Complete,
+}
+
+impl Action {
+    /// The peer that it is about.
+    pub(crate) fn peer(&self) -> Option<PeerKey> {
+        match self {
+            Self::Send { peer, .. }
+            | Self::SendBitfield { peer }
+            | Self::SendExtended { peer, .. }
+            | Self::UploadReady { peer }
+            | Self::Disconnect { peer, .. } => Some(*peer),
+            Self::Verify { .. } | Self::Abandon { .. } | Self::Banned { .. } | Self::Complete => {
+                None
+            }
+        }
+    }
 }
 
 /// What to do with a block whose head arrived.
@@ -181,6 +205,9 @@ pub enum Fault {
     /// A bitfield, have-all or have-none that was not the first message.
     #[error("a bitfield that is not the first message")]
     LateBitfield,
+    /// With the fast extension, a message before the one that says what the peer has (BEP 6).
+    #[error("a message before the bitfield, have-all or have-none")]
+    NotIntroduced,
     /// A message of the fast extension (BEP 6) that was not agreed on.
     #[error("a fast-extension message without the fast extension")]
     NotFast,

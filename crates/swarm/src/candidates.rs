@@ -15,6 +15,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_mins(30);
 /// Wait before an address that was connected is dialled again.
 const RECONNECT: Duration = Duration::from_secs(20);
+/// A connection that lasted less is as good as a failed attempt: the peer is full, or dislikes us.
+const LASTING: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -23,15 +25,27 @@ enum State {
     },
     Dialling,
     Connected,
-    /// It is ourselves, or has nothing to give while we are complete: never dialled.
-    Useless,
+    /// It leads back to us: never dialled.
+    Ourselves,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     source: Source,
     failures: u32,
+    /// It only uploaded when last seen: of no use to who is complete.
+    uploads_only: bool,
     state: State,
+}
+
+impl Candidate {
+    /// From when on it may be dialled.
+    fn idle_from(&self, complete: bool) -> Option<Duration> {
+        match self.state {
+            State::Idle { from } if !(complete && self.uploads_only) => Some(from),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) struct Candidates {
@@ -61,23 +75,33 @@ impl Candidates {
             }
             return;
         }
-        if self.known.len() >= CANDIDATES_MAX && source != Source::User {
+        if self.known.len() >= CANDIDATES_MAX && !self.make_room() {
             return;
         }
-        self.known
-            .insert(addr, Candidate { source, failures: 0, state: State::Idle { from: now } });
+        let state = State::Idle { from: now };
+        self.known.insert(addr, Candidate { source, failures: 0, uploads_only: false, state });
+    }
+
+    /// Forgets the idle address that failed most; false when none failed.
+    fn make_room(&mut self) -> bool {
+        let failed = self.known.iter().filter(|(_, candidate)| {
+            candidate.failures > 0 && matches!(candidate.state, State::Idle { .. })
+        });
+        let worst = failed.max_by_key(|(_, candidate)| candidate.failures).map(|(addr, _)| *addr);
+        worst.is_some_and(|addr| self.known.remove(&addr).is_some())
     }
 
     /// The best address that may be dialled now: whom a person named, then who failed least, then
-    /// the canonical order.
+    /// the canonical order. Who is `complete` has no use for those that only upload.
     pub(crate) fn next(
         &mut self,
         now: Duration,
+        complete: bool,
         refused: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
         let external = self.external;
         let ready = self.known.iter_mut().filter(|(addr, candidate)| {
-            matches!(candidate.state, State::Idle { from } if from <= now) && !refused(**addr)
+            candidate.idle_from(complete).is_some_and(|from| from <= now) && !refused(**addr)
         });
         let best = ready.min_by_key(|(addr, candidate)| {
             let priority = external.map_or(0, |ours| wire::peer_priority(ours, **addr));
@@ -90,27 +114,38 @@ impl Candidates {
     }
 
     /// When the next one may be dialled.
-    pub(crate) fn next_at(&self) -> Option<Duration> {
-        let idle = self.known.values().filter_map(|candidate| match candidate.state {
-            State::Idle { from } => Some(from),
-            _ => None,
-        });
-        idle.min()
+    pub(crate) fn next_at(
+        &self,
+        complete: bool,
+        refused: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Duration> {
+        let idle = self.known.iter().filter(|(addr, _)| !refused(**addr));
+        idle.filter_map(|(_, candidate)| candidate.idle_from(complete)).min()
     }
 
     pub(crate) fn connected(&mut self, addr: SocketAddr) {
         self.leave_dialling(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.state = State::Connected;
-            candidate.failures = 0;
         }
     }
 
-    /// A connection ended. `useful` is false when there is no point in a new one.
-    pub(crate) fn disconnected(&mut self, now: Duration, addr: SocketAddr, useful: bool) {
-        if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.state =
-                if useful { State::Idle { from: now + RECONNECT } } else { State::Useless };
+    /// A connection ended after `lasted`. `jitter` is 0 to 1.
+    pub(crate) fn disconnected(
+        &mut self,
+        now: Duration,
+        addr: SocketAddr,
+        lasted: Duration,
+        uploads_only: bool,
+        jitter: f64,
+    ) {
+        let Some(candidate) = self.known.get_mut(&addr) else { return };
+        candidate.uploads_only = uploads_only;
+        if lasted < LASTING {
+            self.failed(now, addr, jitter);
+        } else {
+            candidate.failures = 0;
+            candidate.state = State::Idle { from: now + RECONNECT };
         }
     }
 
@@ -128,11 +163,11 @@ impl Candidates {
         candidate.state = State::Idle { from: now + wait };
     }
 
-    /// The address is our own, or not worth a connection.
-    pub(crate) fn useless(&mut self, addr: SocketAddr) {
+    /// The address is our own.
+    pub(crate) fn ourselves(&mut self, addr: SocketAddr) {
         self.leave_dialling(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.state = State::Useless;
+            candidate.state = State::Ourselves;
         }
     }
 
@@ -164,7 +199,7 @@ mod tests {
     }
 
     fn next(candidates: &mut Candidates, now: u64) -> Option<SocketAddr> {
-        candidates.next(Duration::from_secs(now), |_| false)
+        candidates.next(Duration::from_secs(now), false, |_| false)
     }
 
     #[test]
@@ -177,7 +212,7 @@ mod tests {
             assert_eq!(next(&mut candidates, now), Some(addr(1)));
             assert_eq!(next(&mut candidates, now), None);
             candidates.failed(Duration::from_secs(now), addr(1), 0.0);
-            let at = candidates.next_at().unwrap().as_secs();
+            let at = candidates.next_at(false, |_| false).unwrap().as_secs();
             waits.push(at - now);
             now = at;
         }
@@ -211,6 +246,14 @@ mod tests {
             candidates.add(Duration::ZERO, Source::Tracker, SocketAddr::from(([10, 0, a, b], 1)));
         }
         assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+        let fresh = addr(77);
+        candidates.add(Duration::ZERO, Source::User, fresh);
+        assert!(!candidates.known.contains_key(&fresh), "nobody is worse");
+        let failing = next(&mut candidates, 0).unwrap();
+        candidates.failed(Duration::ZERO, failing, 0.0);
+        candidates.add(Duration::ZERO, Source::Tracker, fresh);
+        assert!(candidates.known.contains_key(&fresh) && !candidates.known.contains_key(&failing));
+        assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
     }
 
     #[test]
@@ -219,10 +262,10 @@ mod tests {
         candidates.add(Duration::ZERO, Source::Tracker, addr(1));
         candidates.add(Duration::ZERO, Source::User, addr(9));
         assert_eq!(next(&mut candidates, 0), Some(addr(9)));
-        candidates.useless(addr(9));
+        candidates.ourselves(addr(9));
         assert_eq!(next(&mut candidates, 0), Some(addr(1)));
         candidates.connected(addr(1));
-        candidates.disconnected(Duration::ZERO, addr(1), true);
+        candidates.disconnected(Duration::ZERO, addr(1), LASTING, false, 0.0);
         assert_eq!(next(&mut candidates, 19), None, "not at once");
         assert_eq!(next(&mut candidates, 20), Some(addr(1)));
         assert_eq!(next(&mut candidates, 1_000_000), None, "never ourselves");

@@ -13,8 +13,8 @@
 //!
 //! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
 //! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `pieces` which
-//! block, `window` how many, `requests` puts the three together, `choker` whom to serve, `blame`
-//! whom to ban, `candidates` whom to dial.
+//! block, `window` how many, `requests` puts the three together, `endgame` ends it, `choker` whom to
+//! serve, `blame` whom to ban, `candidates` whom to dial.
 
 #![cfg_attr(
     not(test),
@@ -25,6 +25,7 @@ mod api;
 mod blame;
 mod candidates;
 mod choker;
+mod endgame;
 mod messages;
 mod peer;
 mod peers;
@@ -43,7 +44,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::{Geometry, InfoHash, PieceIndex};
-use wire::{Bitfield, Message, PeerId};
+use wire::{Bitfield, Extension, Message, PeerId};
 
 pub use api::{
     Action, BlockFate, BlockOutcome, Config, Fault, Hello, PeerKey, Refusal, Settings, Source,
@@ -83,6 +84,8 @@ pub struct Swarm {
     actions: VecDeque<Action>,
     /// Peers with room in their window.
     refill: Vec<PeerKey>,
+    /// All of them are to be looked at.
+    refill_all: bool,
 }
 
 impl Swarm {
@@ -114,6 +117,7 @@ impl Swarm {
             paused: false,
             actions: VecDeque::new(),
             refill: Vec::new(),
+            refill_all: false,
             have: config.have,
             wanted: config.wanted,
         }
@@ -136,10 +140,16 @@ impl Swarm {
 
     /// The next thing to do; `None` when there is nothing until the next event.
     pub fn poll_action(&mut self) -> Option<Action> {
-        if self.actions.is_empty() {
-            self.refill_windows();
+        loop {
+            if self.actions.is_empty() {
+                self.refill_windows();
+            }
+            let action = self.actions.pop_front()?;
+            // A peer that left since takes what was meant for it along.
+            if action.peer().is_none_or(|peer| self.peers.get(peer).is_some()) {
+                return Some(action);
+            }
         }
-        self.actions.pop_front()
     }
 
     /// How many blocks this torrent may hold: of open pieces and those being verified. One open
@@ -158,14 +168,15 @@ impl Swarm {
         self.pieces.reserved_blocks()
     }
 
-    /// Stops asking for blocks (a full disk, a torrent that only seeds), or goes on. Peers are
-    /// served either way.
+    /// Stops asking for blocks (a full disk, a torrent that only seeds) and being interested, or
+    /// goes on. Peers are served either way.
     pub fn set_paused(&mut self, now: Duration, paused: bool) {
         self.now = now;
         self.paused = paused;
-        if !paused {
-            self.refill_everybody();
+        for peer in self.peers.keys() {
+            self.changed_interest(peer);
         }
+        self.refill_everybody();
     }
 
     /// Addresses that may be peers.
@@ -180,12 +191,22 @@ impl Swarm {
     /// [`Self::dial_failed`] is called with it.
     pub fn next_dial(&mut self, now: Duration) -> Option<SocketAddr> {
         self.now = now;
-        let under_way = self.peers.len() + self.candidates.dialling() as usize;
-        if under_way >= self.settings.peers_max || (self.paused && self.is_complete()) {
+        if !self.may_dial() {
             return None;
         }
-        let blame = &self.blame;
-        self.candidates.next(now, |addr| blame.is_banned(addr.ip()))
+        let (blame, complete) = (&self.blame, self.is_complete());
+        self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))
+    }
+
+    fn may_dial(&self) -> bool {
+        let under_way = self.peers.len() + self.candidates.dialling() as usize;
+        under_way < self.settings.peers_max
+    }
+
+    /// When the next address may be dialled.
+    fn next_dial_at(&self) -> Option<Duration> {
+        let refused = |addr: SocketAddr| self.blame.is_banned(addr.ip());
+        self.candidates.next_at(self.is_complete(), refused).filter(|_| self.may_dial())
     }
 
     /// The address did not become a peer.
@@ -208,10 +229,19 @@ impl Swarm {
 
     fn send(&mut self, peer: PeerKey, message: Message<'static>) {
         let now = self.now;
-        if let Some(peer) = self.peers.get_mut(peer) {
-            peer.last_sent = now;
+        if let Some(to) = self.peers.get_mut(peer).filter(|peer| !peer.closing) {
+            to.last_sent = now;
+            self.actions.push_back(Action::Send { peer, message });
         }
-        self.actions.push_back(Action::Send { peer, message });
+    }
+
+    fn send_extended(&mut self, peer: PeerKey, extension: Extension, payload: Vec<u8>) {
+        let now = self.now;
+        let Some(to) = self.peers.get_mut(peer).filter(|peer| !peer.closing) else { return };
+        if let Some(id) = to.extensions.id_of(extension) {
+            to.last_sent = now;
+            self.actions.push_back(Action::SendExtended { peer, id, payload });
+        }
     }
 
     fn disconnect(&mut self, peer: PeerKey, reason: Fault) {

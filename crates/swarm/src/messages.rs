@@ -1,12 +1,13 @@
 //! What peers say (BEP 3, 6, 10, 21, 54), and what it changes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
 use wire::{Bitfield, ExtendedHandshake, Extension, Message};
 
 use crate::peer::PeerPieces;
-use crate::{Fault, PeerKey, Swarm};
+use crate::{Fault, PeerKey, Source, Swarm};
 
 impl Swarm {
     /// A message other than a block arrived.
@@ -25,6 +26,12 @@ impl Swarm {
         };
         peer.last_received = now;
         let fast = peer.is_fast();
+        if !peer.introduced && !may_precede_the_bitfield(message) {
+            if fast {
+                return Err(Fault::NotIntroduced);
+            }
+            peer.introduced = true; // without a bitfield it has nothing
+        }
         match *message {
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => Ok(()),
             Message::Choke => {
@@ -33,6 +40,7 @@ impl Swarm {
             }
             Message::Unchoke => {
                 peer.is_choking = false;
+                peer.exhausted = None;
                 self.wants_more(key);
                 Ok(())
             }
@@ -110,6 +118,7 @@ impl Swarm {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.pieces = pieces;
             peer.interesting = interesting;
+            peer.exhausted = None;
         }
         self.changed_interest(key);
         self.drop_if_both_upload(key);
@@ -121,16 +130,15 @@ impl Swarm {
         let missing = self.is_missing(piece);
         let count = self.geometry.piece_count();
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        // Clients of old sent no bitfield when they had nothing.
-        peer.introduced = true;
         let PeerPieces::Some(set) = &mut peer.pieces else { return Ok(()) };
         if !set.insert(piece) {
             return Ok(()); // said before
         }
         if missing {
             peer.interesting += 1;
+            peer.exhausted = None;
         }
-        if set.count() == count {
+        if set.count() == count && !peer.withdrew {
             let all = std::mem::replace(&mut peer.pieces, PeerPieces::All);
             if let PeerPieces::Some(mut set) = all {
                 set.remove(piece); // this last one was never counted
@@ -140,6 +148,7 @@ impl Swarm {
             self.drop_if_both_upload(key);
         } else {
             self.picker.add_copy(piece, &mut self.rng);
+            self.drop_if_both_upload(key);
         }
         if missing {
             self.changed_interest(key);
@@ -156,6 +165,7 @@ impl Swarm {
         let missing = self.is_missing(piece);
         let count = self.geometry.piece_count();
         let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.has(piece)) else { return };
+        peer.withdrew = true;
         match &mut peer.pieces {
             PeerPieces::All => {
                 let mut set = Bitfield::full(count);
@@ -180,7 +190,7 @@ impl Swarm {
     /// Tells the peer when our interest in it changed.
     pub(crate) fn changed_interest(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else { return };
-        let interested = peer.interesting > 0;
+        let interested = peer.interesting > 0 && !self.paused;
         if interested == peer.am_interested {
             return;
         }
@@ -192,15 +202,18 @@ impl Swarm {
         }
     }
 
-    /// A choke takes our requests back, but with the fast extension each is still answered.
+    /// A choke takes our requests back, but with the fast extension each is still answered. Others
+    /// may go on with its piece.
     fn choked(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.is_choking = true;
+        let working = peer.working.take();
         if !peer.is_fast() {
             let taken = peer.take_back(|_| true);
             self.release(key.index, taken);
-            self.refill_everybody();
         }
+        self.free_work(key.index, working);
+        self.refill_everybody();
     }
 
     fn allowed_fast(&mut self, key: PeerKey, piece: PieceIndex) -> Result<(), Fault> {
@@ -212,6 +225,7 @@ impl Swarm {
             && !peer.allowed_in.contains(&piece)
         {
             peer.allowed_in.push(piece);
+            peer.exhausted = None;
             self.wants_more(key);
         }
         Ok(())
@@ -230,15 +244,19 @@ impl Swarm {
                 if theirs.client.is_some() {
                     peer.client = theirs.client;
                 }
+                if let (Some(port), None) = (theirs.port, peer.listens_at) {
+                    let addr = SocketAddr::new(peer.hello.addr.ip(), port);
+                    peer.listens_at = Some(addr);
+                    self.candidates.add(self.now, Source::Incoming, addr);
+                    self.candidates.connected(addr);
+                }
                 if let Some(upload_only) = theirs.upload_only {
-                    peer.upload_only = upload_only;
-                    self.drop_if_both_upload(key);
+                    self.says_upload_only(key, upload_only);
                 }
             }
             (_, Some(Extension::UploadOnly)) => {
-                if let (Some(peer), [flag]) = (self.peers.get_mut(key), payload) {
-                    peer.upload_only = *flag != 0;
-                    self.drop_if_both_upload(key);
+                if let [flag] = payload {
+                    self.says_upload_only(key, *flag != 0);
                 }
             }
             (_, Some(Extension::DontHave)) => {
@@ -250,6 +268,13 @@ impl Swarm {
         }
     }
 
+    fn says_upload_only(&mut self, key: PeerKey, upload_only: bool) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.upload_only = upload_only;
+            self.drop_if_both_upload(key);
+        }
+    }
+
     /// Seeds have nothing for seeds (BEP 21).
     pub(crate) fn drop_if_both_upload(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get(key) else { return };
@@ -258,6 +283,21 @@ impl Swarm {
             self.disconnect(key, Fault::BothUploadOnly);
         }
     }
+}
+
+/// Messages that say nothing of the torrent: Transmission and aria2 send the extended handshake
+/// first. The three that say what the peer has are checked where they are handled.
+fn may_precede_the_bitfield(message: &Message<'_>) -> bool {
+    matches!(
+        message,
+        Message::KeepAlive
+            | Message::Port(_)
+            | Message::Unknown { .. }
+            | Message::Extended { .. }
+            | Message::Bitfield(_)
+            | Message::HaveAll
+            | Message::HaveNone
+    )
 }
 
 /// Pieces a peer may let us have while it chokes us: BEP 6 sets have 10.

@@ -1,6 +1,7 @@
 //! One connected peer: what it has, what each side said, and what is under way.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
@@ -14,6 +15,8 @@ use crate::{Hello, PeerKey};
 const SUGGESTIONS_MAX: usize = 16;
 /// Requests remembered after they were taken back, to recognise their blocks when they come late.
 const TAKEN_BACK_MAX: usize = 4096;
+/// And for how long, when the peer need not answer them: no queue is longer than this.
+const TAKEN_BACK_AGE_MAX: Duration = Duration::from_mins(2);
 
 /// What a peer has.
 #[derive(Debug, Clone)]
@@ -50,16 +53,29 @@ pub(crate) struct Peer {
     /// Oldest first.
     pub(crate) outstanding: VecDeque<Outstanding>,
     pub(crate) live_bytes: u64,
+    pub(crate) live_count: u32,
+    /// When the newest request that was answered had been sent: older ones were passed over.
+    answered_up_to: Duration,
     pub(crate) working: Option<PieceIndex>,
     /// Pieces we may request while choked.
     pub(crate) allowed_in: Vec<PieceIndex>,
     /// Pieces it may request while choked.
     pub(crate) allowed_out: Vec<PieceIndex>,
-    pub(crate) suggested: Vec<PieceIndex>,
+    /// Blocks of them that are still given away: once round the set.
+    pub(crate) allowed_blocks_left: u32,
+    /// Newest last.
+    pub(crate) suggested: VecDeque<PieceIndex>,
+    /// The picker's version at which it had nothing new for this peer.
+    pub(crate) exhausted: Option<u64>,
+    /// It withdrew a piece once: its pieces are listed from then on, so that coming and going
+    /// pieces cost O(1).
+    pub(crate) withdrew: bool,
     /// Rejections in a row, and until when they keep us from asking again.
     pub(crate) rejections: u32,
     pub(crate) patient_until: Duration,
     pub(crate) unrequested: u32,
+    /// Where it accepts connections, if known.
+    pub(crate) listens_at: Option<SocketAddr>,
     pub(crate) uploads: VecDeque<BlockRequest>,
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
@@ -95,13 +111,19 @@ impl Peer {
             window: Window::new(now),
             outstanding: VecDeque::new(),
             live_bytes: 0,
+            live_count: 0,
+            answered_up_to: Duration::ZERO,
             working: None,
             allowed_in: Vec::new(),
             allowed_out: Vec::new(),
-            suggested: Vec::new(),
+            allowed_blocks_left: 0,
+            suggested: VecDeque::new(),
+            exhausted: None,
+            withdrew: false,
             rejections: 0,
             patient_until: Duration::ZERO,
             unrequested: 0,
+            listens_at: hello.outgoing.then_some(hello.addr),
             uploads: VecDeque::new(),
             download: Rate::new(now),
             upload: Rate::new(now),
@@ -131,7 +153,10 @@ impl Peer {
     }
 
     pub(crate) fn is_seed(&self) -> bool {
-        matches!(self.pieces, PeerPieces::All)
+        match &self.pieces {
+            PeerPieces::All => true,
+            PeerPieces::Some(set) => set.is_full() && !set.is_empty(),
+        }
     }
 
     pub(crate) fn count(&self, pieces: u32) -> u32 {
@@ -153,15 +178,18 @@ impl Peer {
     }
 
     pub(crate) fn suggest(&mut self, piece: PieceIndex) {
-        if self.suggested.len() < SUGGESTIONS_MAX && !self.suggested.contains(&piece) {
-            self.suggested.push(piece);
+        self.suggested.retain(|other| *other != piece);
+        self.suggested.push_back(piece);
+        if self.suggested.len() > SUGGESTIONS_MAX {
+            self.suggested.pop_front();
         }
     }
 
     pub(crate) fn asked(&mut self, now: Duration, block: BlockRequest) {
-        if self.live_bytes == 0 {
+        if self.live_count == 0 {
             self.last_block = now; // the clock for a time-out starts with the work
         }
+        self.live_count += 1;
         self.live_bytes += u64::from(block.length);
         self.outstanding.push_back(Outstanding { block, sent_at: now, live: true });
     }
@@ -171,11 +199,10 @@ impl Peer {
         let same = |request: &Outstanding| request.block == block;
         let at = self.outstanding.iter().position(|request| same(request) && request.live);
         let at = at.or_else(|| self.outstanding.iter().position(same))?;
-        let request = self.outstanding.remove(at)?;
-        if request.live {
-            self.live_bytes -= u64::from(block.length);
-        }
-        Some(request)
+        let mut request = self.outstanding.remove(at)?;
+        let was_live = request.live;
+        self.take(&mut request);
+        Some(Outstanding { live: was_live, ..request })
     }
 
     pub(crate) fn was_asked(&self, block: BlockRequest) -> bool {
@@ -185,13 +212,14 @@ impl Peer {
     /// Takes back the live requests that `which` names; returns them.
     pub(crate) fn take_back(&mut self, which: impl Fn(&Outstanding) -> bool) -> Vec<BlockRequest> {
         let mut taken = Vec::new();
-        for request in &mut self.outstanding {
+        let mut outstanding = std::mem::take(&mut self.outstanding);
+        for request in &mut outstanding {
             if request.live && which(request) {
-                request.live = false;
-                self.live_bytes -= u64::from(request.block.length);
+                self.take(request);
                 taken.push(request.block);
             }
         }
+        self.outstanding = outstanding;
         while self.outstanding.len() > TAKEN_BACK_MAX {
             let Some(at) = self.outstanding.iter().position(|request| !request.live) else { break };
             self.outstanding.remove(at);
@@ -199,9 +227,43 @@ impl Peer {
         taken
     }
 
-    /// When the oldest live request times out.
+    fn take(&mut self, request: &mut Outstanding) {
+        if request.live {
+            request.live = false;
+            self.live_count -= 1;
+            self.live_bytes -= u64::from(request.block.length);
+        }
+    }
+
+    /// A block came for a request of that time.
+    pub(crate) fn answers_up_to(&mut self, sent_at: Duration) {
+        self.answered_up_to = self.answered_up_to.max(sent_at);
+    }
+
+    /// When the oldest live request times out: the peer stalls, or it went on without that one.
     pub(crate) fn times_out_at(&self) -> Option<Duration> {
         let oldest = self.outstanding.iter().find(|request| request.live)?;
-        Some(oldest.sent_at.max(self.last_block) + self.window.timeout())
+        let since = if self.is_passed_over(oldest) { oldest.sent_at } else { self.last_block };
+        Some(oldest.sent_at.max(since) + self.window.timeout())
+    }
+
+    /// Whether the peer answered a later request than this one.
+    pub(crate) fn is_passed_over(&self, request: &Outstanding) -> bool {
+        request.sent_at < self.answered_up_to
+    }
+
+    /// Takes back what the peer passed over long ago: it forgot about it.
+    pub(crate) fn take_back_forgotten(&mut self, now: Duration) -> Vec<BlockRequest> {
+        let (up_to, timeout) = (self.answered_up_to, self.window.timeout());
+        self.take_back(|request| request.sent_at < up_to && request.sent_at + timeout <= now)
+    }
+
+    /// Forgets requests that were taken back long ago. With the fast extension each has an answer,
+    /// which is waited for.
+    pub(crate) fn forget_old(&mut self, now: Duration) {
+        let old = |request: &mut Outstanding| {
+            !request.live && request.sent_at + TAKEN_BACK_AGE_MAX <= now
+        };
+        while !self.is_fast() && self.outstanding.pop_front_if(old).is_some() {}
     }
 }

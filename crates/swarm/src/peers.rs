@@ -91,8 +91,9 @@ impl Swarm {
         if let Err(refusal) = self.admit(&hello) {
             if hello.outgoing {
                 match refusal {
-                    Refusal::Full => self.dial_failed(now, hello.addr),
-                    _ => self.candidates.useless(hello.addr),
+                    Refusal::Ourselves => self.candidates.ourselves(hello.addr),
+                    Refusal::Duplicate => self.reached_twice(now, &hello),
+                    Refusal::Full | Refusal::Banned => self.dial_failed(now, hello.addr),
                 }
             }
             return Err(refusal);
@@ -113,21 +114,35 @@ impl Swarm {
         if self.blame.is_banned(hello.addr.ip()) {
             return Err(Refusal::Banned);
         }
-        let twin =
-            self.peers.iter().find(|peer| !peer.closing && peer.hello.peer_id == hello.peer_id);
-        if let Some(twin) = twin {
+        if let Some(twin) = self.twin(hello) {
             let (key, other) = (twin.key, twin.hello.outgoing);
             // Both ends keep the connection that the larger id made, so they keep the same one.
             let ours_stays = self.own_peer_id > hello.peer_id;
             if other == hello.outgoing || hello.outgoing != ours_stays {
                 return Err(Refusal::Duplicate);
             }
-            self.disconnect(key, Fault::Duplicate);
-        }
-        if self.peers.len() >= self.settings.peers_max {
+            self.disconnect(key, Fault::Duplicate); // the newcomer takes its place
+        } else if self.peers.len() >= self.settings.peers_max {
             return Err(Refusal::Full);
         }
         Ok(())
+    }
+
+    /// The connection that the same peer has already.
+    fn twin(&self, hello: &Hello) -> Option<&Peer> {
+        self.peers.iter().find(|peer| !peer.closing && peer.hello.peer_id == hello.peer_id)
+    }
+
+    /// A dial led to a peer that is connected already: its address is not dialled while it is.
+    fn reached_twice(&mut self, now: Duration, hello: &Hello) {
+        let twin = self.twin(hello).map(|twin| twin.key);
+        match twin.and_then(|twin| self.peers.get_mut(twin)) {
+            Some(twin) if twin.listens_at.is_none_or(|addr| addr == hello.addr) => {
+                twin.listens_at = Some(hello.addr);
+                self.candidates.connected(hello.addr);
+            }
+            _ => self.dial_failed(now, hello.addr),
+        }
     }
 
     /// What we have, what we can do, and what the peer may have while choked.
@@ -159,8 +174,10 @@ impl Swarm {
             for piece in &set {
                 self.send(peer, Message::AllowedFast(*piece));
             }
+            let blocks = set.iter().map(|piece| self.geometry.block_count(*piece)).sum();
             if let Some(peer) = self.peers.get_mut(peer) {
                 peer.allowed_out = set;
+                peer.allowed_blocks_left = blocks;
             }
         }
     }
@@ -176,10 +193,11 @@ impl Swarm {
         let live = gone.outstanding.iter().filter(|request| request.live);
         self.release(peer.index, live.map(|request| request.block).collect());
         self.free_work(peer.index, gone.working);
-        if gone.hello.outgoing {
-            // Two complete peers have nothing for each other; everybody else may come back.
-            let useful = !(self.is_complete() && (gone.is_seed() || gone.upload_only));
-            self.candidates.disconnected(now, gone.hello.addr, useful);
+        if let Some(addr) = gone.listens_at {
+            let connected_for = now.saturating_sub(gone.connected_at);
+            let uploads_only = gone.is_seed() || gone.upload_only;
+            let jitter = self.rng.f64();
+            self.candidates.disconnected(now, addr, connected_for, uploads_only, jitter);
         }
         if !gone.am_choking {
             self.fill_upload_slots();

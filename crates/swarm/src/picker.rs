@@ -21,8 +21,14 @@ pub(crate) struct Picker {
     /// `ends[c]` is where the run of pieces with `c` copies ends.
     ends: Vec<u32>,
     stale: bool,
+    /// Grows whenever a piece becomes pickable: who found nothing at one version finds nothing
+    /// until the next.
+    version: u64,
     #[cfg(test)]
     swaps: u64,
+    /// Pieces looked at by picks.
+    #[cfg(test)]
+    pub(crate) looks: std::cell::Cell<u64>,
 }
 
 // Indices into these vectors are the picker's own: pieces are checked against the torrent before
@@ -30,15 +36,23 @@ pub(crate) struct Picker {
 #[allow(clippy::indexing_slicing)]
 impl Picker {
     pub(crate) fn new(pieces: u32, pickable: impl Iterator<Item = PieceIndex>) -> Self {
+        let order: Vec<PieceIndex> = pickable.collect();
+        let mut place = vec![NOWHERE; pieces as usize];
+        for (at, piece) in (0..).zip(&order) {
+            place[*piece as usize] = at;
+        }
         Self {
             copies: vec![0; pieces as usize],
             seeds: 0,
-            order: pickable.collect(),
-            place: vec![NOWHERE; pieces as usize],
+            order,
+            place,
             ends: vec![0],
             stale: true,
+            version: 0,
             #[cfg(test)]
             swaps: 0,
+            #[cfg(test)]
+            looks: std::cell::Cell::new(0),
         }
     }
 
@@ -103,6 +117,7 @@ impl Picker {
         if self.place[piece as usize] != NOWHERE {
             return;
         }
+        self.version += 1;
         self.place[piece as usize] = self.order.len() as u32;
         self.order.push(piece);
         if self.stale {
@@ -150,7 +165,48 @@ impl Picker {
         if self.stale {
             self.rebuild(rng);
         }
-        self.order.iter().copied().find(|piece| has(*piece))
+        self.looked_at(self.order.iter().copied()).find(|piece| has(*piece))
+    }
+
+    /// Any piece that `has` says the peer has: the first one after a random place. While nothing is
+    /// there to give, a piece that many have is had soonest.
+    pub(crate) fn pick_any(
+        &self,
+        rng: &mut fastrand::Rng,
+        has: impl Fn(PieceIndex) -> bool,
+    ) -> Option<PieceIndex> {
+        if self.order.is_empty() {
+            return None;
+        }
+        let (before, after) = self.order.split_at(rng.usize(..self.order.len()));
+        self.looked_at(after.iter().chain(before).copied()).find(|piece| has(*piece))
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "tests count")]
+    fn looked_at<I: Iterator<Item = PieceIndex>>(&self, pieces: I) -> I {
+        pieces
+    }
+
+    #[cfg(test)]
+    fn looked_at(
+        &self,
+        pieces: impl Iterator<Item = PieceIndex>,
+    ) -> impl Iterator<Item = PieceIndex> {
+        pieces.inspect(|_| self.looks.set(self.looks.get() + 1))
+    }
+
+    /// Changes whenever a piece becomes pickable.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether a connected peer has a piece that may be picked.
+    pub(crate) fn is_any_available(&mut self, rng: &mut fastrand::Rng) -> bool {
+        if self.stale {
+            self.rebuild(rng);
+        }
+        self.order.last().is_some_and(|piece| self.seeds > 0 || self.copies[*piece as usize] > 0)
     }
 
     /// Whether the piece may be picked.
@@ -158,14 +214,16 @@ impl Picker {
         self.place.get(piece as usize).is_some_and(|place| *place != NOWHERE)
     }
 
-    /// Whether anything may be picked.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
     /// The fewest copies of any piece.
     pub(crate) fn fewest_copies(&self) -> u32 {
         self.copies.iter().min().map_or(0, |fewest| fewest + self.seeds)
+    }
+
+    /// The share of pieces with more copies than the fewest.
+    pub(crate) fn commoner_share(&self) -> f64 {
+        let fewest = self.copies.iter().min().copied().unwrap_or_default();
+        let more = self.copies.iter().filter(|copies| **copies > fewest).count();
+        more as f64 / self.copies.len().max(1) as f64
     }
 
     fn rebuild(&mut self, rng: &mut fastrand::Rng) {

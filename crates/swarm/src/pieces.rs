@@ -1,6 +1,6 @@
 //! Open pieces: which of their blocks are free, asked for, or there, and who sent what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use metainfo::{BLOCK_LENGTH, Geometry, PieceIndex};
@@ -17,6 +17,12 @@ pub(crate) enum BlockState {
     Received(u16),
     /// Known zeros.
     Pad,
+}
+
+impl BlockState {
+    pub(crate) fn is_received(self) -> bool {
+        matches!(self, Self::Received(_))
+    }
 }
 
 /// A piece of which some blocks were asked for.
@@ -64,6 +70,11 @@ impl OpenPiece {
         self.set(block as u32, BlockState::Requested(peer));
         self.free -= 1;
         Some(block as u32)
+    }
+
+    /// Whether anybody was asked for a block that has not arrived.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.missing > self.free
     }
 
     pub(crate) fn state(&self, block: u32) -> Option<BlockState> {
@@ -124,13 +135,23 @@ impl OpenPiece {
     }
 }
 
+/// What a block that arrived did to its piece.
+pub(crate) struct Arrival {
+    /// Who else was asked for it.
+    pub(crate) others: Vec<u32>,
+    /// It was the last one missing.
+    pub(crate) completes: bool,
+}
+
 /// All open pieces, and those that are being verified.
 pub(crate) struct Pieces {
     geometry: Geometry,
     pads: BTreeMap<PieceIndex, Vec<u32>>,
-    pub(crate) open: BTreeMap<PieceIndex, OpenPiece>,
+    open: BTreeMap<PieceIndex, OpenPiece>,
+    /// The open pieces with a block that nobody was asked for.
+    partial: BTreeSet<PieceIndex>,
     /// Who sent each block of the pieces that are being hashed and written.
-    pub(crate) verifying: BTreeMap<PieceIndex, Vec<Option<IpAddr>>>,
+    verifying: BTreeMap<PieceIndex, Vec<Option<IpAddr>>>,
     reserved_blocks: u32,
 }
 
@@ -140,13 +161,42 @@ impl Pieces {
         for (piece, block) in pad_blocks {
             pads.entry(piece).or_default().push(block);
         }
-        let (open, verifying) = (BTreeMap::new(), BTreeMap::new());
-        Self { geometry, pads, open, verifying, reserved_blocks: 0 }
+        Self {
+            geometry,
+            pads,
+            open: BTreeMap::new(),
+            partial: BTreeSet::new(),
+            verifying: BTreeMap::new(),
+            reserved_blocks: 0,
+        }
     }
 
     /// Blocks of every open and verifying piece.
     pub(crate) fn reserved_blocks(&self) -> u32 {
         self.reserved_blocks
+    }
+
+    /// Pieces begun and not complete.
+    pub(crate) fn open_count(&self) -> u32 {
+        self.open.len() as u32
+    }
+
+    pub(crate) fn get(&self, piece: PieceIndex) -> Option<&OpenPiece> {
+        self.open.get(&piece)
+    }
+
+    pub(crate) fn get_mut(&mut self, piece: PieceIndex) -> Option<&mut OpenPiece> {
+        self.open.get_mut(&piece)
+    }
+
+    /// Open pieces with a block that nobody was asked for.
+    pub(crate) fn partial(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
+        self.partial.iter().filter_map(|piece| Some((*piece, self.open.get(piece)?)))
+    }
+
+    /// How many of them.
+    pub(crate) fn partial_count(&self) -> usize {
+        self.partial.len()
     }
 
     /// Opens a piece for a peer to work on. True when all its blocks are pads: it has nothing to
@@ -161,14 +211,76 @@ impl Pieces {
         }
         open.worker = Some(worker);
         self.open.insert(piece, open);
+        self.partial.insert(piece);
         false
     }
 
-    /// The piece is complete: it moves from open to verifying.
-    pub(crate) fn completed(&mut self, piece: PieceIndex) {
-        if let Some(open) = self.open.remove(&piece) {
-            self.verifying.insert(piece, open.senders());
+    /// Takes the first free block of the piece for a peer.
+    pub(crate) fn take_free(&mut self, piece: PieceIndex, peer: u32) -> Option<BlockRequest> {
+        let open = self.open.get_mut(&piece)?;
+        let block = open.take_free(peer)?;
+        if open.worker.is_none() {
+            open.worker = Some(peer);
         }
+        self.sort(piece);
+        Some(self.request(piece, block))
+    }
+
+    /// The peer will not deliver the block.
+    pub(crate) fn release(&mut self, block: BlockRequest, peer: u32) {
+        if let Some(open) = self.open.get_mut(&block.piece) {
+            open.release(block.begin / BLOCK_LENGTH, peer);
+            self.sort(block.piece);
+        }
+    }
+
+    /// A block arrived; `None` when it was not wanted. A piece that it completes is being verified
+    /// from now on.
+    pub(crate) fn receive(
+        &mut self,
+        block: BlockRequest,
+        peer: u32,
+        from: IpAddr,
+    ) -> Option<Arrival> {
+        let open = self.open.get_mut(&block.piece)?;
+        let others = open.receive(block.begin / BLOCK_LENGTH, peer, from)?;
+        let completes = open.missing == 0;
+        self.sort(block.piece);
+        if completes && let Some(open) = self.open.remove(&block.piece) {
+            self.verifying.insert(block.piece, open.senders());
+        }
+        Some(Arrival { others, completes })
+    }
+
+    fn sort(&mut self, piece: PieceIndex) {
+        if self.open.get(&piece).is_some_and(|open| open.free > 0) {
+            self.partial.insert(piece);
+        } else {
+            self.partial.remove(&piece);
+        }
+    }
+
+    /// Asks a second peer for a block; false when it is not one that exactly one other was asked
+    /// for.
+    pub(crate) fn ask_twice(&mut self, block: BlockRequest, peer: u32) -> bool {
+        let number = block.begin / BLOCK_LENGTH;
+        let Some(open) = self.open.get_mut(&block.piece) else { return false };
+        match open.state(number) {
+            Some(BlockState::Requested(owner)) if owner != peer => {
+                open.set(number, BlockState::Twice(owner, peer));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives an open piece up, with what was received of it. Returns those bytes.
+    pub(crate) fn abandon(&mut self, piece: PieceIndex) -> u64 {
+        let Some(open) = self.open.remove(&piece) else { return 0 };
+        self.partial.remove(&piece);
+        self.reserved_blocks -= self.geometry.block_count(piece);
+        let received = (0..).zip(&open.blocks).filter(|(_, state)| state.is_received());
+        received.map(|(block, _)| u64::from(self.geometry.block_size(piece, block))).sum()
     }
 
     /// Verification ended, either way: the piece's reservation ends. Who sent its blocks.
@@ -179,9 +291,28 @@ impl Pieces {
     }
 
     /// The request for block number `block` of `piece`.
-    pub(crate) fn request(&self, piece: PieceIndex, block: u32) -> BlockRequest {
+    fn request(&self, piece: PieceIndex, block: u32) -> BlockRequest {
         let length = self.geometry.block_size(piece, block);
         BlockRequest { piece, begin: block * BLOCK_LENGTH, length }
+    }
+
+    /// What `reserved_blocks` and `partial` must be.
+    #[cfg(test)]
+    pub(crate) fn assert_consistent(&self) {
+        let pieces = self.open.keys().chain(self.verifying.keys());
+        let reserved: u32 = pieces.map(|piece| self.geometry.block_count(*piece)).sum();
+        assert_eq!(self.reserved_blocks, reserved);
+        let partial = self.open.iter().filter(|(_, open)| open.free > 0);
+        assert!(partial.map(|(piece, _)| piece).eq(&self.partial));
+        for open in self.open.values() {
+            let count = |which: fn(&BlockState) -> bool| {
+                open.blocks.iter().filter(|state| which(state)).count() as u32
+            };
+            assert_eq!(open.free, count(|state| *state == BlockState::Free));
+            let there = count(|state| state.is_received() || *state == BlockState::Pad);
+            assert_eq!(open.missing, open.blocks.len() as u32 - there);
+            assert!(open.missing > 0);
+        }
     }
 }
 
@@ -223,9 +354,29 @@ mod tests {
         assert!(!pieces.open(0, 1, false));
         assert!(pieces.open(1, 1, false), "only pads");
         assert_eq!(pieces.reserved_blocks(), 5);
-        pieces.completed(0);
+        for block in 0..4 {
+            let request = pieces.take_free(0, 1).unwrap();
+            assert_eq!(pieces.partial_count(), usize::from(block < 3));
+            let arrival = pieces.receive(request, 1, A).unwrap();
+            assert_eq!(arrival.completes, block == 3);
+            pieces.assert_consistent();
+        }
         assert!(pieces.verified(0).is_some() && pieces.verified(1).is_some());
         assert!(pieces.verified(1).is_none());
         assert_eq!(pieces.reserved_blocks(), 0);
+    }
+
+    #[test]
+    fn what_is_abandoned_is_counted_and_frees_its_reservation() {
+        let geometry = Geometry::new(5 * 16_384, 4 * 16_384).unwrap();
+        let mut pieces = Pieces::new(geometry, Vec::new());
+        pieces.open(0, 1, false);
+        let request = pieces.take_free(0, 1).unwrap();
+        pieces.receive(request, 1, A);
+        pieces.take_free(0, 1);
+        assert_eq!(pieces.abandon(0), 16_384);
+        assert_eq!((pieces.reserved_blocks(), pieces.open_count()), (0, 0));
+        assert_eq!(pieces.abandon(0), 0);
+        pieces.assert_consistent();
     }
 }

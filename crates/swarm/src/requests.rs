@@ -1,11 +1,10 @@
-//! Which blocks to ask of whom: window, picker and open pieces put together, and the end game.
+//! Which blocks to ask of whom: window, picker and open pieces put together.
 
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, PieceIndex};
 use wire::{BlockRequest, Message};
 
-use crate::peer::Peer;
 use crate::pieces::BlockState;
 use crate::{Action, BlockFate, BlockOutcome, Fault, PeerKey, Swarm};
 
@@ -13,15 +12,8 @@ use crate::{Action, BlockFate, BlockOutcome, Fault, PeerKey, Swarm};
 const UNREQUESTED_MAX: u32 = 16;
 /// A window is refilled when this share of it is used up, so that requests go out in batches.
 const REFILL_BELOW: f64 = 0.8;
-/// How often an idle peer looks for end-game work: a look costs a walk over the open blocks.
-const END_GAME_EVERY: Duration = Duration::from_millis(50);
-/// A block is asked of a second peer only when that peer would be this many times sooner.
-const END_GAME_GAIN: f64 = 2.0;
-/// And only when that saves at least this many seconds: less is within the noise of the guess.
-const END_GAME_SAVES_SECONDS: f64 = 0.5;
-/// What is taken of a peer that has not delivered yet: the middle of what is common.
-const UNMEASURED_LATENCY: Duration = Duration::from_millis(500);
-const UNMEASURED_RATE: f64 = 100_000.0;
+/// Pieces that are picked at random before the rarest come first.
+const RANDOM_FIRST: u32 = 4;
 /// The longest that a peer which rejects everything is left alone, and the first wait.
 const PATIENCE_FIRST: Duration = Duration::from_millis(500);
 const PATIENCE_DOUBLINGS_MAX: u32 = 7;
@@ -38,7 +30,9 @@ impl Swarm {
         block: BlockRequest,
     ) -> Result<BlockFate, Fault> {
         self.now = now;
-        let Some(peer) = self.peers.get_mut(key) else { return Ok(BlockFate::Discard) };
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else {
+            return Ok(BlockFate::Discard);
+        };
         peer.last_received = now;
         if !peer.was_asked(block) {
             peer.unrequested += 1;
@@ -47,7 +41,7 @@ impl Swarm {
             }
             return Ok(BlockFate::Discard);
         }
-        let open = self.pieces.open.get(&block.piece);
+        let open = self.pieces.get(block.piece);
         let state = open.and_then(|open| open.state(block.begin / BLOCK_LENGTH));
         Ok(match state {
             None | Some(BlockState::Received(_) | BlockState::Pad) => BlockFate::Discard,
@@ -59,29 +53,28 @@ impl Swarm {
     pub fn block(&mut self, now: Duration, key: PeerKey, block: BlockRequest) -> BlockOutcome {
         self.now = now;
         self.totals.download(now, block.length);
-        let Some(peer) = self.peers.get_mut(key) else { return self.unwanted(block) };
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else {
+            return self.unwanted(block);
+        };
         let Some(request) = peer.answered(block) else { return self.unwanted(block) };
+        peer.answers_up_to(request.sent_at);
         peer.last_received = now;
         peer.last_block = now;
         peer.rejections = 0;
+        peer.patient_until = Duration::ZERO;
         peer.downloaded += u64::from(block.length);
         peer.download.add(now, block.length);
         peer.window.received(now, block.length, now.saturating_sub(request.sent_at));
         let from = peer.hello.addr.ip();
         self.wants_more(key);
 
-        let number = block.begin / BLOCK_LENGTH;
-        let Some(open) = self.pieces.open.get_mut(&block.piece) else {
+        let Some(arrival) = self.pieces.receive(block, key.index, from) else {
             return self.unwanted(block);
         };
-        let Some(others) = open.receive(number, key.index, from) else {
-            return self.unwanted(block);
-        };
-        if open.missing == 0 {
-            self.pieces.completed(block.piece);
+        if arrival.completes {
             self.actions.push_back(Action::Verify { piece: block.piece });
         }
-        for other in others {
+        for other in arrival.others {
             self.cancel(other, block);
         }
         BlockOutcome::Stored
@@ -109,7 +102,8 @@ impl Swarm {
         if peer.is_choking {
             // Its allowed pieces turned out not to be.
             peer.allowed_in.retain(|piece| *piece != block.piece);
-        } else if request.live {
+        } else if request.live && now >= peer.patient_until {
+            // A burst of rejections is one reason to wait, not many.
             let doublings = peer.rejections.min(PATIENCE_DOUBLINGS_MAX);
             peer.patient_until = now + PATIENCE_FIRST * 2u32.pow(doublings);
             peer.rejections += 1;
@@ -124,15 +118,13 @@ impl Swarm {
     /// Blocks that a peer will not deliver go back to the free ones.
     pub(crate) fn release(&mut self, index: u32, blocks: Vec<BlockRequest>) {
         for block in blocks {
-            if let Some(open) = self.pieces.open.get_mut(&block.piece) {
-                open.release(block.begin / BLOCK_LENGTH, index);
-            }
+            self.pieces.release(block, index);
         }
     }
 
     /// The peer no longer works on its piece: somebody else may go on with it.
     pub(crate) fn free_work(&mut self, index: u32, piece: Option<PieceIndex>) {
-        let open = piece.and_then(|piece| self.pieces.open.get_mut(&piece));
+        let open = piece.and_then(|piece| self.pieces.get_mut(piece));
         if let Some(open) = open.filter(|open| open.worker == Some(index)) {
             open.worker = None;
         }
@@ -146,14 +138,18 @@ impl Swarm {
         }
     }
 
+    /// Looks at every window before the next action: blocks, pieces or budget became free.
     pub(crate) fn refill_everybody(&mut self) {
-        for key in self.peers.keys() {
-            self.wants_more(key);
-        }
+        self.refill_all = true;
     }
 
     /// Fills the windows that were marked.
     pub(crate) fn refill_windows(&mut self) {
+        if std::mem::take(&mut self.refill_all) {
+            for key in self.peers.keys() {
+                self.wants_more(key);
+            }
+        }
         for key in std::mem::take(&mut self.refill) {
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.refill = false;
@@ -177,7 +173,9 @@ impl Swarm {
         loop {
             let Some(peer) = self.peers.get(key) else { return };
             let block_bytes = u64::from(BLOCK_LENGTH);
-            if peer.live_bytes > 0 && peer.live_bytes + block_bytes > window {
+            let full = peer.live_bytes + block_bytes > window
+                || peer.live_count >= peer.window.requests_max();
+            if peer.live_count > 0 && full {
                 return;
             }
             let Some(block) = self.next_block(key) else { return };
@@ -192,59 +190,59 @@ impl Swarm {
     /// one, of anybody's, and last a copy of one that somebody slow was asked for.
     fn next_block(&mut self, key: PeerKey) -> Option<BlockRequest> {
         let peer = self.peers.get(key)?;
-        let index = key.index;
         let working = peer.working.filter(|piece| peer.may_request(*piece));
         let piece = working
-            .filter(|piece| self.pieces.open.get(piece).is_some_and(|open| open.free > 0))
+            .filter(|piece| self.pieces.get(*piece).is_some_and(|open| open.free > 0))
             .or_else(|| self.orphan(key))
             .or_else(|| self.open_new(key))
             .or_else(|| self.anybodys(key));
         let Some(piece) = piece else { return self.end_game(key) };
-        let open = self.pieces.open.get_mut(&piece)?;
-        let block = open.take_free(index)?;
-        if open.worker.is_none() {
-            open.worker = Some(index);
-        }
+        let block = self.pieces.take_free(piece, key.index)?;
         if let Some(peer) = self.peers.get_mut(key) {
             peer.working = Some(piece);
         }
-        Some(self.pieces.request(piece, block))
+        Some(block)
     }
 
+    /// A piece that nobody works on; of several the one that is nearest to its end.
     fn orphan(&self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(key)?;
-        let mut open = self.pieces.open.iter();
-        open.find(|(piece, open)| {
-            open.free > 0 && open.worker.is_none() && peer.may_request(**piece)
-        })
-        .map(|(piece, _)| *piece)
+        let orphans = self.pieces.partial();
+        let orphans =
+            orphans.filter(|(piece, open)| open.worker.is_none() && peer.may_request(*piece));
+        orphans.min_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
     }
 
     fn anybodys(&self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(key)?;
-        let mut open = self.pieces.open.iter();
-        open.find(|(piece, open)| open.free > 0 && !open.parole && peer.may_request(**piece))
-            .map(|(piece, _)| *piece)
+        let mut partial = self.pieces.partial();
+        partial
+            .find(|(piece, open)| !open.parole && peer.may_request(*piece))
+            .map(|(piece, _)| piece)
     }
 
-    /// Opens a piece for the peer, within the reserve limit: what it suggested first, then the
+    /// Opens a piece for the peer, within the reserve limit: what it suggested last, then the
     /// rarest.
     fn open_new(&mut self, key: PeerKey) -> Option<PieceIndex> {
-        while !self.picker.is_empty() {
+        loop {
             let peer = self.peers.get(key)?;
-            let picker = &mut self.picker;
-            let suggested = peer.suggested.iter().copied();
-            let mut suggested =
-                suggested.filter(|piece| picker.is_pickable(*piece) && peer.may_request(*piece));
-            let next = suggested.next();
-            let piece = match next {
-                Some(piece) => piece,
-                None => picker.pick(&mut self.rng, |piece| peer.may_request(piece))?,
-            };
-            let reserved = self.pieces.reserved_blocks();
-            let blocks = self.geometry.block_count(piece);
-            if reserved > 0 && reserved.saturating_add(blocks) > self.reserve_limit {
+            let idle = peer.live_count == 0;
+            if peer.exhausted == Some(self.picker.version())
+                || !idle && self.pieces.partial_count() >= self.partial_max()
+            {
                 return None;
+            }
+            let Some(piece) = self.choose(key) else {
+                let version = self.picker.version();
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.exhausted = Some(version);
+                }
+                return None;
+            };
+            let blocks = self.geometry.block_count(piece);
+            while !self.fits(blocks) {
+                let hopeless = self.hopeless().filter(|_| idle)?;
+                self.abandon(hopeless);
             }
             self.picker.remove(piece);
             let parole = self.blame.suspects(piece);
@@ -253,60 +251,45 @@ impl Swarm {
             }
             self.actions.push_back(Action::Verify { piece }); // only pads: nothing to ask for
         }
-        None
     }
 
-    /// Nothing is free: an idle peer takes over a block from one that would be much later with it.
-    fn end_game(&mut self, key: PeerKey) -> Option<BlockRequest> {
-        let now = self.now;
-        let peer = self.peers.get_mut(key)?;
-        let idle = peer.live_bytes == 0;
-        if !idle || now < peer.end_game_at || peer.window.is_snubbed() {
-            return None;
-        }
-        peer.end_game_at = now + END_GAME_EVERY;
-        let ours = expected(now, peer, 0);
+    fn choose(&mut self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(key)?;
-        let mut best: Option<(f64, BlockRequest, u32)> = None;
-        for (piece, open) in &self.pieces.open {
-            if open.parole || !peer.may_request(*piece) {
-                continue;
-            }
-            for (block, state) in (0..).zip(&open.blocks) {
-                let BlockState::Requested(owner) = *state else { continue };
-                let request = self.pieces.request(*piece, block);
-                let Some(theirs) = self.expected_from(owner, key, request) else { continue };
-                let better = best.is_none_or(|(worst, ..)| theirs > worst);
-                let sooner =
-                    theirs > ours * END_GAME_GAIN && theirs > ours + END_GAME_SAVES_SECONDS;
-                if sooner && better {
-                    best = Some((theirs, request, owner));
-                }
-            }
-        }
-        let (_, request, owner) = best?;
-        let open = self.pieces.open.get_mut(&request.piece)?;
-        open.set(request.begin / BLOCK_LENGTH, BlockState::Twice(owner, key.index));
-        Some(request)
+        let (picker, rng) = (&mut self.picker, &mut self.rng);
+        let mut suggested = peer.suggested.iter().rev().copied();
+        suggested.find(|piece| picker.is_pickable(*piece) && peer.may_request(*piece)).or_else(
+            || match self.have.count() {
+                RANDOM_FIRST.. => picker.pick(rng, |piece| peer.may_request(piece)),
+                _ => picker.pick_any(rng, |piece| peer.may_request(piece)),
+            },
+        )
     }
 
-    /// Seconds until `owner` delivers the request; `None` when it is the asking peer itself.
-    fn expected_from(&self, owner: u32, asking: PeerKey, request: BlockRequest) -> Option<f64> {
-        if owner == asking.index {
-            return None;
-        }
-        let owner = self.peers.iter().find(|peer| peer.key.index == owner)?;
-        let ahead = owner.outstanding.iter().take_while(|other| other.block != request);
-        Some(expected(self.now, owner, ahead.filter(|other| other.live).count()))
+    /// Pieces with free blocks before an occupied peer opens no more: half as many again as peers.
+    fn partial_max(&self) -> usize {
+        self.peers.len() * 3 / 2 + 1
     }
-}
 
-/// Seconds until a peer delivers a block with `ahead` blocks before it.
-fn expected(now: Duration, peer: &Peer, ahead: usize) -> f64 {
-    let rate = Some(peer.window.best_rate()).filter(|rate| *rate > 0.0);
-    let bytes = (ahead + 1) as f64 * f64::from(BLOCK_LENGTH);
-    let waiting = now.saturating_sub(peer.last_block).as_secs_f64();
-    let stalled = if peer.live_bytes > 0 { waiting } else { 0.0 };
-    let latency = peer.window.latency_min().unwrap_or(UNMEASURED_LATENCY);
-    latency.as_secs_f64() + bytes / rate.unwrap_or(UNMEASURED_RATE) + stalled
+    /// Whether the reserve limit allows that many blocks more.
+    pub(crate) fn fits(&self, blocks: u32) -> bool {
+        let reserved = self.pieces.reserved_blocks();
+        reserved == 0 || reserved.saturating_add(blocks) <= self.reserve_limit
+    }
+
+    /// An open piece that nobody is delivering and nobody may be asked for: of several the one
+    /// with the least received.
+    fn hopeless(&self) -> Option<PieceIndex> {
+        let hopeless = self.pieces.partial().filter(|(piece, open)| {
+            !open.is_requested() && !self.peers.iter().any(|peer| peer.may_request(*piece))
+        });
+        hopeless.max_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
+    }
+
+    fn abandon(&mut self, piece: PieceIndex) {
+        self.totals.wasted += self.pieces.abandon(piece);
+        if self.is_missing(piece) {
+            self.picker.insert(piece);
+        }
+        self.actions.push_back(Action::Abandon { piece });
+    }
 }

@@ -32,6 +32,8 @@ pub struct Stats {
     pub peers: u32,
     /// Connected peers that have everything.
     pub seeds: u32,
+    /// Connected peers that want something we have.
+    pub interested: u32,
     /// Peers that may ask us for blocks.
     pub unchoked: u32,
     /// Addresses known.
@@ -40,6 +42,8 @@ pub struct Stats {
     pub half_open: u32,
     /// Copies of the rarest piece among connected peers.
     pub availability: u32,
+    /// The share of pieces with more copies than the rarest: 0 to 1.
+    pub availability_fraction: f64,
     /// Pieces begun.
     pub open_pieces: u32,
 }
@@ -137,11 +141,13 @@ impl Swarm {
             upload_rate: self.totals.upload_rate.get(now),
             peers: self.peers.len() as u32,
             seeds: self.peers.iter().filter(|peer| peer.is_seed()).count() as u32,
+            interested: self.peers.iter().filter(|peer| peer.is_interested).count() as u32,
             unchoked: self.peers.iter().filter(|peer| !peer.am_choking).count() as u32,
             candidates: self.candidates.len(),
             half_open: self.candidates.dialling(),
             availability: self.picker.fewest_copies(),
-            open_pieces: self.pieces.open.len() as u32,
+            availability_fraction: self.picker.commoner_share(),
+            open_pieces: self.pieces.open_count(),
         }
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use wire::Message;
 
-use crate::{Fault, PeerKey, Swarm};
+use crate::peer::Peer;
+use crate::{Fault, PeerKey, Swarm, endgame};
 
 /// Silence after which we say that we are still here; clients drop a peer after two minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
@@ -36,10 +37,22 @@ impl Swarm {
         if self.peers.len() > 0 {
             at(self.choker.next_round());
         }
-        if self.peers.len() < self.settings.peers_max {
-            self.candidates.next_at().into_iter().for_each(&mut at);
+        if self.is_waiting() {
+            at(self.now + endgame::RECHECK);
         }
+        self.next_dial_at().into_iter().for_each(&mut at);
         next
+    }
+
+    /// Whether a peer has nothing to do while another is busy: it may take over a block by and by.
+    fn is_waiting(&self) -> bool {
+        if self.paused || self.is_complete() {
+            return false;
+        }
+        let waits = |peer: &Peer| {
+            peer.live_count == 0 && peer.may_request_any(self.now) && !peer.window.is_snubbed()
+        };
+        self.peers.iter().any(|peer| peer.live_count > 0) && self.peers.iter().any(waits)
     }
 
     fn check_peer(&mut self, key: PeerKey) {
@@ -51,8 +64,16 @@ impl Swarm {
             return;
         }
         let quiet = now.saturating_sub(peer.last_sent) >= KEEP_ALIVE;
+        let forgotten = peer.take_back_forgotten(now);
+        peer.forget_old(now);
+        if !forgotten.is_empty() {
+            // It delivers, only not these: others may have them.
+            self.release(key.index, forgotten);
+            self.refill_others_first(key);
+        }
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let idle = peer.live_count == 0 && peer.may_request_any(now);
         let timed_out = peer.times_out_at().is_some_and(|at| at <= now);
-        let idle = peer.live_bytes == 0 && peer.may_request_any(now);
         if timed_out {
             // Others may have its blocks; if they come after all, they are still welcome.
             peer.window.snub();

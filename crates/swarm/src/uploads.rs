@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use metainfo::BLOCK_LENGTH;
 use wire::{BlockRequest, Message};
 
 use crate::{Action, Fault, PeerKey, Swarm};
@@ -20,8 +21,15 @@ impl Swarm {
         let there = self.have.has(block.piece);
         let queue_max = self.settings.reqq as usize;
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        let allowed = !peer.am_choking || peer.allowed_out.contains(&block.piece);
+        let blocks = block.length.div_ceil(BLOCK_LENGTH);
+        let on_trust = peer.am_choking
+            && peer.allowed_blocks_left >= blocks
+            && peer.allowed_out.contains(&block.piece);
+        let allowed = !peer.am_choking || on_trust;
         if there && allowed && peer.uploads.len() < queue_max {
+            if on_trust {
+                peer.allowed_blocks_left -= blocks;
+            }
             peer.uploads.push_back(block);
             if peer.uploads.len() == 1 {
                 self.actions.push_back(Action::UploadReady { peer: key });

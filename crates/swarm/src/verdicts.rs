@@ -1,10 +1,11 @@
 //! What became of pieces: written, bad, or gone.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
-use wire::{Extension, Message};
+use wire::{BlockRequest, Extension, Message};
 
 use crate::{Action, Fault, PeerKey, Swarm};
 
@@ -61,10 +62,7 @@ impl Swarm {
     fn completed(&mut self) {
         self.actions.push_back(Action::Complete);
         for key in self.peers.keys() {
-            let extensions = self.peers.get(key).map(|peer| peer.extensions);
-            if let Some(id) = extensions.and_then(|ids| ids.id_of(Extension::UploadOnly)) {
-                self.actions.push_back(Action::SendExtended { peer: key, id, payload: vec![1] });
-            }
+            self.send_extended(key, Extension::UploadOnly, vec![1]);
             self.drop_if_both_upload(key);
         }
     }
@@ -101,20 +99,29 @@ impl Swarm {
         }
         self.totals.verified -= u64::from(self.geometry.piece_size(piece));
         let missing = self.is_missing(piece);
+        let was_complete = self.is_complete();
         if missing {
             self.missing += 1;
             self.picker.insert(piece);
         }
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
-            peer.uploads.retain(|block| block.piece != piece);
+            let queued = std::mem::take(&mut peer.uploads);
+            let (lost, kept): (VecDeque<BlockRequest>, _) =
+                queued.into_iter().partition(|block| block.piece == piece);
+            peer.uploads = kept;
             peer.allowed_out.retain(|allowed| *allowed != piece);
             if missing && peer.has(piece) {
                 peer.interesting += 1;
             }
-            if let Some(id) = peer.extensions.id_of(Extension::DontHave) {
-                let payload = piece.to_be_bytes().to_vec();
-                self.actions.push_back(Action::SendExtended { peer: key, id, payload });
+            if peer.is_fast() {
+                for block in lost {
+                    self.send(key, Message::RejectRequest(block));
+                }
+            }
+            self.send_extended(key, Extension::DontHave, piece.to_be_bytes().to_vec());
+            if missing && was_complete {
+                self.send_extended(key, Extension::UploadOnly, vec![0]);
             }
             self.changed_interest(key);
         }

@@ -80,6 +80,11 @@ impl Window {
         self.bytes.min(self.bytes_cap)
     }
 
+    /// Requests that may be outstanding, whatever their size: the peer counts them, not bytes.
+    pub(crate) fn requests_max(&self) -> u32 {
+        u32::try_from(self.bytes_cap / u64::from(BLOCK_LENGTH)).unwrap_or(REQUESTS_MAX)
+    }
+
     /// Whether the peer is not delivering what it was asked for.
     pub(crate) fn is_snubbed(&self) -> bool {
         self.snubbed

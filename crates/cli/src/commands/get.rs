@@ -113,7 +113,8 @@ impl Args {
         let patience = (self.wait_peers > 0).then(|| Duration::from_secs(self.wait_peers));
         let (seed, ratio) = (self.seed, self.ratio);
         let mut running: JoinSet<Result<(), Failure>> = JoinSet::new();
-        for handle in handles.iter().cloned() {
+        for handle in handles {
+            let handle = handle.clone();
             running.spawn(async move {
                 session::complete(&handle, patience).await?;
                 if seed {

@@ -8,7 +8,7 @@ use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
 use crate::exit::{Code, Failure};
-use crate::format::untrusted;
+use crate::format::{hex, untrusted};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
@@ -82,7 +82,7 @@ fn show(report: &HandshakeReport, output: Output) {
         "peer_id_text": report.peer_id.escaped(),
         "client": name,
         "address": report.addr,
-        "reserved": report.reserved.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "reserved": hex(&report.reserved.0),
         "features": report.reserved.names(),
         "extended": extended.map(|extended| json!({
             "extensions": offered.iter().map(|(name, id)| ((*name).to_string(), json!(id)))

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Handshake(args) => args.run(output).await,
         Command::Demo(args) => args.run(output).await,
         Command::Completions(args) => args.run(),
-        Command::Man(args) => args.run(),
+        Command::Man(_) => shell::Man::run(),
     }
 }
 

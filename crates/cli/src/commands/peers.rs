@@ -129,7 +129,8 @@ fn sentence(reply: &AnnounceReply) -> String {
         format::duration(reply.interval),
     );
     if let Some(warning) = &reply.warning {
-        text.push_str(&format!(", warning: {}", untrusted(warning)));
+        text.push_str(", warning: ");
+        text.push_str(&untrusted(warning));
     }
     text
 }

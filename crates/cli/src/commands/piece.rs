@@ -8,7 +8,8 @@ use engine::AddTorrent;
 use serde_json::json;
 
 use super::session::{self, Options};
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
+use crate::format::hex;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
@@ -36,8 +37,12 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let torrent = super::read_torrent(&self.torrent)?;
+        if self.output.is_none() && output.json {
+            return Err(Failure::usage("with --json the piece can't go to stdout as well")
+                .advise("give -o FILE"));
+        }
         let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
-        if to_terminal && !output.json {
+        if to_terminal {
             return Err(Failure::usage("a piece is binary data: not written to a terminal")
                 .advise("give -o FILE, or a pipe"));
         }
@@ -67,17 +72,13 @@ impl Args {
             Some(path) => {
                 std::fs::write(path, &bytes).map_err(|error| Failure::file(path, &error))?;
             }
-            None if !output.json => std::io::stdout().write_all(&bytes).map_err(Failure::other)?,
-            None => {}
+            None => std::io::stdout().write_all(&bytes).map_err(Failure::other)?,
         }
         let hash = handle.torrent().info.piece_hash(self.index).unwrap_or_default();
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&hash);
         output.value(&json!({
             "piece": self.index, "length": bytes.len(), "sha1": hash, "output": self.output,
         }));
-        if self.output.is_none() && output.json {
-            return Err(Failure::new(Code::Usage, "with --json the piece needs -o FILE"));
-        }
         output.note(format_args!("piece {}: {} bytes, SHA-1 {hash}", self.index, bytes.len()));
         Ok(())
     }

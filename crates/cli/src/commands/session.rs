@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Let the torrent's trackers be on loopback and private addresses.
     #[arg(long)]
     allow_private: bool,
-    /// Where resume state lives; default: peerless in $XDG_STATE_HOME.
+    /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }

@@ -41,7 +41,7 @@ Examples:
 pub(crate) struct Man {}
 
 impl Man {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run() -> Result<(), Failure> {
         let mut command = args::Args::command();
         command.build();
         let mut page = Vec::new();

@@ -36,7 +36,7 @@ const NAMED_PEERS_TIME: Duration = Duration::from_secs(5);
 
 /// How to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AskOptions {
+pub(crate) struct AskOptions {
     /// Whether the tracker's URL may lead to private addresses.
     pub private_addresses: PrivatePolicy,
     /// Time for everything: names, redirects, retransmissions.
@@ -52,7 +52,7 @@ impl Default for AskOptions {
 
 /// Asks trackers. Clones share everything, the limit on questions in flight (50) included.
 #[derive(Clone)]
-pub struct TrackerClient {
+pub(crate) struct TrackerClient {
     http: HttpClient,
     udp: Arc<Udp>,
     in_flight: Arc<InFlight>,
@@ -60,14 +60,14 @@ pub struct TrackerClient {
 
 impl TrackerClient {
     /// A client whose UDP sockets are bound to `bind`; those of `http` are its own affair.
-    pub fn new(http: HttpClient, bind: Option<IpAddr>) -> Self {
+    pub(crate) fn new(http: HttpClient, bind: Option<IpAddr>) -> Self {
         let (udp, in_flight) = (Arc::new(Udp::new(bind)), Arc::new(InFlight::new()));
         Self { http, udp, in_flight }
     }
 
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
     /// address and this machine a route to it.
-    pub async fn announce(
+    pub(crate) async fn announce(
         &self,
         url: &str,
         request: &AnnounceRequest,
@@ -78,7 +78,7 @@ impl TrackerClient {
 
     /// As [`TrackerClient::announce`]; `early` sees each good answer as it comes, so that the
     /// peers of one family need not wait for the other.
-    pub async fn announce_each(
+    pub(crate) async fn announce_each(
         &self,
         url: &str,
         request: &AnnounceRequest,
@@ -106,7 +106,7 @@ impl TrackerClient {
     }
 
     /// Asks for the swarm counts of `info_hashes`, of the first 74 at most.
-    pub async fn scrape(
+    pub(crate) async fn scrape(
         &self,
         url: &str,
         info_hashes: &[InfoHash],
@@ -134,7 +134,7 @@ impl TrackerClient {
     }
 
     /// Looks up peers that a tracker gave by name.
-    pub async fn resolve_named(&self, named: &[(String, u16)]) -> Vec<SocketAddr> {
+    pub(crate) async fn resolve_named(&self, named: &[(String, u16)]) -> Vec<SocketAddr> {
         let mut lookups = JoinSet::new();
         for (name, port) in named.iter().take(NAMED_PEERS_MAX).cloned() {
             lookups.spawn(async move { tokio::net::lookup_host((name, port)).await });

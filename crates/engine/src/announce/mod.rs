@@ -16,7 +16,7 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
-pub use client::{AskOptions, TrackerClient};
+pub(crate) use client::{AskOptions, TrackerClient};
 pub use error::AnnounceError;
 pub use families::FamilyReplies;
 pub use server::TrackerServer;

@@ -16,7 +16,7 @@ const ADDRESSES_MAX: usize = 8;
 /// loopback, private, link-local ones. Whatever the policy says, a plain tracker URL (path
 /// `/announce` or `/scrape`, no query) may, since home networks have trackers too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PrivatePolicy {
+pub(crate) enum PrivatePolicy {
     /// It may not: a torrent must not be able to press the buttons of the user's router.
     #[default]
     Refuse,

@@ -32,7 +32,7 @@ const HEADERS_MAX: usize = 64;
 
 /// What all requests of a client share.
 #[derive(Debug, Clone)]
-pub struct HttpSettings {
+pub(crate) struct HttpSettings {
     /// Who we say we are; empty: the header is left out.
     pub user_agent: String,
     /// The address all connections are made from; hosts without an address of its family can't
@@ -49,7 +49,7 @@ impl Default for HttpSettings {
 
 /// What one GET may do.
 #[derive(Debug, Clone)]
-pub struct GetOptions {
+pub(crate) struct GetOptions {
     /// Resolve and connect with this family only (BEP 7: a tracker learns one address a request).
     pub family: Option<Family>,
     /// Whether the URL and its redirects may lead to private addresses.
@@ -81,7 +81,7 @@ impl Default for GetOptions {
 
 /// What a server said in the end; any status but a redirect that could be followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpReply {
+pub(crate) struct HttpReply {
     /// The status code.
     pub status: u16,
     /// The whole body, inflated.
@@ -92,14 +92,14 @@ pub struct HttpReply {
 
 impl HttpReply {
     /// Whether the status is 2xx.
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
 /// Fetches `http` and `https` URLs. Clones share everything.
 #[derive(Clone)]
-pub struct HttpClient {
+pub(crate) struct HttpClient {
     shared: Arc<Shared>,
 }
 
@@ -110,7 +110,7 @@ struct Shared {
 
 impl HttpClient {
     /// A client; nothing is opened or loaded before it is used.
-    pub fn new(settings: HttpSettings) -> Self {
+    pub(crate) fn new(settings: HttpSettings) -> Self {
         Self { shared: Arc::new(Shared { settings, tls: Tls::default() }) }
     }
 
@@ -122,7 +122,7 @@ impl HttpClient {
     }
 
     /// Fetches `url`.
-    pub async fn get(&self, url: &str, options: GetOptions) -> Result<HttpReply, HttpError> {
+    pub(crate) async fn get(&self, url: &str, options: GetOptions) -> Result<HttpReply, HttpError> {
         let deadline = Instant::now() + options.timeout;
         let mut target = Target::parse(url)?;
         let mut judged_url = options.judged_url.clone().unwrap_or_else(|| url.to_owned());

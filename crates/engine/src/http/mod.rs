@@ -20,8 +20,9 @@ pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;
 
-pub use address::{AddressError, PrivatePolicy};
+pub use address::AddressError;
+pub(crate) use address::PrivatePolicy;
 pub(crate) use address::{Lookup, family_of};
-pub use client::{GetOptions, HttpClient, HttpReply, HttpSettings};
+pub(crate) use client::{GetOptions, HttpClient, HttpReply, HttpSettings};
 pub(crate) use connect::NO_ROUTE_KINDS;
 pub use error::HttpError;

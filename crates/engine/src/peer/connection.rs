@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,7 +46,6 @@ struct Ahead {
 /// One established connection. Lives on one shard; shared by its task and its torrent.
 pub(crate) struct Connection {
     pub(crate) key: PeerKey,
-    pub(crate) addr: SocketAddr,
     stream: TcpStream,
     out: RefCell<OutQueue>,
     runs: RefCell<VecDeque<Run>>,
@@ -58,10 +56,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(key: PeerKey, addr: SocketAddr, stream: TcpStream) -> Self {
+    pub(crate) fn new(key: PeerKey, stream: TcpStream) -> Self {
         Self {
             key,
-            addr,
             stream,
             out: RefCell::default(),
             runs: RefCell::default(),

@@ -8,6 +8,7 @@ use swarm::Hello;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use tracker::Prompt;
 
 use super::Torrent;
 use crate::net;
@@ -17,6 +18,10 @@ use crate::peer::handshake::{self, Ours};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A live peer answers a handshake within a round trip.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+/// A download with fewer peers than this looks for more.
+const FEW_PEERS: u32 = 10;
+/// How often it looks whether it has. The trackers' own limits come on top.
+const SEEK_EVERY: Duration = Duration::from_mins(1);
 
 impl Torrent {
     /// Dials as many candidates as the limits allow.
@@ -28,6 +33,19 @@ impl Torrent {
             let now = self.context.clock.now();
             let Some(addr) = self.state.borrow_mut().swarm.next_dial(now) else { return };
             tokio::task::spawn_local(Rc::clone(self).dial_one(addr, half_open, slot));
+        }
+    }
+
+    /// Asks the trackers before their interval is over when a download has nearly nobody left.
+    pub(super) fn seek_peers(&self, now: Duration) {
+        let mut state = self.state.borrow_mut();
+        if self.shared.seed_only || now.saturating_sub(state.sought_at) < SEEK_EVERY {
+            return;
+        }
+        state.sought_at = now;
+        let stats = state.swarm.stats(now);
+        if stats.wanted_left > 0 && stats.peers + stats.half_open < FEW_PEERS {
+            self.shared.announce_now(Prompt::FewPeers);
         }
     }
 

@@ -65,6 +65,7 @@ struct State {
     charged: u32,
     limit: u32,
     published_at: Duration,
+    sought_at: Duration,
     storage_error: Option<String>,
 }
 
@@ -74,6 +75,7 @@ impl Torrent {
         shared: Arc<TorrentShared>,
         swarm: Swarm,
     ) -> Rc<Self> {
+        let now = context.clock.now();
         Rc::new(Self {
             shared,
             context,
@@ -87,6 +89,7 @@ impl Torrent {
                 charged: 0,
                 limit: 0,
                 published_at: Duration::ZERO,
+                sought_at: now,
                 storage_error: None,
             }),
             wake: Notify::new(),
@@ -108,6 +111,7 @@ impl Torrent {
                 self.publish(&mut state, now);
             }
             self.dial();
+            self.seek_peers(now);
             let deadline = self.deadline(now);
             tokio::select! {
                 () = self.wake.notified() => {}
@@ -119,7 +123,7 @@ impl Torrent {
     fn deadline(&self, now: Duration) -> Duration {
         let state = self.state.borrow();
         let idle = state.peers.is_empty() && state.swarm.is_complete();
-        let longest = if idle { Duration::from_secs(60) } else { BUSY_TICK };
+        let longest = if idle { Duration::from_mins(1) } else { BUSY_TICK };
         let next = state.swarm.next_timeout().into_iter().chain(state.retry_at).min();
         // At least a millisecond, so that a timeout that is due and stays so can't spin.
         next.map_or(now + longest, |next| next.min(now + longest))
@@ -173,10 +177,9 @@ impl Torrent {
     ) -> Result<(Rc<Connection>, Limits), swarm::Refusal> {
         let now = self.context.clock.now();
         let mut state = self.state.borrow_mut();
-        let addr = hello.addr;
         let added = state.swarm.add_peer(now, hello);
         let result = added.map(|key| {
-            let connection = Rc::new(Connection::new(key, addr, stream));
+            let connection = Rc::new(Connection::new(key, stream));
             state.peers.insert(key, Rc::clone(&connection));
             let limits = Limits {
                 bitfield_bytes: state.swarm.have().len().div_ceil(8),
@@ -279,6 +282,7 @@ impl Torrent {
                 }
             }
             Action::Verify { piece } => self.verify(state, piece),
+            Action::Abandon { piece } => drop(state.pieces.remove(&piece)),
             Action::Disconnect { peer, reason } => {
                 if let Some(connection) = state.peers.remove(&peer) {
                     connection.flush(now);

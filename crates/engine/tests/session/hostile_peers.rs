@@ -1,15 +1,11 @@
 //! Peers that lie, stall and break the protocol. Each gets its error; the torrent completes from
 //! the honest peer, byte for byte.
 
-#[path = "support/hostile.rs"]
-mod hostile;
-mod support;
-
 use std::net::SocketAddr;
 
+use crate::script::Peer;
+use crate::support::{leecher, payload, seeder, single_file, within};
 use engine::{Event, EventStream};
-use hostile::Peer;
-use support::{leecher, payload, seeder, single_file, within};
 
 const PIECE: u32 = 64 * 1024;
 const PIECES: u32 = 24;
@@ -23,7 +19,7 @@ async fn meets(
     let dir = tempfile::tempdir().unwrap();
     let data = payload((PIECE * PIECES - 1000) as usize, 1);
     let torrent = single_file(&dir.path().join("seed"), "file.bin", &data, PIECE);
-    let bad = hostile::peer(script);
+    let bad = crate::script::peer(script);
     let out = dir.path().join("out");
     let (session, handle) = leecher(&torrent, &out, [bad]).await;
     let mut events = session.events();
@@ -78,7 +74,7 @@ async fn a_bitfield_with_spare_bits_ends_the_connection() {
     let dir = tempfile::tempdir().unwrap();
     let data = payload((PIECE * ODD) as usize, 2);
     let torrent = single_file(dir.path(), "file.bin", &data, PIECE);
-    let bad = hostile::peer(|mut peer| {
+    let bad = crate::script::peer(|mut peer| {
         peer.shake_hands(false)?;
         peer.message(5, &[0xff; 4])?;
         peer.drain()
@@ -139,7 +135,7 @@ async fn corrupt_blocks_are_found_and_their_sender_is_banned() {
     let dir = tempfile::tempdir().unwrap();
     let data = payload((PIECE * PIECES) as usize, 3);
     let torrent = single_file(&dir.path().join("seed"), "file.bin", &data, PIECE);
-    let bad = hostile::peer(|mut peer| {
+    let bad = crate::script::peer(|mut peer| {
         peer.shake_hands(false)?;
         peer.offer_everything(PIECES)?;
         loop {

@@ -4,11 +4,13 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use super::DEADLINE;
+use crate::support::DEADLINE;
 
 /// A peer on loopback that runs `script` on each connection. Scripts end with the connection; a
 /// broken pipe is the expected end of most.
-pub fn peer(script: impl Fn(Peer) -> std::io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn peer(
+    script: impl Fn(Peer) -> std::io::Result<()> + Send + Sync + 'static,
+) -> SocketAddr {
     // An address of its own: a ban must not hit the honest peer.
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 66), 0)).unwrap();
     let addr = listener.local_addr().unwrap();
@@ -27,14 +29,14 @@ pub fn peer(script: impl Fn(Peer) -> std::io::Result<()> + Send + Sync + 'static
 }
 
 /// One connection of a scripted peer.
-pub struct Peer {
+pub(crate) struct Peer {
     stream: TcpStream,
 }
 
 impl Peer {
     /// Reads the other side's handshake and answers with the same info hash. The reserved bits ask
     /// for nothing, or for the fast extension.
-    pub fn shake_hands(&mut self, fast: bool) -> std::io::Result<[u8; 68]> {
+    pub(crate) fn shake_hands(&mut self, fast: bool) -> std::io::Result<[u8; 68]> {
         let mut theirs = [0; 68];
         self.stream.read_exact(&mut theirs)?;
         let mut ours = theirs;
@@ -44,12 +46,12 @@ impl Peer {
         Ok(theirs)
     }
 
-    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }
 
     /// A length-prefixed message.
-    pub fn message(&mut self, id: u8, body: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn message(&mut self, id: u8, body: &[u8]) -> std::io::Result<()> {
         let mut bytes = u32::try_from(body.len() + 1).unwrap().to_be_bytes().to_vec();
         bytes.push(id);
         bytes.extend_from_slice(body);
@@ -57,7 +59,7 @@ impl Peer {
     }
 
     /// Offers all of `pieces` pieces and unchokes.
-    pub fn offer_everything(&mut self, pieces: u32) -> std::io::Result<()> {
+    pub(crate) fn offer_everything(&mut self, pieces: u32) -> std::io::Result<()> {
         let mut bits = vec![0u8; pieces.div_ceil(8) as usize];
         (0..pieces).for_each(|piece| bits[piece as usize / 8] |= 0x80 >> (piece % 8));
         self.message(5, &bits)?;
@@ -65,7 +67,7 @@ impl Peer {
     }
 
     /// The next `request` (piece, begin, length), skipping everything else.
-    pub fn next_request(&mut self) -> std::io::Result<(u32, u32, u32)> {
+    pub(crate) fn next_request(&mut self) -> std::io::Result<(u32, u32, u32)> {
         loop {
             let mut length = [0; 4];
             self.stream.read_exact(&mut length)?;
@@ -79,7 +81,7 @@ impl Peer {
     }
 
     /// A `piece` message.
-    pub fn block(&mut self, piece: u32, begin: u32, data: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn block(&mut self, piece: u32, begin: u32, data: &[u8]) -> std::io::Result<()> {
         let mut body = piece.to_be_bytes().to_vec();
         body.extend_from_slice(&begin.to_be_bytes());
         body.extend_from_slice(data);
@@ -87,7 +89,7 @@ impl Peer {
     }
 
     /// Reads and drops until the other side closes.
-    pub fn drain(&mut self) -> std::io::Result<()> {
+    pub(crate) fn drain(&mut self) -> std::io::Result<()> {
         let mut sink = [0; 4096];
         while self.stream.read(&mut sink)? > 0 {}
         Ok(())

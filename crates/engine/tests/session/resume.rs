@@ -1,13 +1,11 @@
 //! What a session remembers for the next one, and what it does not believe.
 
-mod support;
-
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use crate::support::{payload, seeder, single_file, within};
 use engine::metainfo::Torrent;
 use engine::{AddTorrent, Event, Session, StateLocation, TorrentHandle};
-use support::{payload, seeder, single_file, within};
 
 const PIECE: usize = 64 * 1024;
 

@@ -1,12 +1,10 @@
 //! From one session's disk to another's over loopback TCP: every shape of torrent.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
+use crate::support::{leecher, payload, seeder, session, single_file, within};
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::{AddTorrent, Event, Session, TorrentState};
-use support::{leecher, payload, seeder, session, single_file, within};
 
 /// Seeds `name` under `dir/seed`, downloads it into `dir/out`, and compares the trees.
 async fn travels(dir: &Path, torrent: &Torrent) {

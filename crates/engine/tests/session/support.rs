@@ -10,10 +10,10 @@ use engine::metainfo::{CreateOptions, Torrent};
 use engine::{AddTorrent, Session, TorrentHandle};
 
 /// Longer than anything here takes on a busy machine; only a hang reaches it.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Deterministic bytes that no compressor or sparse file can fake.
-pub fn payload(bytes: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn payload(bytes: usize, seed: u64) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut data = vec![0; bytes];
     rng.fill(&mut data);
@@ -21,7 +21,7 @@ pub fn payload(bytes: usize, seed: u64) -> Vec<u8> {
 }
 
 /// Writes `data` as `dir/name` and makes its torrent.
-pub fn single_file(dir: &Path, name: &str, data: &[u8], piece_length: u32) -> Torrent {
+pub(crate) fn single_file(dir: &Path, name: &str, data: &[u8], piece_length: u32) -> Torrent {
     std::fs::create_dir_all(dir).unwrap();
     let path = dir.join(name);
     std::fs::write(&path, data).unwrap();
@@ -31,13 +31,13 @@ pub fn single_file(dir: &Path, name: &str, data: &[u8], piece_length: u32) -> To
 }
 
 /// A session on loopback with nothing left behind.
-pub async fn session() -> Session {
+pub(crate) async fn session() -> Session {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Session::builder().bind(loopback).start().await.unwrap()
 }
 
 /// A session that seeds `torrent` from `dir`, and where it listens.
-pub async fn seeder(torrent: &Torrent, dir: &Path) -> (Session, SocketAddr) {
+pub(crate) async fn seeder(torrent: &Torrent, dir: &Path) -> (Session, SocketAddr) {
     let session = session().await;
     let request = AddTorrent::new(torrent.clone(), dir).seed_only(true).use_trackers(false);
     let handle = session.add(request).await.unwrap();
@@ -47,7 +47,7 @@ pub async fn seeder(torrent: &Torrent, dir: &Path) -> (Session, SocketAddr) {
 }
 
 /// A session that begins to download `torrent` into `dir` from `peers`.
-pub async fn leecher(
+pub(crate) async fn leecher(
     torrent: &Torrent,
     dir: &Path,
     peers: impl IntoIterator<Item = SocketAddr>,
@@ -59,6 +59,6 @@ pub async fn leecher(
 }
 
 /// Fails the test instead of hanging it.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("this took longer than the test's deadline")
 }

@@ -1,0 +1,7 @@
+//! Sessions over real sockets and files on loopback.
+
+mod hostile_peers;
+mod resume;
+mod script;
+mod support;
+mod transfer;
