@@ -1,6 +1,6 @@
 //! `peerless completions` and `peerless man`: for shells and packagers.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -20,15 +20,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    #[allow(clippy::unnecessary_wraps)] // as every command
     pub(crate) fn run(self) -> Result<(), Failure> {
-        clap_complete::generate(
-            self.shell,
-            &mut args::Args::command(),
-            "peerless",
-            &mut io::stdout(),
-        );
-        Ok(())
+        // Into memory first: the generator panics on a closed pipe.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut args::Args::command(), "peerless", &mut script);
+        io::stdout().write_all(&script).map_err(Failure::other)
     }
 }
 
@@ -55,6 +51,6 @@ impl Man {
             section.render_options_section(&mut page).map_err(Failure::other)?;
             section.render_extra_section(&mut page).map_err(Failure::other)?;
         }
-        io::Write::write_all(&mut io::stdout(), &page).map_err(Failure::other)
+        io::stdout().write_all(&page).map_err(Failure::other)
     }
 }

@@ -12,12 +12,10 @@ const INFO_HASH: &str = "3ae647fb153d183667664de3055284fdfc9d2520";
 
 fn hello(world: &World) {
     let mut bytes = b"d8:announce27:http://tracker.example:80/a\
-        7:comment11:made\x1b[2Jhere13:creation datei951782400e4:info"
+        7:comment12:made\x1b[2Jhere13:creation datei951782400e4:info"
         .to_vec();
     bytes.extend_from_slice(INFO);
-    bytes.extend_from_slice(b"8:url-list19:http://seed.exampleee");
-    // The list's end is one too many for a single web seed.
-    bytes.pop();
+    bytes.extend_from_slice(b"8:url-list19:http://seed.examplee");
     world.write("hello.torrent", &bytes);
 }
 

@@ -34,9 +34,9 @@ pub(crate) fn drain(stream: &mut TcpStream) {
     while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
 }
 
-/// A peer that has all of `data` and serves what lies before `served` bytes; asked for more, it
-/// says nothing. Ends when the other side closes.
-pub(crate) fn stalling_seed(
+/// A peer that has the pieces of `data` before `served` bytes and serves them. Ends when the other
+/// side closes.
+pub(crate) fn partial_seed(
     info_hash: [u8; 20],
     data: Vec<u8>,
     piece_length: usize,
@@ -59,9 +59,8 @@ fn serve(
     let mut out = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
     out.extend(info_hash);
     out.extend(b"-XX0001-abcdefghijkl");
-    let pieces = data.len().div_ceil(piece_length);
-    let mut bitfield = vec![0_u8; pieces.div_ceil(8)];
-    for piece in 0..pieces {
+    let mut bitfield = vec![0_u8; data.len().div_ceil(piece_length).div_ceil(8)];
+    for piece in 0..served / piece_length {
         bitfield[piece / 8] |= 0x80 >> (piece % 8);
     }
     out.extend((1 + bitfield.len() as u32).to_be_bytes());
@@ -82,9 +81,6 @@ fn serve(
             u32::from_be_bytes(bytes) as usize
         };
         let (start, length) = (number(1) * piece_length + number(5), number(9));
-        if start + length > served {
-            continue;
-        }
         let mut reply = (9 + length as u32).to_be_bytes().to_vec();
         reply.push(7);
         reply.extend(&message[1..9]);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::handshake::info_hash;
-use crate::peer::stalling_seed;
+use crate::peer::partial_seed;
 use crate::process::{LIMIT, Running};
 use crate::world::{World, noise};
 
@@ -117,7 +117,7 @@ const SERVED: usize = 25;
 fn interrupted_half_way(world: &World) -> (Vec<u8>, Running) {
     let data = world.torrent("half.bin", PIECES * PIECE, "64K");
     let hash = info_hash(world, "half.bin.torrent");
-    let (addr, _) = stalling_seed(hash, data.clone(), PIECE, SERVED * PIECE);
+    let (addr, _) = partial_seed(hash, data.clone(), PIECE, SERVED * PIECE);
     let addr = addr.to_string();
     let running = world.start(&get("half.bin.torrent", &["--peer", &addr]));
     let here = world.path("out/half.bin");
