@@ -153,10 +153,10 @@ fn take_in(
         return Err(AddError::Duplicate);
     }
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
+    handle.add_peers(request.peers);
     let bring_up = BringUp {
         session: Arc::clone(session),
         shared,
-        peers: request.peers,
         use_trackers: request.use_trackers,
         wanted,
     };
@@ -178,7 +178,6 @@ fn wanted_set(pieces: &[PieceIndex], count: u32) -> Result<Bitfield, AddError> {
 struct BringUp {
     session: Arc<SessionShared>,
     shared: Arc<TorrentShared>,
-    peers: Vec<SocketAddr>,
     use_trackers: bool,
     wanted: Option<Bitfield>,
 }
@@ -261,8 +260,7 @@ impl BringUp {
         let Some(shard) = self.session.shard_of(&info_hash) else { return };
         let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
         shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
-        self.session.candidates(info_hash, swarm::Source::User, self.peers);
-        if self.use_trackers {
+        if self.use_trackers && !self.shared.is_stopping() {
             announcing::start(&self.session, &self.shared);
         }
     }

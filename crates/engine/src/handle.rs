@@ -41,6 +41,8 @@ pub(crate) struct TorrentShared {
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
     failure: Mutex<Option<StorageError>>,
+    /// Addresses given before the torrent runs; `None` once it does.
+    early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
     /// Set when the torrent is stopped: ends a check that is under way.
     pub(crate) cancelled: Arc<AtomicBool>,
     stats: Mutex<TorrentStats>,
@@ -81,6 +83,7 @@ impl TorrentShared {
             announcer: OnceLock::new(),
             record: OnceLock::new(),
             failure: Mutex::default(),
+            early: Mutex::new(Some(Vec::new())),
             cancelled: Arc::default(),
             stats: Mutex::new(stats),
             have: Mutex::new(Bitfield::new(geometry.piece_count())),
@@ -173,6 +176,15 @@ impl TorrentShared {
         tracing::error!(torrent = %self.info_hash(), %error, "the torrent can't run");
         *lock(&self.failure) = Some(error);
         self.set_state(TorrentState::Stopped);
+    }
+
+    /// The addresses given so far. From now on they go to the shard.
+    pub(crate) fn take_early(&self) -> Vec<(swarm::Source, SocketAddr)> {
+        lock(&self.early).take().unwrap_or_default()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     pub(crate) fn cancel_check(&self) {
@@ -286,9 +298,12 @@ impl SessionShared {
         source: swarm::Source,
         addrs: Vec<SocketAddr>,
     ) {
-        if let Some(shard) = self.shard_of(&info_hash) {
-            shard.send(ShardMessage::Candidates { info_hash, source, addrs });
+        let Some((shared, shard)) = self.find(&info_hash) else { return };
+        if let Some(early) = &mut *lock(&shared.early) {
+            early.extend(addrs.into_iter().map(|addr| (source, addr)));
+            return;
         }
+        shard.send(ShardMessage::Candidates { info_hash, source, addrs });
     }
 
     /// Tells a torrent our address, as a tracker sees it.

@@ -85,9 +85,14 @@ struct Entry {
 impl SessionShared {
     /// The shard that runs this torrent.
     pub(crate) fn shard_of(&self, info_hash: &InfoHash) -> Option<ShardSender> {
+        self.find(info_hash).map(|(_, shard)| shard)
+    }
+
+    /// A torrent and the shard that runs it.
+    pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<(Arc<TorrentShared>, ShardSender)> {
         let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
-        let shard = torrents.get(info_hash)?.shard;
-        self.shards.get()?.get(shard).cloned()
+        let entry = torrents.get(info_hash)?;
+        Some((Arc::clone(&entry.shared), self.shards.get()?.get(entry.shard)?.clone()))
     }
 
     /// Where peers can reach us; 0 when we don't listen.
@@ -173,17 +178,16 @@ impl SessionShared {
     /// Stops one torrent: its trackers hear of it, its peers go, its state is saved.
     pub(crate) async fn stop_torrent(&self, shared: &Arc<TorrentShared>) {
         shared.cancel_check();
-        let farewell = async {
-            if let Some(announcer) = shared.announcer.get() {
-                announcer.stop(STOP_LIMIT).await;
-            }
-        };
         let info_hash = shared.info_hash();
         let (done, stopped) = oneshot::channel();
         if let Some(shard) = self.shard_of(&info_hash) {
             shard.send(ShardMessage::Stop { info_hash, done });
         }
-        let ((), _) = tokio::join!(farewell, stopped);
+        let _ = stopped.await; // dropped, not answered
+        // After the shard's last word, which may be that the torrent completed.
+        if let Some(announcer) = shared.announcer.get() {
+            announcer.stop(STOP_LIMIT).await;
+        }
         self.unregister(&info_hash);
         crate::resume::close(self, shared).await;
     }

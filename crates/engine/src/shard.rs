@@ -163,13 +163,20 @@ impl Shard {
     }
 
     fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config) {
+        if shared.is_stopping() {
+            return; // it was stopped before it ran
+        }
         let swarm = Swarm::new(self.context.clock.now(), config);
+        let early = shared.take_early();
         let info_hash = shared.info_hash();
         let paused = shared.seed_only;
         let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);
         torrent.with_swarm(|swarm, now| {
             if paused {
                 swarm.set_paused(now, true);
+            }
+            for (source, addr) in early {
+                swarm.add_candidates(now, source, &[addr]);
             }
         });
         self.torrents.insert(info_hash, Rc::clone(&torrent));

@@ -202,12 +202,6 @@ pub enum Fault {
     /// The bits are not a bitfield of this torrent.
     #[error(transparent)]
     Bitfield(#[from] wire::BitfieldError),
-    /// A bitfield, have-all or have-none that was not the first message.
-    #[error("a bitfield that is not the first message")]
-    LateBitfield,
-    /// With the fast extension, a message before the one that says what the peer has (BEP 6).
-    #[error("a message before the bitfield, have-all or have-none")]
-    NotIntroduced,
     /// A message of the fast extension (BEP 6) that was not agreed on.
     #[error("a fast-extension message without the fast extension")]
     NotFast,

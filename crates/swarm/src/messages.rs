@@ -26,14 +26,7 @@ impl Swarm {
         };
         peer.last_received = now;
         let fast = peer.is_fast();
-        if !peer.introduced && !may_precede_the_bitfield(message) {
-            if fast {
-                return Err(Fault::NotIntroduced);
-            }
-            peer.introduced = true; // without a bitfield it has nothing
-        }
         match *message {
-            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => Ok(()),
             Message::Choke => {
                 self.choked(key);
                 Ok(())
@@ -55,8 +48,7 @@ impl Swarm {
             Message::Have(piece) => self.peer_has(key, piece),
             Message::Bitfield(bits) => {
                 let set = Bitfield::from_wire(bits, self.geometry.piece_count())?;
-                let all = set.is_full() && !set.is_empty();
-                self.introduce(key, if all { PeerPieces::All } else { PeerPieces::Some(set) })
+                self.peer_has_all_of(key, set)
             }
             Message::Request(block) => self.requested(key, block),
             Message::Cancel(block) => {
@@ -72,10 +64,12 @@ impl Swarm {
             {
                 Err(Fault::NotFast)
             }
-            Message::HaveAll => self.introduce(key, PeerPieces::All),
-            Message::HaveNone => {
-                let none = Bitfield::new(self.geometry.piece_count());
-                self.introduce(key, PeerPieces::Some(none))
+            Message::HaveAll => {
+                self.peer_has_all_of(key, Bitfield::full(self.geometry.piece_count()))
+            }
+            // Without a word of what it has, a peer has nothing.
+            Message::HaveNone | Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {
+                Ok(())
             }
             Message::SuggestPiece(piece) => {
                 self.exists(piece)?;
@@ -98,22 +92,27 @@ impl Swarm {
         if exists { Ok(()) } else { Err(Fault::NoSuchPiece(piece)) }
     }
 
-    /// The first message: what the peer has.
-    fn introduce(&mut self, key: PeerKey, pieces: PeerPieces) -> Result<(), Fault> {
+    /// The peer has all of `set`, and what it said before. BEP 3 and 6 want this as the first
+    /// message, but aria2 sends it at any time in place of many `have`.
+    fn peer_has_all_of(&mut self, key: PeerKey, set: Bitfield) -> Result<(), Fault> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        if peer.introduced {
-            return Err(Fault::LateBitfield);
+        match &peer.pieces {
+            PeerPieces::All => return Ok(()),
+            // One that withdraws pieces can't have us walk over all of them for five bytes.
+            PeerPieces::Some(_) if peer.withdrew => return Ok(()),
+            PeerPieces::Some(before) if before.count() == 0 => {}
+            PeerPieces::Some(before) => {
+                let news: Vec<_> = set.iter().filter(|piece| !before.has(*piece)).collect();
+                return news.into_iter().try_for_each(|piece| self.peer_has(key, piece));
+            }
         }
-        peer.introduced = true;
-        let interesting = match &pieces {
-            PeerPieces::All => {
-                self.picker.add_seed();
-                self.missing
-            }
-            PeerPieces::Some(set) => {
-                self.picker.add_all(set);
-                set.iter().filter(|piece| self.is_missing(*piece)).count() as u32
-            }
+        let (interesting, pieces) = if set.is_full() && !set.is_empty() {
+            self.picker.add_seed();
+            (self.missing, PeerPieces::All)
+        } else {
+            self.picker.add_all(&set);
+            let missing = set.iter().filter(|piece| self.is_missing(*piece));
+            (missing.count() as u32, PeerPieces::Some(set))
         };
         if let Some(peer) = self.peers.get_mut(key) {
             peer.pieces = pieces;
@@ -121,6 +120,7 @@ impl Swarm {
             peer.exhausted = None;
         }
         self.changed_interest(key);
+        self.wants_more(key);
         self.drop_if_both_upload(key);
         Ok(())
     }
@@ -283,21 +283,6 @@ impl Swarm {
             self.disconnect(key, Fault::BothUploadOnly);
         }
     }
-}
-
-/// Messages that say nothing of the torrent: Transmission and aria2 send the extended handshake
-/// first. The three that say what the peer has are checked where they are handled.
-fn may_precede_the_bitfield(message: &Message<'_>) -> bool {
-    matches!(
-        message,
-        Message::KeepAlive
-            | Message::Port(_)
-            | Message::Unknown { .. }
-            | Message::Extended { .. }
-            | Message::Bitfield(_)
-            | Message::HaveAll
-            | Message::HaveNone
-    )
 }
 
 /// Pieces a peer may let us have while it chokes us: BEP 6 sets have 10.

@@ -38,8 +38,6 @@ pub(crate) struct Peer {
     pub(crate) key: PeerKey,
     pub(crate) hello: Hello,
     pub(crate) pieces: PeerPieces,
-    /// A first message decides what the peer has (BEP 3, 6); later bitfields are faults.
-    pub(crate) introduced: bool,
     /// Missing pieces that the peer has.
     pub(crate) interesting: u32,
     pub(crate) am_choking: bool,
@@ -99,7 +97,6 @@ impl Peer {
             key,
             hello,
             pieces: PeerPieces::Some(Bitfield::new(pieces)),
-            introduced: false,
             interesting: 0,
             am_choking: true,
             am_interested: false,

@@ -11,7 +11,8 @@ use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracker::{
-    AnnounceRequest, Due, Failure, Prompt, Schedule, ScheduleConfig, TrackerIndex, TrackerState,
+    AnnounceRequest, Due, Event, Failure, Prompt, Schedule, ScheduleConfig, TrackerIndex,
+    TrackerState,
 };
 
 use super::client::{AskOptions, TrackerClient};
@@ -222,10 +223,22 @@ where
         (self.news)(News::Failure { tracker, message: failure.message });
     }
 
+    /// A program that ends when its download does still has to say that it completed.
+    async fn say_completed(&mut self) {
+        self.start_due();
+        while self.asked.values().any(|due| due.event == Event::Completed) {
+            let Some(done) = self.asking.join_next_with_id().await else { return };
+            self.report(done);
+        }
+    }
+
     /// Tells every tracker that knows us that we leave, as far as the time given suffices.
     async fn say_goodbye(&mut self) {
+        let now = Instant::now();
+        let until = lock(&self.shared.stop_until).unwrap_or(now);
+        let half = now + until.saturating_duration_since(now) / 2;
+        let _ = timeout_at(half, self.say_completed()).await;
         self.asking.abort_all();
-        let until = lock(&self.shared.stop_until).unwrap_or_else(Instant::now);
         let dues = lock(&self.shared.schedule).stop();
         let mut farewells = JoinSet::new();
         for due in dues {

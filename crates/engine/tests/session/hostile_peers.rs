@@ -87,17 +87,6 @@ async fn a_bitfield_with_spare_bits_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_second_bitfield_ends_the_connection() {
-    let reason = meets(true, |mut peer| {
-        peer.shake_hands(false)?;
-        peer.offer_everything(PIECES)?;
-        peer.offer_everything(PIECES)?;
-        peer.drain()
-    });
-    says(reason.await, "broke the protocol");
-}
-
-#[tokio::test]
 async fn a_have_past_the_last_piece_ends_the_connection() {
     let reason = meets(true, |mut peer| {
         peer.shake_hands(false)?;

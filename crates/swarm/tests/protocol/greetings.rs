@@ -36,41 +36,28 @@ fn a_bitfield_has_exactly_the_torrents_size() {
     assert_eq!(script.fault(peer, &Message::Bitfield(&[0, 1])), spare);
 }
 
+/// aria2 sends a bitfield in place of many `have`, whenever that is shorter.
 #[test]
-fn a_bitfield_comes_first_or_not_at_all() {
-    for early in [Message::Have(1), Message::Interested, Message::Unchoke, Message::Bitfield(&[1])]
-    {
+fn a_late_bitfield_adds_to_what_was_said() {
+    for hello in [plain(1), fast(1)] {
         let mut script = Script::leecher(8);
-        let peer = script.joins(plain(1));
-        script.says(peer, &early);
-        assert_eq!(script.fault(peer, &Message::Bitfield(&[1])), Fault::LateBitfield, "{early:?}");
+        let peer = script.joins(hello);
+        script.says(peer, &Message::Have(1));
+        script.says(peer, &Message::Bitfield(&[0b0000_0011]));
+        let progress = script.swarm.peers(script.now)[0].progress;
+        assert!((progress - 3.0 / 8.0).abs() < 1e-9, "{progress}");
     }
-    // Neither of these is about the torrent; Transmission and aria2 send them first.
-    let mut script = Script::leecher(8);
-    let peer = script.joins(plain(1));
-    script.says(peer, &Message::KeepAlive);
-    script.says(peer, &Message::Port(6881));
-    script.says(peer, &Message::Extended { id: 0, payload: b"de" });
-    script.says(peer, &Message::Unknown { id: 99 });
-    script.says(peer, &Message::Bitfield(&[1]));
 }
 
 #[test]
-fn with_the_fast_extension_exactly_one_of_three_comes_first() {
-    let firsts = [Message::Bitfield(&[1]), Message::HaveAll, Message::HaveNone];
-    for first in firsts {
-        for second in firsts {
-            let mut script = Script::leecher(8);
-            let peer = script.joins(fast(1));
-            script.says(peer, &first);
-            assert_eq!(script.fault(peer, &second), Fault::LateBitfield, "{first:?} {second:?}");
-        }
-    }
-    for first in [Message::Have(1), Message::Unchoke, Message::AllowedFast(1)] {
-        let mut script = Script::leecher(8);
-        let peer = script.joins(fast(1));
-        assert_eq!(script.fault(peer, &first), Fault::NotIntroduced, "{first:?}");
-    }
+fn a_late_have_all_makes_a_seed() {
+    let mut script = Script::leecher(8);
+    let peer = script.joins(fast(1));
+    script.says(peer, &Message::HaveNone);
+    script.says(peer, &Message::Have(1));
+    script.says(peer, &Message::HaveAll);
+    assert_eq!(script.swarm.stats(script.now).seeds, 1);
+    assert_eq!(script.swarm.stats(script.now).availability, 1);
 }
 
 #[test]

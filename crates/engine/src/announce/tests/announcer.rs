@@ -94,6 +94,19 @@ async fn started_completed_stopped() {
 }
 
 #[tokio::test]
+async fn who_completes_and_ends_at_once_says_both() {
+    let mut tracker = Scripted::start([Answer::ok(reply())]).await;
+    let mut torrent = start(&[tracker.url("/announce")]);
+    tracker.request().await;
+    torrent.news.recv().await.unwrap();
+    torrent.handle.completed();
+    torrent.handle.stop(Duration::from_secs(20)).await;
+    assert_eq!(event_of(&tracker.request().await), Some("completed"));
+    assert_eq!(event_of(&tracker.request().await), Some("stopped"));
+    assert_eq!(tracker.requests_left(), 0);
+}
+
+#[tokio::test]
 async fn a_tracker_that_hangs_does_not_hold_up_the_end() {
     let mut tracker = Scripted::start([Answer::ok(reply()), Answer::Silence]).await;
     let mut torrent = start(&[tracker.url("/announce")]);
