@@ -42,6 +42,7 @@ mod settings;
 mod shard;
 mod stats;
 mod torrent;
+mod utp_refusal;
 
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};

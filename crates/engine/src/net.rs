@@ -1,11 +1,11 @@
-//! The one socket factory: every TCP socket of a session is made here, so that a bind address
+//! The one socket factory: every peer socket of a session is made here, so that a bind address
 //! holds for all of them. MSE, uTP and proxies slot in between here and `peer`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 /// Inbound connections the kernel may hold for us.
 const BACKLOG: i32 = 256;
@@ -31,6 +31,18 @@ pub(crate) async fn connect(addr: SocketAddr, bind: Option<IpAddr>) -> io::Resul
 pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     // We batch messages ourselves: one write a batch, which must not wait for the last one's ack.
     stream.set_nodelay(true)
+}
+
+/// The UDP side of a TCP listener's address. Nothing that needs it fails without it.
+pub(crate) fn udp_beside(listener: &TcpListener) -> io::Result<UdpSocket> {
+    let addr = listener.local_addr()?;
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// Listens on `bind`, or on every address of both families on one port.

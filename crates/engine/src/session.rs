@@ -26,6 +26,7 @@ use crate::net;
 use crate::settings::{SessionBuilder, Settings};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
+use crate::utp_refusal;
 
 /// How long a tracker may take to hear `stopped` when the session ends: leaving in peace must not
 /// take longer than a person waits.
@@ -331,6 +332,11 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let unrouted = accept::unrouted();
     for listener in listeners {
         let session = Arc::clone(&shared);
+        let _guard = control.enter();
+        match net::udp_beside(&listener) {
+            Ok(socket) => drop(control.spawn(utp_refusal::refuse(socket))),
+            Err(error) => tracing::info!(%error, "peers that try uTP first will wait"),
+        }
         control.spawn(accept::accept_loop(session, listener, Arc::clone(&unrouted)));
     }
     Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })

@@ -33,7 +33,7 @@ class Transmission(Client):
         self.process = None
         self._session = ""
 
-    def _start(self):
+    def _start(self, dials=False):
         daemon = tools.program("transmission-daemon")
         settings = {
             "peer-port": self.port,
@@ -53,6 +53,10 @@ class Transmission(Client):
         }
         if not self.as_shipped:
             settings |= {"utp-enabled": False, "encryption": 0}
+        elif dials:
+            # Without uTP on the other side it gives the TCP connection that it falls back to up
+            # before a byte is sent, and tries again after a quarter of an hour.
+            settings |= {"utp-enabled": False}
         (self.home / "settings.json").write_text(json.dumps(settings))
         argv = [daemon, "-f", "-g", self.home, "-a", "*.*.*.*", "--log-info", "-i", self.ip]
         self.process = Process(argv, self.home, self.label)
@@ -106,7 +110,7 @@ class Transmission(Client):
         until(self._all_seeding, START_SECONDS, f"{self.label} to check what it seeds")
 
     def download(self, torrents, out, seeders=()):
-        self._start()
+        self._start(dials=True)
         if seeders:
             # No peer argument here: it hears of them from a tracker.
             tracker = self.lab.plain_tracker
