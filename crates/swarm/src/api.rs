@@ -119,6 +119,11 @@ pub enum Action {
         /// Which.
         piece: PieceIndex,
     },
+    /// The piece is all padding and its hash is not that of zeros: the torrent can't complete.
+    Impossible {
+        /// Which.
+        piece: PieceIndex,
+    },
     /// [`crate::Swarm::take_uploads`] has something for the peer.
     UploadReady {
         /// Whom.
@@ -149,9 +154,11 @@ impl Action {
             | Self::SendExtended { peer, .. }
             | Self::UploadReady { peer }
             | Self::Disconnect { peer, .. } => Some(*peer),
-            Self::Verify { .. } | Self::Abandon { .. } | Self::Banned { .. } | Self::Complete => {
-                None
-            }
+            Self::Verify { .. }
+            | Self::Abandon { .. }
+            | Self::Impossible { .. }
+            | Self::Banned { .. }
+            | Self::Complete => None,
         }
     }
 }
@@ -220,6 +227,9 @@ pub enum Fault {
     /// Neither side needs the other: both only upload (BEP 21).
     #[error("both sides only upload")]
     BothUploadOnly,
+    /// Neither side wanted anything of the other, and all places were taken.
+    #[error("it made room for another peer")]
+    MadeRoom,
     /// The same peer is connected twice; the other connection stays.
     #[error("the peer is connected twice")]
     Duplicate,

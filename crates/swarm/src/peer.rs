@@ -61,6 +61,8 @@ pub(crate) struct Peer {
     pub(crate) allowed_out: Vec<PieceIndex>,
     /// Blocks of them that are still given away: once round the set.
     pub(crate) allowed_blocks_left: u32,
+    /// The body that is arriving is dropped.
+    pub(crate) discarding: bool,
     /// Newest last.
     pub(crate) suggested: VecDeque<PieceIndex>,
     /// The picker's version at which it had nothing new for this peer.
@@ -114,6 +116,7 @@ impl Peer {
             allowed_in: Vec::new(),
             allowed_out: Vec::new(),
             allowed_blocks_left: 0,
+            discarding: false,
             suggested: VecDeque::new(),
             exhausted: None,
             withdrew: false,

@@ -10,6 +10,8 @@ use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm};
 
 /// Pieces a choked peer may request (BEP 6 suggests 10).
 const ALLOWED_FAST: usize = 10;
+/// A newcomer takes the place of a peer that nothing joins us to for this long.
+const IDLE_AFTER: Duration = Duration::from_mins(2);
 
 /// Peers by key. A slot's generation tells its tenants apart.
 #[derive(Default)]
@@ -42,6 +44,11 @@ impl Peers {
 
     pub(crate) fn at(&mut self, index: u32) -> Option<&mut Peer> {
         self.slots.get_mut(index as usize)?.peer.as_deref_mut()
+    }
+
+    /// Whoever has this index now.
+    pub(crate) fn peek(&self, index: u32) -> Option<&Peer> {
+        self.slots.get(index as usize)?.peer.as_deref()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer> {
@@ -122,10 +129,23 @@ impl Swarm {
                 return Err(Refusal::Duplicate);
             }
             self.disconnect(key, Fault::Duplicate); // the newcomer takes its place
-        } else if self.peers.len() >= self.settings.peers_max {
+        } else if self.peers.len() >= self.settings.peers_max && !self.make_room() {
             return Err(Refusal::Full);
         }
         Ok(())
+    }
+
+    /// Ends the connection that has been of no use for longest; false when all are of some.
+    fn make_room(&mut self) -> bool {
+        let idle = |peer: &Peer| self.now.saturating_sub(peer.connected_at) >= IDLE_AFTER;
+        let useless = self.peers.iter().filter(|peer| {
+            !peer.closing && !peer.is_interested && peer.interesting == 0 && idle(peer)
+        });
+        let Some(key) = useless.min_by_key(|peer| peer.last_block).map(|peer| peer.key) else {
+            return false;
+        };
+        self.disconnect(key, Fault::MadeRoom);
+        true
     }
 
     /// The connection that the same peer has already.

@@ -34,6 +34,7 @@ impl Swarm {
             return Ok(BlockFate::Discard);
         };
         peer.last_received = now;
+        peer.discarding = true;
         if !peer.was_asked(block) {
             peer.unrequested += 1;
             if peer.unrequested > UNREQUESTED_MAX {
@@ -43,10 +44,11 @@ impl Swarm {
         }
         let open = self.pieces.get(block.piece);
         let state = open.and_then(|open| open.state(block.begin / BLOCK_LENGTH));
-        Ok(match state {
-            None | Some(BlockState::Received(_) | BlockState::Pad) => BlockFate::Discard,
-            Some(_) => BlockFate::Keep,
-        })
+        if let None | Some(BlockState::Received(_) | BlockState::Pad) = state {
+            return Ok(BlockFate::Discard);
+        }
+        peer.discarding = false;
+        Ok(BlockFate::Keep)
     }
 
     /// A block's body arrived whole.
@@ -66,7 +68,13 @@ impl Swarm {
         peer.download.add(now, block.length);
         peer.window.received(now, block.length, now.saturating_sub(request.sent_at));
         let from = peer.hello.addr.ip();
+        // The piece may have been opened anew since the head: there is no data to store all the same.
+        let discarded = std::mem::take(&mut peer.discarding);
         self.wants_more(key);
+        if discarded {
+            self.release(key.index, vec![block]);
+            return self.unwanted(block);
+        }
 
         let Some(arrival) = self.pieces.receive(block, key.index, from) else {
             return self.unwanted(block);
@@ -207,9 +215,13 @@ impl Swarm {
     /// A piece that nobody works on; of several the one that is nearest to its end.
     fn orphan(&self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(key)?;
-        let orphans = self.pieces.partial();
-        let orphans =
-            orphans.filter(|(piece, open)| open.worker.is_none() && peer.may_request(*piece));
+        // A worker that went on to another piece, or left, will not come back to this one.
+        let works = |worker: u32, piece| {
+            self.peers.peek(worker).is_some_and(|worker| worker.working == Some(piece))
+        };
+        let orphans = self.pieces.partial().filter(|(piece, open)| {
+            !open.worker.is_some_and(|worker| works(worker, *piece)) && peer.may_request(*piece)
+        });
         orphans.min_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
     }
 

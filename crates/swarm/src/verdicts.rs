@@ -72,6 +72,11 @@ impl Swarm {
         self.now = now;
         let Some(senders) = self.pieces.verified(piece) else { return };
         self.totals.failed += u64::from(self.geometry.piece_size(piece));
+        if senders.iter().all(Option::is_none) {
+            // Padding alone: no peer can help, and trying again would never end.
+            self.actions.push_back(Action::Impossible { piece });
+            return;
+        }
         if self.is_missing(piece) {
             self.picker.insert(piece);
         }

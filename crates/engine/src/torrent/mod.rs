@@ -295,6 +295,13 @@ impl Torrent {
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PeerBanned { info_hash, addr });
             }
+            Action::Impossible { piece } => {
+                let message = format!(
+                    "piece {piece} is all padding and its hash is wrong; get a sound .torrent"
+                );
+                tracing::error!(torrent = %self.shared.info_hash(), "{message}");
+                state.storage_error = Some(message);
+            }
             Action::Complete => self.completed(state, now),
             // A kind of action that this driver does not know yet asks for nothing.
             _ => {}

@@ -86,6 +86,24 @@ fn fast_messages_without_the_fast_extension_are_faults() {
 }
 
 #[test]
+fn a_newcomer_takes_the_place_of_an_idle_peer_only() {
+    let mut config = config(8, Bitfield::new(8));
+    config.settings.peers_max = 2;
+    let mut script = Script::start(config);
+    let idle = script.joins(plain(1));
+    let useful = script.source(plain(2), &[1]);
+    assert_eq!(script.refused(plain(3)), Refusal::Full, "nobody is idle for long enough");
+    for _ in 0..3 {
+        script.seconds_later(60);
+        script.says(idle, &Message::KeepAlive);
+        script.says(useful, &Message::KeepAlive);
+    }
+    script.actions();
+    script.joins(plain(3));
+    assert_eq!(script.closes(idle), Some(Fault::MadeRoom));
+}
+
+#[test]
 fn pieces_past_the_last_are_faults() {
     let mut script = Script::leecher(8);
     let peer = script.joins(fast(1));

@@ -213,3 +213,51 @@ fn only_wanted_pieces_are_fetched() {
     assert_eq!(script.swarm.have().count(), 1);
     assert_eq!(script.swarm.stats(script.now).wanted_left, 0);
 }
+
+#[test]
+fn padding_that_cannot_match_is_told_once_and_not_tried_again() {
+    let mut config = config(2, Bitfield::new(2));
+    config.pad_blocks = (0..4).map(|block| (1, block)).collect();
+    let mut script = Script::start(config);
+    let peer = script.source(plain(1), &[0, 1]);
+    let mut verified = false;
+    for _ in 0..3 {
+        for action in script.actions() {
+            match action {
+                Action::Verify { piece: 1 } => verified = true,
+                Action::Send { message: Message::Request(block), .. } => {
+                    script.gives(peer, block);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(verified);
+    script.swarm.piece_failed(script.now, 1, &[0; 4]);
+    let actions = script.actions();
+    assert!(actions.contains(&Action::Impossible { piece: 1 }), "{actions:?}");
+    assert!(!actions.contains(&Action::Verify { piece: 1 }), "{actions:?}");
+    script.seconds_later(5);
+    assert!(!script.actions().contains(&Action::Verify { piece: 1 }));
+}
+
+/// A late copy whose head came before the piece failed, and whose body comes after.
+#[test]
+fn a_body_that_is_dropped_is_never_stored() {
+    let mut script = Script::leecher(1);
+    let slow = script.source(plain(1), &[0]);
+    let asked = script.requests(slow);
+    let quick = script.source(plain(2), &[0]);
+    script.seconds_later(100); // the slow one times out: the other is asked
+    let again = script.requests(quick);
+    assert!(again.contains(&asked[0]), "{again:?}");
+    let mut waiting = again;
+    while let Some(block) = waiting.pop() {
+        script.gives(quick, block);
+        waiting.extend(script.requests(quick));
+    }
+    let fate = script.swarm.block_head(script.now, slow, asked[0]).unwrap();
+    assert_eq!(fate, BlockFate::Discard, "it is there");
+    script.swarm.piece_failed(script.now, 0, &[1, 2, 3, 4]);
+    assert_eq!(script.swarm.block(script.now, slow, asked[0]), BlockOutcome::Unwanted);
+}
