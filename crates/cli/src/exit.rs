@@ -142,7 +142,6 @@ impl From<HandshakeFailure> for Failure {
             F::Resolve(_) | F::Connect { .. } => {
                 (Code::CantConnect, "check that the peer runs and listens on this address and port")
             }
-            F::Ourselves => (Code::Failed, "give another peer's address"),
             _ => (Code::Failed, "try again"),
         };
         Self::new(code, error.to_string()).advise(advice)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use metainfo::{PieceIndex, Torrent};
+use metainfo::{InfoHash, PieceIndex, Torrent};
 use storage::{CheckReport, FileStore, StorageError, StoreOptions};
 use tokio::sync::oneshot;
 use wire::Bitfield;
@@ -24,6 +24,14 @@ pub enum AddError {
     /// It is in the session already.
     #[error("this torrent is in the session already")]
     Duplicate,
+    /// Another torrent of the session writes the same file.
+    #[error("{path} belongs to the torrent {other}; choose another folder", path = path.display())]
+    PathInUse {
+        /// The file both have.
+        path: PathBuf,
+        /// Whose it is.
+        other: InfoHash,
+    },
     /// A wanted piece does not exist.
     #[error("there is no piece {piece}: the torrent has {count}, counted from 0")]
     NoSuchPiece {
@@ -149,9 +157,7 @@ fn take_in(
     let store = FileStore::open(&request.root, info, handles, options)?;
     let findings = resume::look(session, request.torrent.info_hash, &store, request.recheck)?;
     let shared = Arc::new(TorrentShared::new(request.torrent, store, request.seed_only));
-    if !session.register(&shared) {
-        return Err(AddError::Duplicate);
-    }
+    session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);
     let bring_up = BringUp {
@@ -201,9 +207,14 @@ impl BringUp {
                 have.insert(piece);
             }
         }
+        if !self.shared.seed_only
+            && findings.is_new()
+            && let Err(error) = self.shared.store.refuse_strangers(&have, findings.observed())
+        {
+            return self.shared.fail(error);
+        }
         self.shared.begin(&have, resumed_bytes, self.wanted.as_ref());
-        let (record, observed) = findings.into_record();
-        resume::begin(&self.session, &self.shared, record, observed, &have);
+        resume::begin(&self.session, &self.shared, findings, &have);
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
         match self.prepare(&have).await {
             Ok(()) => self.start(have),
@@ -257,7 +268,9 @@ impl BringUp {
 
     fn start(self, have: Bitfield) {
         let info_hash = self.shared.info_hash();
-        let Some(shard) = self.session.shard_of(&info_hash) else { return };
+        let Some(shard) = self.session.shard_of(&info_hash) else {
+            return self.shared.set_state(TorrentState::Stopped); // meanwhile
+        };
         let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
         shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
         if self.use_trackers && !self.shared.is_stopping() {

@@ -9,9 +9,15 @@ use crate::announce::{Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, N
 use crate::events::Event;
 use crate::handle::TorrentShared;
 use crate::session::SessionShared;
+use crate::stats::TorrentStats;
 
 /// Batches of addresses from trackers that wait for the torrent's shard.
 const BATCHES_MAX: usize = 8;
+
+/// Trackers count who has everything, not who has all that is wanted (BEP 21).
+pub(crate) fn is_complete(stats: &TorrentStats) -> bool {
+    stats.pieces_have == stats.pieces_total
+}
 
 /// Begins to announce. Must be called on the control runtime.
 pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
@@ -23,7 +29,7 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
         schedule: ScheduleConfig {
             tiers: shared.torrent.trackers.clone(),
             policy: Policy::default(),
-            complete: shared.stats().wanted_left == 0,
+            complete: is_complete(&shared.stats()),
             seed: fastrand::u64(..),
         },
         ask: AskOptions {
@@ -37,7 +43,7 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
         stats.map_or(Numbers { uploaded: 0, downloaded: 0, left: 0 }, |stats| Numbers {
             uploaded: stats.uploaded,
             downloaded: stats.downloaded,
-            left: stats.wanted_left,
+            left: stats.total_bytes - stats.verified_bytes,
         })
     };
     let events = Arc::clone(session);

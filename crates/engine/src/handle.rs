@@ -1,11 +1,13 @@
 //! A torrent as its owner sees it: cheap to clone, usable from any thread.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use metainfo::{InfoHash, PieceIndex, Torrent};
+use metainfo::{InfoHash, PieceIndex, SafePath, Torrent};
 use storage::{FileStore, RecordHandle, StorageError};
 use swarm::PeerStats;
 use tokio::sync::watch;
@@ -37,6 +39,8 @@ pub(crate) struct TorrentShared {
     pub(crate) torrent: Torrent,
     pub(crate) seed_only: bool,
     pub(crate) store: Arc<FileStore>,
+    /// The folder and the torrent's name: all of its files are there.
+    home: OsString,
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
@@ -76,10 +80,12 @@ impl TorrentShared {
             resumed_bytes: 0,
             tracker_error: None,
         };
+        let home = store.root().join(torrent.info.name()).into_os_string();
         Self {
             torrent,
             seed_only,
             store,
+            home,
             announcer: OnceLock::new(),
             record: OnceLock::new(),
             failure: Mutex::default(),
@@ -185,6 +191,16 @@ impl TorrentShared {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// A file that both would write, or one writes and the other serves.
+    pub(crate) fn shares_file_with(&self, other: &Self) -> Option<usize> {
+        if self.home != other.home {
+            return None;
+        }
+        let theirs = other.torrent.info.files().iter();
+        let theirs: HashSet<&SafePath> = theirs.map(|file| &file.path).collect();
+        self.torrent.info.files().iter().position(|file| theirs.contains(&file.path))
     }
 
     pub(crate) fn cancel_check(&self) {

@@ -1,7 +1,8 @@
 //! What a session remembers of a torrent: what to believe at the start, what to record while it
 //! runs, and how to leave it behind.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Weak;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage::resume::{self, Verdict};
 use storage::{FileStore, Observed, Progress, RecordKey, ResumeRecord};
@@ -12,6 +13,9 @@ use crate::add::AddError;
 use crate::handle::TorrentShared;
 use crate::session::SessionShared;
 
+/// Much rarer and a power cut costs minutes of hashing; more often and the disk never rests.
+const SYNC_EVERY: Duration = Duration::from_mins(1);
+
 /// What was found when a torrent was added.
 pub(crate) struct Findings {
     /// There, without hashing.
@@ -20,6 +24,18 @@ pub(crate) struct Findings {
     pub(crate) recheck: Bitfield,
     record: Option<ResumeRecord>,
     observed: Observed,
+}
+
+impl Findings {
+    /// Whether nothing of it was ever written here, as far as is remembered.
+    pub(crate) fn is_new(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| record.progress.written.count() == 0)
+    }
+
+    /// The files as they were found.
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.observed
+    }
 }
 
 /// Looks at files and record. May wait for the disk.
@@ -53,30 +69,13 @@ pub(crate) fn look(
 pub(crate) fn begin(
     session: &SessionShared,
     shared: &TorrentShared,
-    record: Option<ResumeRecord>,
-    observed: Observed,
+    findings: Findings,
     have: &Bitfield,
 ) {
-    let old = record.map(|record| record.progress);
-    let mut progress = old.unwrap_or_else(|| Progress::new(have.len(), unix_now()));
-    let mut durable = Bitfield::new(have.len());
-    for piece in progress.durable.iter().filter(|piece| have.has(*piece)) {
-        durable.insert(piece);
-    }
-    progress.durable = durable;
-    progress.written = have.clone();
-    progress.boot_id = resume::boot_id();
-    progress.root_device = observed.root_device;
-    let record = ResumeRecord { progress, files: observed.files, torrent: None };
+    let Findings { trusted, record, observed, .. } = findings;
+    let record = resume::begin(record, &trusted, have, observed, unix_now());
     let handle = session.state.track(shared.info_hash(), &shared.store, record);
     let _ = shared.record.set(handle); // begun once
-}
-
-impl Findings {
-    /// What [`begin`] needs besides the pieces.
-    pub(crate) fn into_record(self) -> (Option<ResumeRecord>, Observed) {
-        (self.record, self.observed)
-    }
 }
 
 /// Makes what was written durable and says so in the record; true when all of it is.
@@ -97,6 +96,21 @@ pub(crate) async fn sync(session: &SessionShared, shared: &TorrentShared) -> boo
             false
         }
         Err(_) => false,
+    }
+}
+
+/// Syncs what was written, every now and then, for as long as the session lives: after a power cut
+/// only what came since is hashed again.
+pub(crate) async fn sync_now_and_then(session: Weak<SessionShared>) {
+    loop {
+        tokio::time::sleep(SYNC_EVERY).await;
+        let Some(session) = session.upgrade() else { return };
+        for shared in session.all() {
+            let behind = |progress: &Progress| progress.durable.count() < progress.written.count();
+            if shared.record.get().is_some_and(|record| behind(&record.progress())) {
+                sync(&session, &shared).await;
+            }
+        }
     }
 }
 

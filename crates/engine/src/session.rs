@@ -17,12 +17,14 @@ use tokio::sync::{Semaphore, oneshot};
 use wire::{Bitfield, PeerId};
 
 use crate::accept;
+use crate::add::AddError;
 use crate::announce::TrackerClient;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::net;
+use crate::resume;
 use crate::settings::{SessionBuilder, Settings};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
@@ -131,24 +133,31 @@ impl SessionShared {
         self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).push(stop);
     }
 
-    /// Puts a torrent on the shard with the fewest; false when it is there already.
-    pub(crate) fn register(&self, shared: &Arc<TorrentShared>) -> bool {
+    /// Puts a torrent on the shard with the fewest. No torrent comes in twice, and no two may write
+    /// one file.
+    pub(crate) fn register(&self, shared: &Arc<TorrentShared>) -> Result<(), AddError> {
         let mut torrents = self.torrents.write().unwrap_or_else(PoisonError::into_inner);
         if torrents.contains_key(&shared.info_hash()) {
-            return false;
+            return Err(AddError::Duplicate);
+        }
+        for entry in torrents.values() {
+            if let Some(file) = shared.shares_file_with(&entry.shared) {
+                let path = shared.store.file_path(file);
+                return Err(AddError::PathInUse { path, other: entry.shared.info_hash() });
+            }
         }
         let count = self.shards.get().map_or(1, Vec::len);
         let load = |shard: &usize| torrents.values().filter(|entry| entry.shard == *shard).count();
         let shard = (0..count).min_by_key(load).unwrap_or(0);
         torrents.insert(shared.info_hash(), Entry { shard, shared: Arc::clone(shared) });
-        true
+        Ok(())
     }
 
     pub(crate) fn unregister(&self, info_hash: &InfoHash) {
         self.torrents.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
     }
 
-    fn all(&self) -> Vec<Arc<TorrentShared>> {
+    pub(crate) fn all(&self) -> Vec<Arc<TorrentShared>> {
         let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
         torrents.values().map(|entry| Arc::clone(&entry.shared)).collect()
     }
@@ -190,7 +199,7 @@ impl SessionShared {
             announcer.stop(STOP_LIMIT).await;
         }
         self.unregister(&info_hash);
-        crate::resume::close(self, shared).await;
+        resume::close(self, shared).await;
     }
 }
 
@@ -292,6 +301,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         .thread_name("control")
         .enable_all()
         .build()?;
+    if let Err(error) = storage::raise_file_limit() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
     let arena = Arena::new(settings.budget_blocks());
     let pools = Pools::start(PoolSettings::default())?;
     let state = settings.open_state()?;
@@ -329,6 +341,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         shards.push(shard::start(index, session, arena.clone(), pools.clone())?);
     }
     let _ = shared.shards.set(shards); // set once, here
+    control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     let unrouted = accept::unrouted();
     for listener in listeners {
         let session = Arc::clone(&shared);

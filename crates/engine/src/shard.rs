@@ -21,6 +21,7 @@ use crate::handle::TorrentShared;
 use crate::peer::SCRATCH_BYTES;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::session::SessionShared;
+use crate::stats::TorrentState;
 use crate::torrent::Torrent;
 
 /// What other threads tell a shard.
@@ -164,7 +165,7 @@ impl Shard {
 
     fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config) {
         if shared.is_stopping() {
-            return; // it was stopped before it ran
+            return shared.set_state(TorrentState::Stopped); // before it ran
         }
         let swarm = Swarm::new(self.context.clock.now(), config);
         let early = shared.take_early();

@@ -3,6 +3,8 @@
 //! Clients that prefer uTP try it first and come back over TCP when it fails. Silence costs
 //! libtorrent three seconds of retries; a reset costs a round trip.
 
+use std::time::Duration;
+
 use tokio::net::UdpSocket;
 
 /// Bytes of a uTP header, which is all that a SYN or a reset is.
@@ -12,12 +14,18 @@ const SYN: u8 = 0x41;
 /// Type 3 (reset), version 1.
 const RESET: u8 = 0x31;
 
+/// A socket that fails without having waited must not spin.
+const BROKEN_PAUSE: Duration = Duration::from_millis(200);
+
 /// Answers for as long as the session lives.
 pub(crate) async fn refuse(socket: UdpSocket) {
     let mut packet = [0; HEADER];
     loop {
         // What follows the header, an extension, is cut off and not needed.
-        let Ok((received, from)) = socket.recv_from(&mut packet).await else { continue };
+        let Ok((received, from)) = socket.recv_from(&mut packet).await else {
+            tokio::time::sleep(BROKEN_PAUSE).await;
+            continue;
+        };
         if received == HEADER && packet[0] == SYN {
             // Never longer than what asks for it: no use to who forges the sender.
             let _ = socket.send_to(&reset(packet, fastrand::u16(..)), from).await;

@@ -61,6 +61,12 @@ pub enum StorageError {
         /// Bytes it has in the torrent.
         expected: u64,
     },
+    /// A file of the torrent's name is there, and nothing in it is the torrent's.
+    #[error("{path} holds something else; move it away, or allow overwriting", path = path.display())]
+    Stranger {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The file has other names, whose contents would change with it.
     #[error(
         "{path} has {links} names (hard links), and writing would change them all; \

@@ -9,6 +9,7 @@
 mod layout;
 mod open;
 mod read;
+mod strangers;
 mod sync;
 #[cfg(test)]
 pub(crate) mod testing;

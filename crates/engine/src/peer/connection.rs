@@ -36,6 +36,9 @@ struct Run {
     data: Option<Rc<ReadBuffer>>,
 }
 
+/// Bytes of small messages that may wait for the socket before the peer is no longer read from.
+const MESSAGES_MAX: usize = 256 * 1024;
+
 /// How much upload to keep ready, from what the socket took lately.
 struct Ahead {
     bytes: usize,
@@ -80,10 +83,11 @@ impl Connection {
             if let Some(reason) = self.closing.borrow_mut().take() {
                 return reason;
             }
-            let interest = if self.out.borrow().is_empty() {
-                Interest::READABLE
-            } else {
-                Interest::READABLE | Interest::WRITABLE
+            let interest = match self.out.borrow().messages() {
+                // Who asks and never reads the answers is not listened to, and times out.
+                MESSAGES_MAX.. => Interest::WRITABLE,
+                _ if self.out.borrow().is_empty() => Interest::READABLE,
+                _ => Interest::READABLE | Interest::WRITABLE,
             };
             let ready = tokio::select! {
                 ready = self.stream.ready(interest) => ready,
@@ -153,10 +157,14 @@ impl Connection {
 
     /// A run was read: queues it, and those behind it that were ready before.
     pub(crate) fn run_read(&self, id: u64, data: ReadBuffer) {
-        let mut runs = self.runs.borrow_mut();
-        if let Some(run) = runs.iter_mut().find(|run| run.id == id) {
+        if let Some(run) = self.runs.borrow_mut().iter_mut().find(|run| run.id == id) {
             run.data = Some(Rc::new(data));
         }
+        self.queue_ready();
+    }
+
+    fn queue_ready(&self) {
+        let mut runs = self.runs.borrow_mut();
         let mut out = self.out.borrow_mut();
         while let Some(Run { data: Some(data), .. }) = runs.front() {
             let data = Rc::clone(data);
@@ -171,7 +179,10 @@ impl Connection {
     pub(crate) fn run_failed(&self, id: u64) -> Vec<BlockRequest> {
         let mut runs = self.runs.borrow_mut();
         let at = runs.iter().position(|run| run.id == id);
-        at.and_then(|at| runs.remove(at)).map_or_else(Vec::new, |run| run.blocks)
+        let failed = at.and_then(|at| runs.remove(at)).map_or_else(Vec::new, |run| run.blocks);
+        drop(runs);
+        self.queue_ready(); // those behind it may have waited for it
+        failed
     }
 }
 

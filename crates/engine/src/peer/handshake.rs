@@ -60,9 +60,6 @@ pub enum HandshakeFailure {
         /// The hash it named.
         got: InfoHash,
     },
-    /// The connection leads back to this client.
-    #[error("the address is our own")]
-    Ourselves,
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Io(io::Error),
@@ -159,9 +156,6 @@ fn accept_reply(bytes: &[u8; HANDSHAKE_LENGTH], ours: Ours) -> Result<Handshake,
     let reply = Handshake::decode(bytes).map_err(|_| HandshakeFailure::NotBitTorrent)?;
     if reply.info_hash != ours.info_hash {
         return Err(HandshakeFailure::WrongInfoHash { got: reply.info_hash });
-    }
-    if reply.peer_id == ours.peer_id {
-        return Err(HandshakeFailure::Ourselves);
     }
     Ok(reply)
 }

@@ -40,6 +40,8 @@ impl Chunk {
 pub(crate) struct OutQueue {
     chunks: VecDeque<Chunk>,
     bytes: usize,
+    /// Of them, those of blocks' bodies.
+    payload: usize,
     payload_sent: usize,
 }
 
@@ -47,6 +49,11 @@ impl OutQueue {
     /// Bytes not yet handed to the kernel.
     pub(crate) fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of it that are not blocks' bodies.
+    pub(crate) fn messages(&self) -> usize {
+        self.bytes - self.payload
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -71,6 +78,7 @@ impl OutQueue {
         self.push_bytes(&wire::encode_block_head(block));
         let end = at + block.length as usize;
         self.bytes += block.length as usize;
+        self.payload += block.length as usize;
         self.chunks.push_back(Chunk::Block { data, at, end });
     }
 
@@ -106,6 +114,7 @@ impl OutQueue {
             let part = rest.min(written);
             if matches!(chunk, Chunk::Block { .. }) {
                 self.payload_sent += part;
+                self.payload -= part;
             }
             if part < rest {
                 chunk.advance(part);

@@ -14,6 +14,9 @@ use wire::{BlockRequest, Decoded, FrameError, Limits, Message};
 /// out of the second-level cache.
 pub(crate) const SCRATCH_BYTES: usize = 256 * 1024;
 
+/// How much a message that comes in parts is given room for at a time.
+const CARRY_STEP: usize = 16 * 1024;
+
 /// Where received things go; the torrent's brain behind it decides.
 pub(crate) trait Sink {
     /// A whole message other than a block.
@@ -75,7 +78,8 @@ impl Receiver {
     ) -> Result<usize, ReceiveError> {
         let carried = self.carry.len();
         if carried > 0 {
-            self.carry.resize(self.need, 0);
+            // Grown as bytes come: a length alone buys no memory.
+            self.carry.resize(self.need.min(carried + CARRY_STEP), 0);
         }
         let direct: &mut [u8] = match &mut self.body {
             Some(Body { block, filled, data: Some(data) }) => {

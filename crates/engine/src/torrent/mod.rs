@@ -33,7 +33,7 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 const BUSY_TICK: Duration = Duration::from_secs(1);
 
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
-const EXTENDED_BYTES_MAX: u32 = 1024 * 1024;
+const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
 
 /// Body bytes of the largest block taken. We ask for 16 KiB and get no more than we ask for.
 const BLOCK_BYTES_MAX: u32 = metainfo::BLOCK_LENGTH;
@@ -65,8 +65,12 @@ struct State {
     charged: u32,
     limit: u32,
     published_at: Duration,
+    /// Something happened since.
+    unpublished: bool,
     sought_at: Duration,
     storage_error: Option<String>,
+    /// What the last read for a peer failed with.
+    read_error: Option<String>,
 }
 
 impl Torrent {
@@ -91,6 +95,8 @@ impl Torrent {
                 published_at: Duration::ZERO,
                 sought_at: now,
                 storage_error: None,
+                read_error: None,
+                unpublished: false,
             }),
             wake: Notify::new(),
             stopped: Cell::new(false),
@@ -106,9 +112,12 @@ impl Torrent {
             {
                 let mut state = self.state.borrow_mut();
                 self.retry_writes(&mut state, now);
+                // A tick is no news by itself, but rates age.
+                let aged = now.saturating_sub(state.published_at) >= BUSY_TICK;
+                let news = state.unpublished || aged && !state.peers.is_empty();
                 state.swarm.tick(now);
                 self.settle(&mut state, now);
-                self.publish(&mut state, now);
+                state.unpublished &= news;
             }
             self.dial();
             self.seek_peers(now);
@@ -124,10 +133,11 @@ impl Torrent {
         let state = self.state.borrow();
         let idle = state.peers.is_empty() && state.swarm.is_complete();
         let longest = if idle { Duration::from_mins(1) } else { BUSY_TICK };
-        let next = state.swarm.next_timeout().into_iter().chain(state.retry_at).min();
-        // At least a millisecond, so that a timeout that is due and stays so can't spin.
-        next.map_or(now + longest, |next| next.min(now + longest))
-            .max(now + Duration::from_millis(1))
+        let next = state.swarm.next_timeout().into_iter().chain(state.retry_at);
+        // What is due and stays so is an address that no connection is free for: it waits its turn.
+        let next = next.filter(|at| *at > now);
+        let publish = state.unpublished.then_some(state.published_at + PUBLISH_EVERY);
+        next.chain(publish).min().map_or(now + longest, |next| next.min(now + longest))
     }
 
     /// Calls into the brain and carries out what it decides.
@@ -159,6 +169,7 @@ impl Torrent {
             .session
             .events
             .send(Event::PeerConnected { info_hash: self.shared.info_hash(), addr });
+        self.wake(); // the timers have a peer more to look after
         let guard = Leaving { torrent: self, key: connection.key };
         let reason = connection.run(self, limits).await;
         drop(guard);
@@ -177,6 +188,9 @@ impl Torrent {
     ) -> Result<(Rc<Connection>, Limits), swarm::Refusal> {
         let now = self.context.clock.now();
         let mut state = self.state.borrow_mut();
+        if self.stopped.get() {
+            return Err(swarm::Refusal::Full); // its torrent was stopped during the handshake
+        }
         let added = state.swarm.add_peer(now, hello);
         let result = added.map(|key| {
             let connection = Rc::new(Connection::new(key, stream));
@@ -228,6 +242,10 @@ impl Torrent {
 
     /// Carries out what the brain decided, then writes each touched socket once.
     fn settle(&self, state: &mut State, now: Duration) {
+        if self.stopped.get() {
+            while state.swarm.poll_action().is_some() {} // nobody is left to act for
+            return;
+        }
         loop {
             self.settle_budget(state, now);
             while let Some(action) = state.swarm.poll_action() {
@@ -244,7 +262,12 @@ impl Torrent {
                 self.start_uploads(state, now, &connection);
             }
         }
-        if now.saturating_sub(state.published_at) >= PUBLISH_EVERY {
+        state.unpublished = true;
+        self.publish_if_due(state, now);
+    }
+
+    fn publish_if_due(&self, state: &mut State, now: Duration) {
+        if state.unpublished && now.saturating_sub(state.published_at) >= PUBLISH_EVERY {
             self.publish(state, now);
         }
     }
@@ -337,6 +360,7 @@ impl Torrent {
 
     fn publish(&self, state: &mut State, now: Duration) {
         state.published_at = now;
+        state.unpublished = false;
         let status = match &state.storage_error {
             Some(reason) => TorrentState::Paused { reason: reason.clone() },
             None if state.swarm.is_complete() => TorrentState::Seeding,

@@ -6,6 +6,7 @@ use metainfo::PieceIndex;
 use storage::{Block, PieceOutcome, StorageError};
 
 use super::{State, Torrent};
+use crate::announcing;
 use crate::events::Event;
 use crate::resume::unix_now;
 use crate::shard::ShardMessage;
@@ -127,6 +128,17 @@ impl Torrent {
         self.wake();
     }
 
+    /// Data could not be read this time: it stays offered, and the owner hears of it once.
+    pub(super) fn unreadable(&self, state: &mut State, error: &StorageError) {
+        let info_hash = self.shared.info_hash();
+        let message = error.to_string();
+        if state.read_error.as_ref() != Some(&message) {
+            tracing::error!(torrent = %info_hash, error = %message, "can't read for a peer");
+            state.read_error = Some(message.clone());
+            self.context.session.events.send(Event::StorageError { info_hash, message });
+        }
+    }
+
     pub(super) fn completed(&self, state: &mut State, now: Duration) {
         let info_hash = self.shared.info_hash();
         tracing::info!(torrent = %info_hash, "complete");
@@ -134,7 +146,9 @@ impl Torrent {
         if let Some(record) = self.shared.record.get() {
             record.completed(unix_now());
         }
-        self.shared.announce_completed();
+        if announcing::is_complete(&self.shared.stats()) {
+            self.shared.announce_completed();
+        }
         self.context.session.events.send(Event::Completed { info_hash });
     }
 }

@@ -3,16 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use storage::{ReadBuffer, StorageError};
+use storage::{READ_BYTES_MAX, ReadBuffer, StorageError};
 use swarm::PeerKey;
 use wire::{BlockRequest, Message};
 
 use super::{State, Torrent};
 use crate::peer::Connection;
 use crate::shard::ShardMessage;
-
-/// Bytes of one merged read: large enough that its cost is the copy alone.
-const READ_BYTES_MAX: u32 = 256 * 1024;
 
 impl Torrent {
     /// Takes on as many of the peer's requests as its socket is about to need.
@@ -73,8 +70,12 @@ impl Torrent {
             Ok(data) => connection.run_read(run, data),
             Err(error) => {
                 let failed = connection.run_failed(run);
-                if let Some(block) = failed.first() {
-                    self.lost(&mut state, now, block.piece, &error);
+                match (failed.first(), &error) {
+                    (Some(block), StorageError::Missing { .. }) => {
+                        self.lost(&mut state, now, block.piece, &error);
+                    }
+                    // The data may well be there: too many open files, an unplugged disk.
+                    _ => self.unreadable(&mut state, &error),
                 }
                 if state.swarm.is_fast(peer) {
                     failed

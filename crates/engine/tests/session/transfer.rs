@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{leecher, payload, seeder, session, single_file, within};
 use engine::metainfo::{CreateOptions, Torrent};
-use engine::{AddTorrent, Event, Session, TorrentState};
+use engine::{AddError, AddTorrent, Event, Session, TorrentState};
 
 /// Seeds `name` under `dir/seed`, downloads it into `dir/out`, and compares the trees.
 async fn travels(dir: &Path, torrent: &Torrent) {
@@ -180,4 +180,57 @@ async fn a_file_cut_short_while_seeding_is_withdrawn() {
     assert_ne!(handle.stats().state, TorrentState::Seeding);
     session.shutdown().await;
     seeding.shutdown().await;
+}
+
+#[tokio::test]
+async fn two_torrents_never_write_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let first = single_file(&a, "same.bin", &payload(100_000, 31), 16_384);
+    let second = single_file(&b, "same.bin", &payload(100_000, 32), 16_384);
+    let session = session().await;
+    let out = dir.path().join("out");
+    let quiet =
+        |torrent: &Torrent, root: &Path| AddTorrent::new(torrent.clone(), root).use_trackers(false);
+    session.add(quiet(&first, &out)).await.unwrap();
+    let Err(AddError::PathInUse { path, other }) = session.add(quiet(&second, &out)).await else {
+        panic!()
+    };
+    assert_eq!((path.file_name().unwrap().to_str(), other), (Some("same.bin"), first.info_hash));
+    session.add(quiet(&second, &dir.path().join("elsewhere"))).await.unwrap();
+    session.shutdown().await;
+}
+
+#[tokio::test]
+async fn somebody_elses_file_of_the_same_name_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = single_file(&dir.path().join("seed"), "notes.txt", &payload(100_000, 33), 16_384);
+    let (seeding, addr) = seeder(&torrent, &dir.path().join("seed")).await;
+    let out = dir.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("notes.txt"), "mine").unwrap();
+    let (session, handle) = leecher(&torrent, &out, [addr]).await;
+    let error = within(handle.wait()).await.unwrap_err();
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    assert_eq!(std::fs::read(out.join("notes.txt")).unwrap(), b"mine");
+    session.shutdown().await;
+    seeding.shutdown().await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_stopped_torrent_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = single_file(&dir.path().join("seed"), "file.bin", &payload(100_000, 34), 16_384);
+    for _ in 0..20 {
+        let (session, handle) = leecher(&torrent, &dir.path().join("out"), []).await;
+        let waiting = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.wait().await }
+        });
+        handle.stop().await;
+        assert!(within(waiting).await.unwrap().is_err());
+        assert_eq!(handle.stats().state, TorrentState::Stopped);
+        assert_eq!(session.stats().torrents, 0);
+        session.shutdown().await;
+    }
 }

@@ -187,3 +187,34 @@ fn a_file_without_permission_is_named() {
     assert_eq!(path, store.file_path(0));
     assert!(matches!(sample.write(&store, 0), Err(StorageError::Permission { .. })));
 }
+
+#[test]
+fn a_file_without_one_good_piece_is_somebody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(&[file("a", 64 * KIB), file("b", 64 * KIB)], 32 * KIB);
+    fs::create_dir(dir.path().join("t")).unwrap();
+    fs::write(dir.path().join("t/a"), "my own notes").unwrap();
+    let store = sample.open(dir.path());
+    let mut have = nothing(&sample);
+    let Err(StorageError::Stranger { path }) = store.refuse_strangers(&have, &store.observe())
+    else {
+        panic!()
+    };
+    assert_eq!(path, store.root().join("t/a"));
+    overwriting(&sample, dir.path()).refuse_strangers(&have, &store.observe()).unwrap();
+    have.insert(1);
+    store.refuse_strangers(&have, &store.observe()).unwrap();
+}
+
+#[test]
+fn files_that_cannot_be_judged_are_let_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample =
+        Sample::new(&[file("a", 8 * KIB), file("b", 8 * KIB), file("c", 48 * KIB)], 32 * KIB);
+    fs::create_dir(dir.path().join("t")).unwrap();
+    fs::write(dir.path().join("t/a"), "of a piece with b, which may be the bad one").unwrap();
+    let hole = fs::File::create(dir.path().join("t/c")).unwrap();
+    hole.set_len(48 * KIB as u64).unwrap();
+    let store = sample.open(dir.path());
+    store.refuse_strangers(&nothing(&sample), &store.observe()).unwrap();
+}

@@ -1,0 +1,52 @@
+//! Files that were there before and hold something else than the torrent's data.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use wire::Bitfield;
+
+use super::FileStore;
+use crate::error::StorageError;
+use crate::record::Observed;
+
+impl FileStore {
+    /// Refuses a file in which the check found no good piece at all: more likely somebody's own of
+    /// the same name than a download. Call it after a check of a torrent that was never here
+    /// before; `have` is what is good, `observed` the look before the check.
+    ///
+    /// # Errors
+    /// [`StorageError::Stranger`], unless overwriting was allowed.
+    pub fn refuse_strangers(
+        &self,
+        have: &Bitfield,
+        observed: &Observed,
+    ) -> Result<(), StorageError> {
+        if self.options.overwrite {
+            return Ok(());
+        }
+        let seen = observed.files.iter().enumerate();
+        for (file, _) in seen.filter(|(_, seen)| seen.is_some_and(|seen| seen.length > 0)) {
+            let path = self.file_path(file);
+            // A file that is one hole was made for a download and never written.
+            let is_hole = fs::symlink_metadata(&path).is_ok_and(|found| found.blocks() == 0);
+            if !is_hole && self.can_be_judged(file) {
+                let mut pieces = self.info.pieces_of_file(file);
+                if !pieces.any(|piece| have.has(piece)) {
+                    return Err(StorageError::Stranger { path });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece that a file shares with others may be bad through no fault of its own.
+    fn can_be_judged(&self, file: usize) -> bool {
+        let whole = |piece| {
+            let neighbours = self.info.files_of_piece(piece).filter(|other| *other != file);
+            neighbours
+                .filter_map(|other| self.info.files().get(other))
+                .all(|other| other.length == 0)
+        };
+        self.info.pieces_of_file(file).any(whole)
+    }
+}
