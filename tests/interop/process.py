@@ -127,6 +127,10 @@ class Process:
     def stop(self, number=signal.SIGTERM, grace=GRACE_SECONDS):
         """Ask it to end, insist after `grace` seconds; gives the exit code."""
         self.send(number)
+        return self.ended(grace)
+
+    def ended(self, grace=GRACE_SECONDS):
+        """Wait for the end that was asked for, insist after `grace` seconds; gives the exit code."""
         try:
             return self.child.wait(grace)
         except subprocess.TimeoutExpired:

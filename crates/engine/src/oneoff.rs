@@ -143,14 +143,14 @@ pub enum FetchError {
 }
 
 /// Fetches a .torrent file over HTTP or HTTPS. A person named the URL, so it may lead to a private
-/// address.
+/// address; where another host redirects to may not.
 ///
 /// # Errors
 /// [`FetchError`], naming the host.
 pub async fn fetch_torrent(url: &str, bind: Option<IpAddr>) -> Result<Vec<u8>, FetchError> {
     let client = HttpClient::new(HttpSettings { bind, ..HttpSettings::default() });
     let options = GetOptions {
-        private_addresses: PrivatePolicy::Allow,
+        private_addresses: PrivatePolicy::AllowAsWritten,
         body_max: TORRENT_BYTES_MAX,
         timeout: FETCH_TIME,
         ..GetOptions::default()

@@ -127,7 +127,7 @@ class Peerless(Client):
         for process in processes:
             process.send(signal.SIGINT)
         for process in processes:
-            process.stop(signal.SIGINT)
+            process.ended()  # a second signal would end it without a word to its trackers
         self._seeds = {}
 
 

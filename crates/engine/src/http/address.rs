@@ -20,7 +20,9 @@ pub(crate) enum PrivatePolicy {
     /// It may not: a torrent must not be able to press the buttons of the user's router.
     #[default]
     Refuse,
-    /// It may: the user trusts this torrent, or wrote the URL.
+    /// It may where the user's own URL leads; another host that this redirects to may not.
+    AllowAsWritten,
+    /// It may: the user trusts this torrent.
     Allow,
 }
 
@@ -93,7 +95,7 @@ impl Lookup<'_> {
 
     /// Those of `addrs` that may be contacted; the reason against the first when none may.
     fn permitted(&self, addrs: &[SocketAddr]) -> Result<Vec<SocketAddr>, Forbidden> {
-        let private_allowed = self.private_addresses == PrivatePolicy::Allow;
+        let private_allowed = self.private_addresses != PrivatePolicy::Refuse;
         let mut refusal = None;
         let mut permitted = Vec::new();
         for &addr in addrs {

@@ -122,7 +122,11 @@ impl HttpClient {
     }
 
     /// Fetches `url`.
-    pub(crate) async fn get(&self, url: &str, options: GetOptions) -> Result<HttpReply, HttpError> {
+    pub(crate) async fn get(
+        &self,
+        url: &str,
+        mut options: GetOptions,
+    ) -> Result<HttpReply, HttpError> {
         let deadline = Instant::now() + options.timeout;
         let mut target = Target::parse(url)?;
         let mut judged_url = options.judged_url.clone().unwrap_or_else(|| url.to_owned());
@@ -144,6 +148,10 @@ impl HttpClient {
             if visited.len() > options.redirects_max {
                 let redirects_max = options.redirects_max;
                 return Err(HttpError::TooManyRedirects { host, redirects_max });
+            }
+            let elsewhere = visited.last().is_some_and(|last| last.host() != next.host());
+            if elsewhere && options.private_addresses == PrivatePolicy::AllowAsWritten {
+                options.private_addresses = PrivatePolicy::Refuse;
             }
             next.as_str().clone_into(&mut judged_url);
             target = next;

@@ -226,6 +226,18 @@ async fn a_status_300_or_a_redirect_to_nowhere_is_a_reply() {
 }
 
 #[tokio::test]
+async fn what_a_person_wrote_may_be_private_where_another_host_sends_us_may_not() {
+    let options = || GetOptions { private_addresses: PrivatePolicy::AllowAsWritten, ..allowing() };
+    let same = Scripted::start([Answer::redirect("/there"), Answer::ok("torrent")]).await;
+    assert_eq!(get(&same.url("/here"), options()).await.unwrap().body, b"torrent");
+    let victim = Scripted::start([Answer::ok("never")]).await;
+    let elsewhere = format!("http://localhost:{}/reboot?now=1", victim.addr.port());
+    let server = Scripted::start([Answer::redirect(&elsewhere)]).await;
+    let error = get(&server.url("/here"), options()).await.unwrap_err();
+    assert!(matches!(error, HttpError::Address(AddressError::Forbidden { .. })), "{error}");
+}
+
+#[tokio::test]
 async fn private_addresses_are_refused_at_the_start_and_after_a_redirect() {
     let mut inner = Scripted::start([Answer::ok("secret")]).await;
     let guarded = GetOptions { timeout: Duration::from_secs(10), ..GetOptions::default() };
