@@ -27,9 +27,9 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Whether nothing of it was ever written here, as far as is remembered.
+    /// Whether it was never here before, as far as is remembered.
     pub(crate) fn is_new(&self) -> bool {
-        self.record.as_ref().is_none_or(|record| record.progress.written.count() == 0)
+        self.record.is_none()
     }
 
     /// The files as they were found.
@@ -59,7 +59,14 @@ pub(crate) fn look(
                 let path = store.file_path(note.file);
                 tracing::info!(path = %path.display(), doubt = ?note.doubt, "its pieces are hashed");
             }
-            let (trusted, recheck) = (plan.trusted, plan.recheck);
+            let (trusted, mut recheck) = (plan.trusted, plan.recheck);
+            if believed.is_some_and(|record| !record.progress.clean) {
+                // Written after the record was saved for the last time.
+                let unrecorded = store.pieces_with_data();
+                unrecorded.iter().filter(|piece| !trusted.has(*piece)).for_each(|piece| {
+                    recheck.insert(piece);
+                });
+            }
             Ok(Findings { trusted, recheck, record, observed })
         }
     }

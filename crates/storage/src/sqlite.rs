@@ -9,7 +9,8 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use metainfo::InfoHash;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
@@ -26,6 +27,9 @@ const VERSION: i64 = 1;
 
 /// How long another process may hold the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// And how long to wait before another try, where SQLite does not wait by itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Damaged databases kept; a person who has this many has other worries.
 const SET_ASIDE_MAX: u32 = 1000;
@@ -92,7 +96,7 @@ impl SqliteState {
 fn connect(path: &Path) -> Result<Connection, StateError> {
     let connection = Connection::open(path).map_err(from_sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(from_sqlite)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(from_sqlite)?;
+    use_write_ahead_log(&connection).map_err(from_sqlite)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(from_sqlite)?;
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(from_sqlite)?;
@@ -100,6 +104,21 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
         return Err(StateError::Corrupt(verdict));
     }
     migrate(connection, path)
+}
+
+/// Another process that does the same at this moment makes it fail at once, whatever the busy
+/// timeout says.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let changed = connection.pragma_update(None, "journal_mode", "WAL");
+        let busy = changed.as_ref().err().and_then(rusqlite::Error::sqlite_error_code)
+            == Some(ErrorCode::DatabaseBusy);
+        if !busy || Instant::now() >= until {
+            return changed;
+        }
+        thread::sleep(BUSY_PAUSE);
+    }
 }
 
 fn migrate(mut connection: Connection, path: &Path) -> Result<Connection, StateError> {

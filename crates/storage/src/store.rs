@@ -6,6 +6,7 @@
 //! consent, links below the folder are never followed, and a file or folder that disappears while
 //! the torrent runs is not silently made again.
 
+mod extents;
 mod layout;
 mod open;
 mod read;

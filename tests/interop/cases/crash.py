@@ -11,7 +11,7 @@ SIZE = 40 << 20
 PIECE = 256 * 1024
 RATE = 3 << 20
 
-IN_FLIGHT_BYTES = 4 << 20
+IN_FLIGHT_BYTES = 512 * 1024
 """The most that is asked for or received but not yet on disk when the kill comes."""
 
 SLACK_PIECES = 2

@@ -224,6 +224,28 @@ async fn a_flood_of_have_and_choke_changes_nothing() {
     .await;
 }
 
+/// Each of its requests, which it may not make while choked, is worth a rejection.
+#[tokio::test]
+async fn a_peer_that_never_reads_is_not_listened_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = single_file(&dir.path().join("seed"), "file.bin", &payload(100_000, 2), PIECE);
+    let (session, addr) = seeder(&torrent, &dir.path().join("seed")).await;
+    let taken = tokio::task::spawn_blocking(move || {
+        let mut peer = Peer::connect_deaf(addr, torrent.info_hash.0).unwrap();
+        let request = [&[0, 0, 0, 13, 6][..], &[0; 8], &[0, 0, 0x40, 0]].concat();
+        let requests = request.repeat(1000);
+        let mut taken = 0;
+        while taken < 256 << 20 && peer.send(&requests).is_ok() {
+            taken += requests.len();
+        }
+        taken
+    });
+    let taken = within(taken).await.unwrap();
+    // What the kernel buffers on both sides, and a little.
+    assert!(taken < 64 << 20, "{taken} bytes of requests were answered into memory");
+    session.shutdown().await;
+}
+
 #[tokio::test]
 async fn garbage_instead_of_a_handshake_is_refused() {
     meets(false, |mut peer| {

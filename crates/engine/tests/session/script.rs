@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::DEADLINE;
 
@@ -34,6 +35,18 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Connects with the fast extension and sends its handshake. Reads nothing, and gives up what
+    /// it can't send within two seconds.
+    pub(crate) fn connect_deaf(addr: SocketAddr, info_hash: [u8; 20]) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_write_timeout(Some(Duration::from_secs(2)))?;
+        let mut peer = Self { stream };
+        peer.send(b"\x13BitTorrent protocol\0\0\0\0\0\0\0\x04")?;
+        peer.send(&info_hash)?;
+        peer.send(b"-XX0001-hostile-peer")?;
+        Ok(peer)
+    }
+
     /// Reads the other side's handshake and answers with the same info hash. The reserved bits ask
     /// for nothing, or for the fast extension.
     pub(crate) fn shake_hands(&mut self, fast: bool) -> std::io::Result<[u8; 68]> {

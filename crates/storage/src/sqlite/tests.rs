@@ -156,6 +156,18 @@ fn two_processes_share_it() {
 }
 
 #[test]
+fn many_may_make_it_at_the_same_moment() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| SqliteState::open(dir.path()).unwrap());
+            }
+        });
+    }
+}
+
+#[test]
 fn a_damaged_record_is_as_good_as_none() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = SqliteState::open(dir.path()).unwrap();

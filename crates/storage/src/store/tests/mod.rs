@@ -280,3 +280,15 @@ fn a_write_leaves_the_file_as_it_will_be_found() {
     assert_eq!(observed.root_device, Some(fs::metadata(dir.path()).unwrap().dev()));
     assert!(store.take_seen().is_empty());
 }
+
+#[test]
+fn pieces_in_holes_are_told_from_written_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(&[file("a", 320 * KIB), file("b", 64 * KIB), file("c", 0)], 64 * KIB);
+    let store = sample.open(dir.path());
+    assert_eq!(store.pieces_with_data().count(), 0, "nothing is there");
+    for piece in [1, 4, 5] {
+        sample.write(&store, piece).unwrap();
+    }
+    assert_eq!(store.pieces_with_data().iter().collect::<Vec<_>>(), [1, 4, 5]);
+}
