@@ -19,7 +19,7 @@ def command(argv):
     """`argv`, to be run as the first process of fresh namespaces."""
     # Without root, a user namespace in which we are root gives the right to make the others.
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return ["unshare", *user, "--net", "--pid", "--fork", "--kill-child", *argv]
+    return ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child", *argv]
 
 
 def raise_loopback():

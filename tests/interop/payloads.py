@@ -97,6 +97,13 @@ class Torrent:
         assert not found, f"{who}: {len(found)} differences: " + "; ".join(found[:5])
 
 
+def existing(path, home):
+    """A single-file torrent that somebody else made, of data below `home` that is not compared."""
+    info = {key.decode(): value for key, value in bencode.decode(path.read_bytes())[b"info"].items()}
+    name = info["name"].decode()
+    return Torrent(path, name, info["piece length"], info, ((name, info["length"]),), {}, home)
+
+
 def content(seed, length):
     """`length` bytes that depend on `seed` alone."""
     return random.Random(seed).randbytes(length)

@@ -13,6 +13,10 @@ use super::open::errno;
 use super::{FileStore, is_link};
 use crate::error::StorageError;
 
+/// With more files than this to sync, one sync of the file system is quicker, though it may take
+/// others' data along.
+const FILES_ONE_BY_ONE: usize = 256;
+
 impl FileStore {
     /// Brings everything written before this call to the disk: the files' data, and the entries of
     /// the folders that new files are in. When it returns well, every piece whose
@@ -29,12 +33,14 @@ impl FileStore {
             (mem::take(&mut changes.unsynced), mem::take(&mut changes.unsynced_folders))
         };
         let mut first_error = None;
-        for file in files {
+        // Where the whole file system can be synced at once, no file or folder is left to do.
+        let at_once = files.len() > FILES_ONE_BY_ONE && self.sync_file_system();
+        for file in files.into_iter().filter(|_| !at_once) {
             if let Err(error) = self.sync_file(file) {
                 first_error.get_or_insert(error);
             }
         }
-        for folder in folders {
+        for folder in folders.into_iter().filter(|_| !at_once) {
             if let Err(error) = self.sync_folder(folder) {
                 first_error.get_or_insert(error);
             }
@@ -59,6 +65,11 @@ impl FileStore {
                 changes.unsynced_folders.extend(folders);
             }
         }
+    }
+
+    /// False when that is not to be had: then the files one by one say what is wrong.
+    fn sync_file_system(&self) -> bool {
+        self.root_folder(false).is_ok_and(|root| rustix::fs::syncfs(root).is_ok())
     }
 
     fn sync_file(&self, file: usize) -> Result<(), StorageError> {
