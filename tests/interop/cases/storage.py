@@ -47,6 +47,25 @@ def _run(*argv):
     subprocess.run([str(word) for word in argv], check=True, capture_output=True)
 
 
+@case("storage/200000-files", seconds=150, cost=30)
+def many_files(lab):
+    """200,000 small files in 200 folders: made, fetched from a foreign client, and fetched again."""
+    home = lab.folder("memory")  # of the foreign seeder's 200,000 small reads, not of a disk
+    _run("mount", "-t", "tmpfs", "tmpfs", home)
+    lab.at_end(lambda: _run("umount", "--lazy", home))
+    files = [((f"{n % 200}", f"{n}"), 1 + n % 50) for n in range(200_000)]
+    torrent = payloads.make(home, "crowd", files, piece_length=1 << 18)
+    ours = lab.peerless()
+    ours.run("create", home / "data" / "crowd", "-o", home / "made.torrent", seconds=60)
+    ours.run("check", home / "made.torrent", home / "data", seconds=60)
+    seeder = lab.client("libtorrent")
+    seeder.seed([torrent], torrent.home)
+    out = home / "out"
+    for _ in range(2):  # the second time nothing is missing
+        ours.run("get", torrent.path, "-o", out, "--peer", seeder.endpoint, "--no-tracker", seconds=90)
+    torrent.check(out, ours.label)
+
+
 @case("storage/beyond-4-gib", seconds=150, cost=20)
 def large(lab):
     """Offsets past 32 bits: made by us, checked by both, its end fetched from a foreign client."""

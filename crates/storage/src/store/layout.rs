@@ -1,7 +1,7 @@
 //! A torrent's files as a whole: what is there, what it takes, and what can be made at once.
 
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -25,6 +25,7 @@ impl FileStore {
     /// # Errors
     /// The first obstacle.
     pub fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
+        let root = self.existing_root()?;
         for (file, entry) in self.info.files().iter().enumerate() {
             if entry.attributes.pad {
                 continue;
@@ -33,15 +34,22 @@ impl FileStore {
                 self.make_link(entry)?;
             } else if entry.length == 0 {
                 self.writable(file)?;
-            } else if self.info.pieces_of_file(file).any(|piece| !have.has(piece)) {
-                self.refuse_obstacles(file, entry)?;
+            } else if let Some(root) = &root
+                && self.info.pieces_of_file(file).any(|piece| !have.has(piece))
+            {
+                self.refuse_obstacles(root, file, entry)?;
             }
         }
         Ok(())
     }
 
-    fn refuse_obstacles(&self, file: usize, entry: &FileEntry) -> Result<(), StorageError> {
-        let Some(found) = self.look(entry)? else { return Ok(()) };
+    fn refuse_obstacles(
+        &self,
+        root: &OwnedFd,
+        file: usize,
+        entry: &FileEntry,
+    ) -> Result<(), StorageError> {
+        let Some(found) = self.look(root, entry)? else { return Ok(()) };
         let obstacle = match beneath::kind(&found) {
             FileType::RegularFile => {
                 self.mark(file, SEEN);
@@ -54,15 +62,17 @@ impl FileStore {
         Err(StorageError::InTheWay { path: entry.path.under(&self.root), found: obstacle })
     }
 
+    /// The download folder, for looking at many files below it; `None` when it was never there.
+    fn existing_root(&self) -> Result<Option<OwnedFd>, StorageError> {
+        match self.root_folder(false) {
+            Ok(root) => Ok(Some(root)),
+            Err(StorageError::RootMissing { .. }) if self.root_identity.get().is_none() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What is where a file belongs; `None` when nothing is.
-    fn look(&self, entry: &FileEntry) -> Result<Option<Stat>, StorageError> {
-        let root = match self.root_folder(false) {
-            Ok(root) => root,
-            Err(StorageError::RootMissing { .. }) if self.root_identity.get().is_none() => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+    fn look(&self, root: &OwnedFd, entry: &FileEntry) -> Result<Option<Stat>, StorageError> {
         match beneath::look(root.as_fd(), &entry.path) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NOENT) => Ok(None),
@@ -122,8 +132,9 @@ impl FileStore {
         let system = rustix::fs::statvfs(existing)
             .map_err(|errno| StorageError::new(existing.into(), errno))?;
         let files = self.info.files().iter().filter(|entry| !entry.attributes.pad);
+        let root = self.existing_root().ok().flatten();
         let needed = files.map(|entry| {
-            let found = self.look(entry).ok().flatten();
+            let found = root.as_ref().and_then(|root| self.look(root, entry).ok().flatten());
             let occupied = found.map_or(0, |found| occupied(&found));
             entry.length.saturating_sub(occupied)
         });

@@ -123,19 +123,24 @@ impl FileStore {
     fn open_to_write(&self, file: usize) -> Result<File, StorageError> {
         let entry = self.entry(file)?;
         let root = self.root_folder(true)?;
+        let mut is_there = self.is_marked(file, SEEN);
         for _ in 0..RACES_MAX {
-            match beneath::open(root.as_fd(), &entry.path, OFlags::RDWR, Mode::empty()) {
-                Ok(opened) => return self.existing(file, entry, opened),
-                // It was there, with data in it. An empty one in its place would be zeros that
-                // pass for pieces.
-                Err(Errno::NOENT) if self.is_marked(file, SEEN) => {
-                    return Err(StorageError::Missing { path: self.file_path(file) });
+            // What nobody saw is most likely not there: making it first saves a fruitless look for
+            // each file of a large tree.
+            if is_there {
+                match beneath::open(root.as_fd(), &entry.path, OFlags::RDWR, Mode::empty()) {
+                    Ok(opened) => return self.existing(file, entry, opened),
+                    // It was there, with data in it. An empty one in its place would be zeros that
+                    // pass for pieces.
+                    Err(Errno::NOENT) if self.is_marked(file, SEEN) => {
+                        return Err(StorageError::Missing { path: self.file_path(file) });
+                    }
+                    Err(Errno::NOENT) => {}
+                    Err(error) => return Err(self.open_error(&entry.path, error)),
                 }
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(self.open_error(&entry.path, error)),
             }
             match self.make_file(&root, file, entry) {
-                Err(Errno::EXIST) => {}
+                Err(Errno::EXIST) => is_there = true,
                 Err(error) => return Err(self.open_error(&entry.path, error)),
                 Ok(made) => return Ok(made),
             }
@@ -184,14 +189,21 @@ impl FileStore {
 
     fn make_file(&self, root: &OwnedFd, file: usize, entry: &FileEntry) -> Result<File, Errno> {
         let path = &entry.path;
-        let first_new = beneath::make_folders(root.as_fd(), path)?;
         let read_write =
             Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
         let execute = Mode::XUSR | Mode::XGRP | Mode::XOTH;
         // The user's umask takes from these what he does not want to give.
         let mode = if entry.attributes.executable { read_write | execute } else { read_write };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        let new = File::from(beneath::open(root.as_fd(), path, flags, mode)?);
+        let mut first_new = None;
+        let new = match beneath::open(root.as_fd(), path, flags, mode) {
+            Err(Errno::NOENT) => {
+                first_new = beneath::make_folders(root.as_fd(), path)?;
+                beneath::open(root.as_fd(), path, flags, mode)
+            }
+            result => result,
+        };
+        let new = File::from(new?);
         self.folders_changed(path, first_new);
         if let Err(error) = new.set_len(entry.length) {
             // Ours, new and empty: left behind it would pass for somebody's file.

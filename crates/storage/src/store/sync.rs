@@ -1,8 +1,10 @@
 //! From *written* to *durable*: bringing a torrent's new data to the disk itself.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -34,7 +36,7 @@ impl FileStore {
         };
         let mut first_error = None;
         // Where the whole file system can be synced at once, no file or folder is left to do.
-        let at_once = files.len() > FILES_ONE_BY_ONE && self.sync_file_system();
+        let at_once = files.len() > FILES_ONE_BY_ONE && self.sync_file_systems(&files).is_ok();
         for file in files.into_iter().filter(|_| !at_once) {
             if let Err(error) = self.sync_file(file) {
                 first_error.get_or_insert(error);
@@ -67,9 +69,22 @@ impl FileStore {
         }
     }
 
-    /// False when that is not to be had: then the files one by one say what is wrong.
-    fn sync_file_system(&self) -> bool {
-        self.root_folder(false).is_ok_and(|root| rustix::fs::syncfs(root).is_ok())
+    /// Syncs each file system that one of the files is on: a folder below the root may be the
+    /// mount point of another. Fails when that is not to be had; then the files one by one say
+    /// what is wrong.
+    pub(super) fn sync_file_systems(&self, files: &BTreeSet<usize>) -> io::Result<()> {
+        let entries = files.iter().filter_map(|file| self.info.files().get(*file));
+        let paths = entries.map(|entry| entry.path.under(&self.root));
+        let folders: BTreeSet<PathBuf> =
+            paths.filter_map(|path| path.parent().map(Path::to_path_buf)).collect();
+        let mut devices = BTreeSet::new();
+        for folder in folders {
+            let folder = File::open(folder)?;
+            if devices.insert(folder.metadata()?.dev()) {
+                rustix::fs::syncfs(folder)?;
+            }
+        }
+        Ok(())
     }
 
     fn sync_file(&self, file: usize) -> Result<(), StorageError> {

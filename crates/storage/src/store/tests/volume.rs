@@ -148,3 +148,17 @@ fn a_read_only_volume_is_told_apart() {
     let result = sample.write(&sample.open(&root), 0);
     assert!(matches!(result, Err(StorageError::ReadOnly { .. })), "{result:?}");
 }
+
+#[test]
+fn many_files_are_synced_by_their_file_systems() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries: Vec<_> = (0..300).map(|n| file(&format!("{}/{n}", n % 7), 1 + n % 3)).collect();
+    let sample = Sample::new(&entries, 32 * KIB);
+    let store = sample.open(dir.path());
+    sample.write_all(&store);
+    let (files, _) = store.unsynced();
+    assert_eq!(files.len(), 300);
+    store.sync_file_systems(&files.into_iter().collect()).unwrap();
+    store.sync().unwrap();
+    assert_eq!(store.unsynced(), (vec![], vec![]));
+}
