@@ -37,4 +37,4 @@ pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
 pub use info_hash::{InfoHash, ParseInfoHashError};
 pub use path::{PathRules, SafePath};
-pub use torrent::{FileAttributes, FileEntry, Info, Torrent, TorrentError};
+pub use torrent::{FILES_MAX, FileAttributes, FileEntry, Info, Torrent, TorrentError};

@@ -20,7 +20,7 @@ const PIECE_LENGTH_MAX: i64 = 256 * 1024 * 1024;
 /// Pieces of the largest torrent taken: 40 MB of hashes.
 const PIECES_MAX: u32 = 2_097_152;
 /// Files of the largest torrent taken: twice the largest seen.
-const FILES_MAX: usize = 400_000;
+pub const FILES_MAX: usize = 400_000;
 /// Names in the longest path taken. No system opens one with more than 2,048; no torrent seen has
 /// 30.
 const PATH_DEPTH_MAX: usize = 100;

@@ -23,7 +23,6 @@ struct Shared {
     free: Mutex<Vec<Box<[u8]>>>,
     blocks_max: usize,
     in_use: AtomicUsize,
-    in_use_peak: AtomicUsize,
 }
 
 /// 16 KiB of memory, with zeros or old bytes in it. Dropping it gives it back to its arena.
@@ -36,31 +35,20 @@ impl Arena {
     /// `blocks_max` is how many blocks are kept in all, used and free; what goes beyond it under
     /// load is given back to the system instead of being recycled.
     pub fn new(blocks_max: usize) -> Self {
-        Self(Arc::new(Shared {
-            free: Mutex::default(),
-            blocks_max,
-            in_use: AtomicUsize::new(0),
-            in_use_peak: AtomicUsize::new(0),
-        }))
+        Self(Arc::new(Shared { free: Mutex::default(), blocks_max, in_use: AtomicUsize::new(0) }))
     }
 
     /// A block, recycled if there is one. Its contents are arbitrary.
     pub fn take(&self) -> Block {
         let recycled = self.0.lock().pop();
         let bytes = recycled.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice());
-        let in_use = self.0.in_use.fetch_add(1, Ordering::Relaxed) + 1;
-        self.0.in_use_peak.fetch_max(in_use, Ordering::Relaxed);
+        self.0.in_use.fetch_add(1, Ordering::Relaxed);
         Block { bytes, arena: Arc::clone(&self.0) }
     }
 
     /// Blocks handed out and not given back.
     pub fn in_use(&self) -> usize {
         self.0.in_use.load(Ordering::Relaxed)
-    }
-
-    /// The most blocks that were ever out at one time.
-    pub fn in_use_peak(&self) -> usize {
-        self.0.in_use_peak.load(Ordering::Relaxed)
     }
 
     /// Blocks held for the next taker.
@@ -130,7 +118,7 @@ mod tests {
         drop(second);
         drop(first);
         assert_eq!(arena.take()[0], 7, "recycled, not zeroed");
-        assert_eq!((arena.in_use(), arena.in_use_peak(), arena.idle()), (0, 2, 2));
+        assert_eq!((arena.in_use(), arena.idle()), (0, 2));
     }
 
     #[test]
@@ -139,7 +127,7 @@ mod tests {
         let blocks: Vec<Block> = (0..5).map(|_| arena.take()).collect();
         assert_eq!(arena.in_use(), 5, "nothing is refused");
         drop(blocks);
-        assert_eq!((arena.in_use(), arena.idle(), arena.in_use_peak()), (0, 2, 5));
+        assert_eq!((arena.in_use(), arena.idle()), (0, 2));
         arena.trim();
         assert_eq!(arena.idle(), 0);
     }
@@ -161,6 +149,6 @@ mod tests {
             }
         });
         assert_eq!(arena.in_use(), 0);
-        assert!(arena.in_use_peak() <= 8 && arena.idle() <= 64);
+        assert!(arena.idle() <= 8);
     }
 }

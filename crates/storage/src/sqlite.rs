@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use metainfo::InfoHash;
+use metainfo::{FILES_MAX, InfoHash};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 use wire::Bitfield;
 
@@ -316,9 +316,6 @@ struct Header {
     torrent: Option<Vec<u8>>,
 }
 
-/// Files of the largest torrent taken, as `metainfo` has it; more is damage.
-const FILES_MAX: i64 = 1_000_000;
-
 impl Header {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -334,7 +331,7 @@ impl Header {
             downloaded: row.get(9)?,
             added_at: row.get(10)?,
             completed_at: row.get(11)?,
-            file_count: row.get::<_, i64>(12)?.clamp(0, FILES_MAX) as usize,
+            file_count: usize::try_from(row.get::<_, i64>(12)?).unwrap_or(0).min(FILES_MAX),
             torrent: row.get(13)?,
         })
     }

@@ -139,11 +139,6 @@ impl Bitfield {
             })
         })
     }
-
-    /// The set as 64-piece words, piece 0 in the top bit of the first: for set arithmetic.
-    pub fn words(&self) -> &[u64] {
-        &self.words
-    }
 }
 
 /// The bit of a word's first piece.

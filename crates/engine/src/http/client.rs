@@ -86,8 +86,6 @@ pub(crate) struct HttpReply {
     pub status: u16,
     /// The whole body, inflated.
     pub body: Vec<u8>,
-    /// The URL that it came from, secrets included.
-    pub final_url: String,
 }
 
 impl HttpReply {
@@ -186,7 +184,6 @@ impl HttpClient {
         Ok(Step::Reply(HttpReply {
             status: head.status.as_u16(),
             body: body::inflate(&head.headers, bytes, options.body_max, &host)?,
-            final_url: target.as_str().to_owned(),
         }))
     }
 

@@ -28,9 +28,9 @@ pub(super) struct PieceJob {
 
 impl PieceJob {
     fn digests(&self) -> Vec<u64> {
-        slices(&self.store, self.piece, &self.blocks)
-            .map(|bytes| self.hasher.hash_one(bytes))
-            .collect()
+        let digest = |bytes: &[u8]| self.hasher.hash_one(bytes);
+        let all = || slices(&self.store, self.piece, &self.blocks).map(digest).collect();
+        catch_unwind(AssertUnwindSafe(all)).unwrap_or_default()
     }
 
     fn finish(self, written: Result<(), crate::error::StorageError>) {
@@ -64,7 +64,7 @@ pub(super) fn run(batch: Vec<PieceJob>) {
         if job.verified || good.get(index) == Some(&true) {
             writable.push(job);
         } else {
-            let digests = catch_unwind(AssertUnwindSafe(|| job.digests())).unwrap_or_default();
+            let digests = job.digests();
             let done = job.done;
             drop(job.blocks);
             survive(move || done(PieceOutcome::HashMismatch { digests }));
