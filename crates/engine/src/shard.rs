@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::handle::TorrentShared;
-use crate::peer::SCRATCH_BYTES;
+use crate::peer::Landing;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::session::SessionShared;
 use crate::stats::TorrentState;
@@ -55,8 +55,8 @@ pub(crate) struct ShardContext {
     pub(crate) arena: Arena,
     pub(crate) pools: Pools,
     pub(crate) sender: mpsc::UnboundedSender<ShardMessage>,
-    /// One receive buffer for all connections: used only within one read.
-    pub(crate) scratch: RefCell<Vec<u8>>,
+    /// The receive memory of all connections: used only within one read.
+    pub(crate) landing: RefCell<Landing>,
 }
 
 /// The other threads' end of a shard.
@@ -87,8 +87,8 @@ pub(crate) fn start(
     session.on_shutdown(stop);
     thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
         let clock = session.clock;
-        let scratch = RefCell::new(vec![0; SCRATCH_BYTES]);
-        let context = ShardContext { session, clock, arena, pools, sender: ours, scratch };
+        let landing = RefCell::new(Landing::new());
+        let context = ShardContext { session, clock, arena, pools, sender: ours, landing };
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
             let shard = Shard { context: Rc::new(context), torrents: HashMap::new() };

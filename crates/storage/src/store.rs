@@ -65,7 +65,13 @@ pub struct FileStore {
     /// Held during a sync: a second one must not return while the first, which took all there was
     /// to do, is still at it.
     syncing: Mutex<()>,
+    /// Held while writing to a file, by its index: the kernel lets one in at a time anyway, and
+    /// whoever waits there spins instead of leaving the core to somebody else.
+    writing: [Mutex<()>; WRITE_TURNS],
 }
+
+/// Files of a torrent that are written at once. More than there are threads that write.
+const WRITE_TURNS: usize = 16;
 
 /// Numbers stores, whichever cache and pools they use.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -112,6 +118,7 @@ impl FileStore {
             marks,
             changes: Mutex::default(),
             syncing: Mutex::default(),
+            writing: Default::default(),
         }))
     }
 

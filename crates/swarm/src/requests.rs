@@ -51,6 +51,14 @@ impl Swarm {
         Ok(BlockFate::Keep)
     }
 
+    /// The blocks that a peer which answers in order sends next, the one that is arriving among
+    /// them.
+    pub fn expected(&self, key: PeerKey) -> impl Iterator<Item = BlockRequest> {
+        let peer = self.peers.get(key).into_iter();
+        let requests = peer.flat_map(|peer| &peer.outstanding);
+        requests.filter(|request| request.live).map(|request| request.block)
+    }
+
     /// A block's body arrived whole.
     pub fn block(&mut self, now: Duration, key: PeerKey, block: BlockRequest) -> BlockOutcome {
         self.now = now;

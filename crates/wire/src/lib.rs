@@ -52,6 +52,9 @@ pub use bitfield::{Bitfield, BitfieldError};
 pub use extended::{ExtendedHandshake, Extension, PeerExtensions};
 pub use fast::allowed_fast_set;
 pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, Reserved};
-pub use message::{BlockRequest, Decoded, FrameError, Limits, Message, decode, encode_block_head};
+pub use message::{
+    BLOCK_HEAD_LENGTH, BlockRequest, Decoded, FrameError, Limits, Message, decode,
+    encode_block_head,
+};
 pub use peer_id::PeerId;
 pub use priority::peer_priority;

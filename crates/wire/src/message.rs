@@ -121,7 +121,7 @@ pub enum FrameError {
 }
 
 /// Bytes in front of a block's body: length prefix, id, piece, begin.
-const BLOCK_HEAD_LENGTH: usize = 13;
+pub const BLOCK_HEAD_LENGTH: usize = 13;
 
 mod id {
     pub(super) const CHOKE: u8 = 0;

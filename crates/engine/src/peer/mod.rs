@@ -2,9 +2,11 @@
 
 pub(crate) mod connection;
 pub(crate) mod handshake;
+mod landing;
 mod out;
 mod receive;
 
 pub(crate) use connection::Connection;
 pub use handshake::HandshakeFailure;
-pub(crate) use receive::{ReceiveError, Receiver, SCRATCH_BYTES, Sink};
+pub(crate) use landing::Landing;
+pub(crate) use receive::{ReceiveError, Receiver, Sink};

@@ -1,18 +1,17 @@
 //! From a readable socket to messages and blocks (BEP 3), with one copy at most.
 //!
-//! One scratch buffer serves every connection of a shard. While a block's body is on its way, a
-//! `readv` puts the rest of it straight into its arena block and whatever follows into the
-//! scratch; only bodies that begin inside the scratch are copied out of it.
+//! A `readv` puts the rest of the block that is arriving, and the blocks that should follow it,
+//! straight into their arena blocks ([`Landing`]). Where the peer sends something else, it is
+//! decoded from wherever it fell, and bodies in it are copied.
 
 use std::io::{self, IoSliceMut};
 
+use metainfo::BLOCK_LENGTH;
 use storage::Block;
-use swarm::Fault;
-use wire::{BlockRequest, Decoded, FrameError, Limits, Message};
+use swarm::{BlockFate, Fault};
+use wire::{BLOCK_HEAD_LENGTH, BlockRequest, Decoded, FrameError, Limits, Message};
 
-/// Bytes of a shard's scratch: reads smaller than this cost more CPU per byte, larger ones fall
-/// out of the second-level cache.
-pub(crate) const SCRATCH_BYTES: usize = 256 * 1024;
+use super::landing::{FORESEEN_MAX, Landing};
 
 /// How much a message that comes in parts is given room for at a time.
 const CARRY_STEP: usize = 16 * 1024;
@@ -21,9 +20,13 @@ const CARRY_STEP: usize = 16 * 1024;
 pub(crate) trait Sink {
     /// A whole message other than a block.
     fn message(&mut self, message: &Message<'_>) -> Result<(), Fault>;
-    /// A block's head: an arena block for its body, or `None` to read and drop it.
-    fn block_head(&mut self, block: BlockRequest) -> Result<Option<Block>, Fault>;
-    /// The body arrived whole.
+    /// The blocks that should come next, in order; the one that is arriving may be among them.
+    fn expected(&self) -> impl Iterator<Item = BlockRequest>;
+    /// Memory for a body.
+    fn memory(&self) -> Block;
+    /// A block's head: what to do with its body.
+    fn block_head(&mut self, block: BlockRequest) -> Result<BlockFate, Fault>;
+    /// The body arrived whole; without it if it was to be discarded.
     fn block(&mut self, block: BlockRequest, data: Option<Block>);
 }
 
@@ -61,25 +64,33 @@ pub(crate) struct Receiver {
     carry: Vec<u8>,
     /// How long `carry` must become before decoding can go on; bounded by the frame limits.
     need: usize,
+    /// Blocks to foresee in the next read: a few for a slow peer, many for a fast one.
+    foresight: usize,
 }
 
 impl Receiver {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, body: None, carry: Vec::new(), need: 0 }
+        Self { limits, body: None, carry: Vec::new(), need: 0, foresight: 1 }
     }
 
     /// Reads once through `read` (a non-blocking `readv`) and passes on what arrived. Returns the
     /// number of bytes read.
     pub(crate) fn read(
         &mut self,
-        scratch: &mut [u8],
+        landing: &mut Landing,
         sink: &mut impl Sink,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> Result<usize, ReceiveError> {
         let carried = self.carry.len();
+        landing.foreseen.clear();
         if carried > 0 {
             // Grown as bytes come: a length alone buys no memory.
             self.carry.resize(self.need.min(carried + CARRY_STEP), 0);
+        } else if self.body.as_ref().is_none_or(|body| body.data.is_some()) {
+            let arriving = self.body.as_ref().map(|body| body.block);
+            let next = sink.expected().filter(|block| Some(*block) != arriving);
+            landing.foreseen.extend(next.take(self.foresight));
+            landing.prepare(|| sink.memory());
         }
         let direct: &mut [u8] = match &mut self.body {
             Some(Body { block, filled, data: Some(data) }) => {
@@ -89,7 +100,7 @@ impl Receiver {
             _ => &mut [],
         };
         let direct_bytes = direct.len();
-        let got = read(&mut [IoSliceMut::new(direct), IoSliceMut::new(scratch)]);
+        let got = landing.read(direct, read);
         let placed = got.as_ref().map_or(0, |got| *got.min(&direct_bytes));
         if carried > 0 {
             self.carry.truncate(carried + placed);
@@ -101,8 +112,45 @@ impl Receiver {
         if placed > 0 && carried == 0 {
             self.place(placed, sink);
         }
-        self.feed(&scratch[..got - placed], sink)?;
+        self.foresight = (got / BLOCK_LENGTH as usize + 1).min(FORESEEN_MAX);
+        let left = self.take_foreseen(landing, got - placed, sink)?;
+        self.feed(&landing.rest[..left], sink)?;
         Ok(got)
+    }
+
+    /// Goes through what landed where blocks were foreseen, `left` bytes at most. Returns how many
+    /// of them went past it, into the rest.
+    fn take_foreseen(
+        &mut self,
+        landing: &mut Landing,
+        mut left: usize,
+        sink: &mut impl Sink,
+    ) -> Result<usize, ReceiveError> {
+        let mut as_foreseen = true;
+        for index in 0..landing.foreseen.len() {
+            if left == 0 {
+                break;
+            }
+            let block = landing.foreseen[index];
+            let head_bytes = left.min(BLOCK_HEAD_LENGTH);
+            let body_bytes = (left - head_bytes).min(block.length as usize);
+            left -= head_bytes + body_bytes;
+            // What came instead, or the front of a head, is a stream that fell into these parts.
+            as_foreseen &= landing.heads[index] == wire::encode_block_head(block)
+                && head_bytes == BLOCK_HEAD_LENGTH;
+            if !as_foreseen {
+                self.feed(&landing.heads[index][..head_bytes], sink)?;
+                self.feed(&landing.body(index)[..body_bytes], sink)?;
+                continue;
+            }
+            let data = match sink.block_head(block)? {
+                BlockFate::Keep => landing.take_body(index),
+                BlockFate::Discard => None,
+            };
+            self.body = Some(Body { block, filled: 0, data });
+            self.place(body_bytes, sink);
+        }
+        Ok(left)
     }
 
     /// Counts `placed` more body bytes as arrived and hands the block over when it is whole.
@@ -171,10 +219,16 @@ impl Receiver {
                 Ok(consumed)
             }
             Decoded::BlockHead { block, consumed } => {
-                let data = sink.block_head(block)?;
+                let data = match sink.block_head(block)? {
+                    BlockFate::Keep => Some(sink.memory()),
+                    BlockFate::Discard => None,
+                };
                 self.body = Some(Body { block, filled: 0, data });
                 Ok(consumed)
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,10 +224,10 @@ impl Torrent {
     ) -> Result<(), ReceiveError> {
         let now = self.context.clock.now();
         let mut state = self.state.borrow_mut();
-        let mut scratch = self.context.scratch.borrow_mut();
+        let mut landing = self.context.landing.borrow_mut();
         let mut sink = PeerSink { state: &mut state, context: &self.context, connection, now };
-        let got = receiver.read(&mut scratch, &mut sink, |slices| connection.try_read(slices));
-        drop(scratch);
+        let got = receiver.read(&mut landing, &mut sink, |slices| connection.try_read(slices));
+        drop(landing);
         self.settle(&mut state, now);
         got.map(drop)
     }
@@ -279,7 +279,7 @@ impl Torrent {
             budget.moved(state.charged, reserved);
             state.charged = reserved;
         }
-        let limit = budget.limit_for(reserved);
+        let limit = if self.disk_is_behind(state) { reserved } else { budget.limit_for(reserved) };
         if limit != state.limit {
             state.limit = limit;
             state.swarm.set_reserve_limit(now, limit);
@@ -406,12 +406,16 @@ impl Sink for PeerSink<'_> {
         self.state.swarm.handle(self.now, self.connection.key, message)
     }
 
-    fn block_head(&mut self, block: BlockRequest) -> Result<Option<Block>, Fault> {
-        let fate = self.state.swarm.block_head(self.now, self.connection.key, block)?;
-        Ok(match fate {
-            BlockFate::Keep => Some(self.context.arena.take()),
-            BlockFate::Discard => None,
-        })
+    fn expected(&self) -> impl Iterator<Item = BlockRequest> {
+        self.state.swarm.expected(self.connection.key)
+    }
+
+    fn memory(&self) -> Block {
+        self.context.arena.take()
+    }
+
+    fn block_head(&mut self, block: BlockRequest) -> Result<BlockFate, Fault> {
+        self.state.swarm.block_head(self.now, self.connection.key, block)
     }
 
     fn block(&mut self, block: BlockRequest, data: Option<Block>) {

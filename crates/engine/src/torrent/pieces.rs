@@ -15,7 +15,17 @@ use crate::shard::ShardMessage;
 /// within seconds.
 const RETRY_EVERY: Duration = Duration::from_secs(3);
 
+/// Bytes of complete pieces that may wait for a torrent's disk before no more pieces are opened:
+/// enough to ride out a pause of the disk. What waits longer only falls out of the caches.
+const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 impl Torrent {
+    /// Whether the disk has more complete pieces to take than is worth holding in memory.
+    pub(super) fn disk_is_behind(&self, state: &State) -> bool {
+        let piece_length = state.swarm.geometry().piece_length();
+        u64::from(self.in_pool.get()) * u64::from(piece_length) > BACKLOG_BYTES_MAX
+    }
+
     /// Sends a piece to the hash and disk pool.
     pub(super) fn verify(&self, state: &mut State, piece: PieceIndex) {
         let count = state.swarm.geometry().block_count(piece) as usize;

@@ -57,8 +57,10 @@ impl FileStore {
             }
             let file = self.writable(segment.file)?;
             let path = || self.file_path(segment.file);
-            write_at(&file, segment.offset, segment.length, &mut source)
-                .map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
+            let turn = self.writing[segment.file % self.writing.len()].lock();
+            let written = write_at(&file, segment.offset, segment.length, &mut source);
+            drop(turn);
+            written.map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
             let found = file
                 .metadata()
                 .map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
