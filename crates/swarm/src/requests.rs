@@ -51,12 +51,9 @@ impl Swarm {
         Ok(BlockFate::Keep)
     }
 
-    /// The blocks that a peer which answers in order sends next, the one that is arriving among
-    /// them.
-    pub fn expected(&self, key: PeerKey) -> impl Iterator<Item = BlockRequest> {
-        let peer = self.peers.get(key).into_iter();
-        let requests = peer.flat_map(|peer| &peer.outstanding);
-        requests.filter(|request| request.live).map(|request| request.block)
+    /// How many blocks a peer was asked for and did not send yet.
+    pub fn expected(&self, key: PeerKey) -> usize {
+        self.peers.get(key).map_or(0, |peer| peer.outstanding.len())
     }
 
     /// A block's body arrived whole.

@@ -1,19 +1,23 @@
-//! Where received bytes land: in the blocks that the peer was asked for, and in one buffer for
-//! everything else.
+//! Where received bytes land: bodies of blocks each in their own memory, everything else in one
+//! buffer.
 //!
-//! Peers answer requests in the order they came. So what the next bytes of a connection will be is
-//! mostly known, and one `readv` can put several bodies where they belong, each behind its head.
-//! One of these serves all connections of a shard; nothing in it outlives a read but memory.
+//! A peer that was asked for blocks sends one after the other, all of one length. So which bytes
+//! will be heads and which bodies is mostly known before they come, whatever their order, and one
+//! `readv` can part them. One of these serves all connections of a shard; nothing in it outlives a
+//! read but memory.
 
 use std::io::IoSliceMut;
 
 use metainfo::BLOCK_LENGTH;
 use storage::Block;
-use wire::{BLOCK_HEAD_LENGTH, BlockRequest};
+use wire::BLOCK_HEAD_LENGTH;
 
 /// Bytes for what was not foreseen: reads smaller than this cost more CPU per byte, larger ones
 /// fall out of the second-level cache.
 const REST_BYTES: usize = 256 * 1024;
+
+/// And for what comes behind foreseen blocks: more of them are better read by the next call.
+const TAIL_BYTES: usize = 8 * 1024;
 
 /// Blocks foreseen in one read: as many bytes as for the rest.
 pub(super) const FORESEEN_MAX: usize = REST_BYTES / BLOCK_LENGTH as usize;
@@ -23,33 +27,34 @@ const SLICES_MAX: usize = 1 + 2 * FORESEEN_MAX + 1;
 
 /// The receive memory of a shard.
 pub(crate) struct Landing {
-    /// What the next bytes may be, in order.
-    pub(super) foreseen: Vec<BlockRequest>,
+    /// How many blocks the next bytes may be.
+    foreseen: usize,
     pub(super) heads: [[u8; BLOCK_HEAD_LENGTH]; FORESEEN_MAX],
-    /// One for each that is foreseen, and perhaps more from before.
-    bodies: Vec<Option<Block>>,
+    /// There is one for each that is foreseen.
+    bodies: [Option<Block>; FORESEEN_MAX],
     pub(super) rest: Vec<u8>,
 }
 
 impl Landing {
     pub(crate) fn new() -> Self {
         Self {
-            foreseen: Vec::with_capacity(FORESEEN_MAX),
+            foreseen: 0,
             heads: [[0; BLOCK_HEAD_LENGTH]; FORESEEN_MAX],
-            bodies: Vec::new(),
+            bodies: Default::default(),
             rest: vec![0; REST_BYTES],
         }
     }
 
-    /// Sees that there is memory for each body that is foreseen.
-    pub(super) fn prepare(&mut self, memory: impl Fn() -> Block) {
-        self.foreseen.truncate(FORESEEN_MAX);
-        if self.bodies.len() < self.foreseen.len() {
-            self.bodies.resize_with(self.foreseen.len(), || None);
-        }
-        for body in self.bodies.iter_mut().take(self.foreseen.len()) {
+    /// Prepares for so many blocks.
+    pub(super) fn foresee(&mut self, blocks: usize, memory: impl Fn() -> Block) {
+        self.foreseen = blocks.min(FORESEEN_MAX);
+        for body in &mut self.bodies[..self.foreseen] {
             body.get_or_insert_with(&memory);
         }
+    }
+
+    pub(super) fn foreseen(&self) -> usize {
+        self.foreseen
     }
 
     /// Runs one scattered read: into `first`, then what is foreseen, then the rest.
@@ -60,12 +65,11 @@ impl Landing {
     ) -> T {
         let mut slices: [IoSliceMut<'_>; SLICES_MAX] =
             std::array::from_fn(|_| IoSliceMut::new(&mut []));
-        let foreseen = self.foreseen.iter().zip(&mut self.heads).zip(&mut self.bodies);
-        let bodies = foreseen.flat_map(|((block, head), body)| {
-            let body = body.as_deref_mut().and_then(|body| body.get_mut(..block.length as usize));
-            [&mut head[..], body.unwrap_or_default()]
-        });
-        let all = [first].into_iter().chain(bodies).chain([&mut self.rest[..]]);
+        let foreseen = self.heads.iter_mut().zip(&mut self.bodies).take(self.foreseen);
+        let blocks = foreseen
+            .flat_map(|(head, body)| [&mut head[..], body.as_deref_mut().unwrap_or_default()]);
+        let rest_bytes = if self.foreseen == 0 { REST_BYTES } else { TAIL_BYTES };
+        let all = [first].into_iter().chain(blocks).chain([&mut self.rest[..rest_bytes]]);
         let mut count = 0;
         for (slice, bytes) in slices.iter_mut().zip(all) {
             *slice = IoSliceMut::new(bytes);
@@ -74,13 +78,13 @@ impl Landing {
         read(&mut slices[..count])
     }
 
-    /// What landed as the body of what was foreseen at `index`.
+    /// What landed as a body.
     pub(super) fn body(&self, index: usize) -> &[u8] {
-        self.bodies.get(index).and_then(Option::as_deref).unwrap_or_default()
+        self.bodies[index].as_deref().unwrap_or_default()
     }
 
-    /// Takes that body's memory along.
+    /// The same, memory and all.
     pub(super) fn take_body(&mut self, index: usize) -> Option<Block> {
-        self.bodies.get_mut(index).and_then(Option::take)
+        self.bodies[index].take()
     }
 }

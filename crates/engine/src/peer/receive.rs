@@ -1,7 +1,7 @@
 //! From a readable socket to messages and blocks (BEP 3), with one copy at most.
 //!
 //! A `readv` puts the rest of the block that is arriving, and the blocks that should follow it,
-//! straight into their arena blocks ([`Landing`]). Where the peer sends something else, it is
+//! straight into arena blocks ([`Landing`]). Where the peer sends something else in between, it is
 //! decoded from wherever it fell, and bodies in it are copied.
 
 use std::io::{self, IoSliceMut};
@@ -20,8 +20,8 @@ const CARRY_STEP: usize = 16 * 1024;
 pub(crate) trait Sink {
     /// A whole message other than a block.
     fn message(&mut self, message: &Message<'_>) -> Result<(), Fault>;
-    /// The blocks that should come next, in order; the one that is arriving may be among them.
-    fn expected(&self) -> impl Iterator<Item = BlockRequest>;
+    /// How many blocks the peer still owes, the one that is arriving included.
+    fn expected(&self) -> usize;
     /// Memory for a body.
     fn memory(&self) -> Block;
     /// A block's head: what to do with its body.
@@ -82,16 +82,15 @@ impl Receiver {
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> Result<usize, ReceiveError> {
         let carried = self.carry.len();
-        landing.foreseen.clear();
+        let mut foreseen = 0;
         if carried > 0 {
             // Grown as bytes come: a length alone buys no memory.
             self.carry.resize(self.need.min(carried + CARRY_STEP), 0);
         } else if self.body.as_ref().is_none_or(|body| body.data.is_some()) {
-            let arriving = self.body.as_ref().map(|body| body.block);
-            let next = sink.expected().filter(|block| Some(*block) != arriving);
-            landing.foreseen.extend(next.take(self.foresight));
-            landing.prepare(|| sink.memory());
+            let next = sink.expected().saturating_sub(usize::from(self.body.is_some()));
+            foreseen = next.min(self.foresight);
         }
+        landing.foresee(foreseen, || sink.memory());
         let direct: &mut [u8] = match &mut self.body {
             Some(Body { block, filled, data: Some(data) }) => {
                 &mut data[*filled..block.length as usize]
@@ -112,7 +111,9 @@ impl Receiver {
         if placed > 0 && carried == 0 {
             self.place(placed, sink);
         }
-        self.foresight = (got / BLOCK_LENGTH as usize + 1).min(FORESEEN_MAX);
+        // As much as came now, or a little less than came before: reads vary.
+        let came = got / BLOCK_LENGTH as usize + 1;
+        self.foresight = came.max(self.foresight - 1).min(FORESEEN_MAX);
         let left = self.take_foreseen(landing, got - placed, sink)?;
         self.feed(&landing.rest[..left], sink)?;
         Ok(got)
@@ -127,22 +128,25 @@ impl Receiver {
         sink: &mut impl Sink,
     ) -> Result<usize, ReceiveError> {
         let mut as_foreseen = true;
-        for index in 0..landing.foreseen.len() {
+        for index in 0..landing.foreseen() {
             if left == 0 {
                 break;
             }
-            let block = landing.foreseen[index];
             let head_bytes = left.min(BLOCK_HEAD_LENGTH);
-            let body_bytes = (left - head_bytes).min(block.length as usize);
+            let body_bytes = (left - head_bytes).min(BLOCK_LENGTH as usize);
             left -= head_bytes + body_bytes;
+            let head = &landing.heads[index][..head_bytes];
+            let block = match wire::decode(head, &self.limits) {
+                Ok(Decoded::BlockHead { block, .. }) if block.length == BLOCK_LENGTH => Some(block),
+                _ => None,
+            };
             // What came instead, or the front of a head, is a stream that fell into these parts.
-            as_foreseen &= landing.heads[index] == wire::encode_block_head(block)
-                && head_bytes == BLOCK_HEAD_LENGTH;
-            if !as_foreseen {
-                self.feed(&landing.heads[index][..head_bytes], sink)?;
+            as_foreseen &= block.is_some();
+            let Some(block) = block.filter(|_| as_foreseen) else {
+                self.feed(head, sink)?;
                 self.feed(&landing.body(index)[..body_bytes], sink)?;
                 continue;
-            }
+            };
             let data = match sink.block_head(block)? {
                 BlockFate::Keep => landing.take_body(index),
                 BlockFate::Discard => None,

@@ -406,7 +406,7 @@ impl Sink for PeerSink<'_> {
         self.state.swarm.handle(self.now, self.connection.key, message)
     }
 
-    fn expected(&self) -> impl Iterator<Item = BlockRequest> {
+    fn expected(&self) -> usize {
         self.state.swarm.expected(self.connection.key)
     }
 

@@ -32,8 +32,8 @@ impl Sink for Books {
         Ok(())
     }
 
-    fn expected(&self) -> impl Iterator<Item = BlockRequest> {
-        self.expected.iter().copied()
+    fn expected(&self) -> usize {
+        self.expected.len()
     }
 
     fn memory(&self) -> Block {
@@ -147,9 +147,10 @@ fn any_stream_in_any_parts_is_understood() {
 }
 
 #[test]
-fn answers_in_order_are_not_copied() {
+fn answers_in_any_order_are_not_copied() {
     let mut rng = Rng::with_seed(1);
-    let asked: Vec<BlockRequest> = (0..400).map(request).collect();
+    let mut asked: Vec<BlockRequest> = (0..400).map(request).collect();
+    rng.shuffle(&mut asked);
     let mut stream = Vec::new();
     for block in &asked {
         push_block(&mut stream, &mut rng, *block);
