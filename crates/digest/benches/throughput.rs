@@ -1,23 +1,24 @@
-//! How fast each kernel hashes, next to the `sha1` and `sha2` crates: `cargo bench -p
-//! peerless-digest`, or `-- sha1` for one algorithm, `-- avx2` for one kernel.
+//! How fast batches are hashed, next to the `sha1` and `sha2` crates by themselves: `cargo bench -p
+//! peerless-digest`, or `-- sha1` for one algorithm. `PEERLESS_DIGEST` chooses the kernel.
 //!
 //! Messages are given as storage gives pieces, in slices of 16 KiB.
 
 use std::{fmt, hint::black_box};
 
-use digest::{Algorithm, Kernel};
+use digest::Algorithm;
 use divan::{
     Bencher,
     counter::{BytesCount, BytesFormat},
 };
-use sha1::Digest;
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 const KIB: usize = 1024;
 const SLICE_BYTES: usize = 16 * KIB;
 
 fn main() {
     for algorithm in [Algorithm::Sha1, Algorithm::Sha256] {
-        println!("{algorithm:?} runs on {}", digest::kernel(algorithm));
+        println!("{algorithm:?} by {}", digest::kernel(algorithm));
     }
     divan::Divan::default()
         .bytes_format(BytesFormat::Binary)
@@ -26,70 +27,55 @@ fn main() {
         .main();
 }
 
-#[divan::bench(args = cases())]
-fn sha1(bencher: Bencher<'_, '_>, case: Case) {
-    case.run(bencher, |hasher, messages| match hasher {
-        Hasher::Crate => {
-            for message in messages {
-                let mut hasher = sha1::Sha1::new();
-                message.iter().for_each(|slice| hasher.update(slice));
-                black_box(hasher.finalize());
-            }
-        }
-        Hasher::Kernel(kernel) => drop(black_box(kernel.sha1_batch(messages))),
-        Hasher::Chosen => drop(black_box(digest::sha1_batch(messages))),
-    });
+#[divan::bench(args = BATCHES)]
+fn sha1(bencher: Bencher<'_, '_>, batch: Batch) {
+    batch.run(bencher, digest::sha1_batch);
 }
 
-#[divan::bench(args = cases())]
-fn sha256(bencher: Bencher<'_, '_>, case: Case) {
-    case.run(bencher, |hasher, messages| match hasher {
-        Hasher::Crate => {
-            for message in messages {
-                let mut hasher = sha2::Sha256::new();
-                message.iter().for_each(|slice| hasher.update(slice));
-                black_box(hasher.finalize());
-            }
-        }
-        Hasher::Kernel(kernel) => drop(black_box(kernel.sha256_batch(messages))),
-        Hasher::Chosen => drop(black_box(digest::sha256_batch(messages))),
-    });
+#[divan::bench(args = BATCHES)]
+fn sha1_crate(bencher: Bencher<'_, '_>, batch: Batch) {
+    batch.run(bencher, one_by_one::<Sha1>);
 }
 
-/// What hashes.
-#[derive(Clone, Copy)]
-enum Hasher {
-    /// The `sha1` or `sha2` crate by itself, one message after the other.
-    Crate,
-    Kernel(Kernel),
-    /// What this crate chooses.
-    Chosen,
+#[divan::bench(args = BATCHES)]
+fn sha256(bencher: Bencher<'_, '_>, batch: Batch) {
+    batch.run(bencher, digest::sha256_batch);
 }
 
-/// A batch for a hasher.
-#[derive(Clone, Copy)]
-struct Case {
-    hasher: Hasher,
-    message_bytes: usize,
-    messages: usize,
+#[divan::bench(args = BATCHES)]
+fn sha2_crate(bencher: Bencher<'_, '_>, batch: Batch) {
+    batch.run(bencher, one_by_one::<Sha256>);
 }
 
-/// Every hasher of this machine with batches of every size.
-fn cases() -> Vec<Case> {
-    let kernels = digest::kernels().into_iter().map(Hasher::Kernel);
-    let hashers = [Hasher::Crate].into_iter().chain(kernels).chain([Hasher::Chosen]);
-    let mut cases = Vec::new();
-    for hasher in hashers {
-        for message_bytes in [16 * KIB, 256 * KIB, 1024 * KIB] {
-            let case = |messages| Case { hasher, message_bytes, messages };
-            cases.extend([1, 2, 8, 16, 64].map(case));
-        }
+fn one_by_one<D: Digest>(messages: &[&[&[u8]]]) {
+    for message in messages {
+        let mut hasher = D::new();
+        message.iter().for_each(|slice| hasher.update(slice));
+        black_box(hasher.finalize());
     }
-    cases
 }
 
-impl Case {
-    fn run(self, bencher: Bencher<'_, '_>, hash: impl Fn(Hasher, &[&[&[u8]]])) {
+#[derive(Clone, Copy)]
+struct Batch {
+    messages: usize,
+    message_bytes: usize,
+}
+
+const BATCHES: [Batch; 15] = {
+    let mut batches = [Batch { messages: 0, message_bytes: 0 }; 15];
+    let mut at = 0;
+    while at < batches.len() {
+        batches[at] = Batch {
+            messages: [1, 2, 8, 16, 64][at % 5],
+            message_bytes: [16 * KIB, 256 * KIB, 1024 * KIB][at / 5],
+        };
+        at += 1;
+    }
+    batches
+};
+
+impl Batch {
+    fn run<T>(self, bencher: Bencher<'_, '_>, hash: impl Fn(&[&[&[u8]]]) -> T) {
         let bytes = self.messages * self.message_bytes;
         let memory: Vec<u8> = (0..bytes).map(|at| (at ^ (at >> 13)) as u8).collect();
         let messages: Vec<Vec<&[u8]>> = memory
@@ -97,17 +83,12 @@ impl Case {
             .map(|message| message.chunks(SLICE_BYTES).collect())
             .collect();
         let messages: Vec<&[&[u8]]> = messages.iter().map(Vec::as_slice).collect();
-        bencher.counter(BytesCount::new(bytes)).bench_local(|| hash(self.hasher, &messages));
+        bencher.counter(BytesCount::new(bytes)).bench_local(|| hash(&messages));
     }
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hasher = match self.hasher {
-            Hasher::Crate => "crate",
-            Hasher::Kernel(kernel) => kernel.name(),
-            Hasher::Chosen => "chosen",
-        };
-        write!(f, "{hasher} {} x {} KiB", self.messages, self.message_bytes / KIB)
+        write!(f, "{} x {} KiB", self.messages, self.message_bytes / KIB)
     }
 }

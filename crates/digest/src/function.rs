@@ -8,10 +8,14 @@ use crate::{
     sha_ni::ShaNi,
 };
 
-/// How a kernel of `N` lanes hashes runs of one length, each into its state of `W` words. The value
-/// of type `T` proves that the machine has the instructions.
+/// How a kernel hashes runs of one length, each into its state of `W` words. The value of type `T`
+/// proves that the machine has the instructions.
 #[cfg(target_arch = "x86_64")]
-type Rounds<T, const W: usize, const N: usize> = fn(T, &mut [[u32; W]; N], &[&[Block]; N]);
+type Rounds<T, const W: usize> = fn(T, &mut [[u32; W]], &[&[Block]]);
+
+/// [`Rounds`] of `N` lanes, no fewer.
+#[cfg(target_arch = "x86_64")]
+type LaneRounds<T, const W: usize, const N: usize> = fn(T, &mut [[u32; W]; N], &[&[Block]; N]);
 
 /// A hash function with a state of `W` words, over blocks of 64 bytes.
 pub(crate) struct Function<const W: usize> {
@@ -21,13 +25,11 @@ pub(crate) struct Function<const W: usize> {
     pub(crate) known: [(&'static [u8], [u32; W]); 2],
     pub(crate) portable: fn(&mut [u32; W], &[Block]),
     #[cfg(target_arch = "x86_64")]
-    pub(crate) sha_ni: Rounds<ShaNi, W, 1>,
+    pub(crate) sha_ni: Rounds<ShaNi, W>,
     #[cfg(target_arch = "x86_64")]
-    pub(crate) sha_ni_pair: Rounds<ShaNi, W, 2>,
+    pub(crate) avx2: LaneRounds<Avx2, W, { Avx2::LANES }>,
     #[cfg(target_arch = "x86_64")]
-    pub(crate) avx2: Rounds<Avx2, W, { Avx2::LANES }>,
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) avx512: Rounds<Avx512, W, { Avx512::LANES }>,
+    pub(crate) avx512: LaneRounds<Avx512, W, { Avx512::LANES }>,
 }
 
 /// The two-block example that NIST gives for FIPS 180-4.
@@ -45,8 +47,6 @@ pub(crate) const SHA1: Function<5> = Function {
     portable: sha1::block_api::compress,
     #[cfg(target_arch = "x86_64")]
     sha_ni: ShaNi::sha1,
-    #[cfg(target_arch = "x86_64")]
-    sha_ni_pair: ShaNi::sha1,
     #[cfg(target_arch = "x86_64")]
     avx2: Avx2::sha1,
     #[cfg(target_arch = "x86_64")]
@@ -70,8 +70,6 @@ pub(crate) const SHA256: Function<8> = Function {
     portable: sha2::block_api::compress256,
     #[cfg(target_arch = "x86_64")]
     sha_ni: ShaNi::sha256,
-    #[cfg(target_arch = "x86_64")]
-    sha_ni_pair: ShaNi::sha256,
     #[cfg(target_arch = "x86_64")]
     avx2: Avx2::sha256,
     #[cfg(target_arch = "x86_64")]

@@ -1,14 +1,8 @@
-//! The kernels by name, which of them this machine has, and which were chosen.
+//! The kernels by name, and which of them were chosen.
 
 use std::fmt;
 
-use crate::{
-    Sha1Digest, Sha256Digest,
-    function::{SHA1, SHA256},
-    plan::{Plan, VARIABLE},
-    schedule,
-    tier::{LANES_MAX, Tier},
-};
+use crate::plan::{Plan, VARIABLE};
 
 /// A hash function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +19,7 @@ pub enum Kernel {
     /// The `sha1` and `sha2` crates, one message at a time. They use the SHA instructions of x86
     /// and `ARMv8` where there are any.
     Portable,
-    /// The SHA instructions of x86, two messages interleaved.
+    /// The SHA instructions of x86, up to four messages interleaved.
     ShaNi,
     /// AVX2, eight messages in lanes.
     Avx2,
@@ -35,7 +29,7 @@ pub enum Kernel {
 
 impl Kernel {
     /// Every kernel, whether or not this machine has it.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::ShaNi, Self::Avx2, Self::Avx512];
+    pub(crate) const ALL: [Self; 4] = [Self::Portable, Self::ShaNi, Self::Avx2, Self::Avx512];
 
     /// As in `PEERLESS_DIGEST`.
     pub fn name(self) -> &'static str {
@@ -48,20 +42,8 @@ impl Kernel {
     }
 
     /// The kernel of that [`name`](Self::name).
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kernel| kernel.name() == name)
-    }
-
-    /// [`sha1_batch`](crate::sha1_batch) on this kernel alone, however few the messages; `None` if
-    /// this machine does not have it. For tests and measurements.
-    pub fn sha1_batch(self, messages: &[&[&[u8]]]) -> Option<Vec<Sha1Digest>> {
-        Some(schedule::digests(&SHA1, &Plan::only(&Tier::of(self))?, messages))
-    }
-
-    /// [`sha256_batch`](crate::sha256_batch) on this kernel alone, however few the messages; `None`
-    /// if this machine does not have it. For tests and measurements.
-    pub fn sha256_batch(self, messages: &[&[&[u8]]]) -> Option<Vec<Sha256Digest>> {
-        Some(schedule::digests(&SHA256, &Plan::only(&Tier::of(self))?, messages))
     }
 }
 
@@ -69,11 +51,6 @@ impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// The kernels that this machine has.
-pub fn kernels() -> Vec<Kernel> {
-    Kernel::ALL.into_iter().filter(|&kernel| !Tier::of(kernel).is_empty()).collect()
 }
 
 /// Which kernels hash, as [`kernel`] tells.
@@ -86,7 +63,7 @@ pub struct KernelInfo {
     pub one: Kernel,
     /// For two messages.
     pub two: Kernel,
-    /// For sixteen messages and more.
+    /// For many messages, while more of them wait.
     pub many: Kernel,
     /// Why `PEERLESS_DIGEST` was not followed, if it was not.
     pub refused: Option<Refused>,
@@ -140,6 +117,6 @@ pub fn kernel(algorithm: Algorithm) -> KernelInfo {
         Algorithm::Sha1 => Plan::sha1(),
         Algorithm::Sha256 => Plan::sha256(),
     };
-    let [one, two, many] = [1, 2, LANES_MAX].map(|messages| plan.tier(messages).kernel());
+    let [one, two, many] = [1, 2, usize::MAX].map(|messages| plan.tier(messages).kernel());
     KernelInfo { one, two, many, refused: plan.refused().cloned() }
 }

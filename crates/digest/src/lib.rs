@@ -15,7 +15,7 @@
 //! | name | what it is | messages at once |
 //! |---|---|---|
 //! | `portable` | the `sha1` and `sha2` crates, which use the SHA instructions of x86 and `ARMv8` | 1 |
-//! | `sha-ni` | the SHA instructions of x86, two messages interleaved | 2 |
+//! | `sha-ni` | the SHA instructions of x86, messages interleaved | 1 to 4 |
 //! | `avx2` | a message in each lane of AVX2 registers | 8 |
 //! | `avx512` | a message in each lane of AVX-512 registers (F and BW) | 16 |
 //!
@@ -46,10 +46,12 @@ mod plan;
 mod schedule;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
+#[cfg(test)]
+mod tests;
 mod tier;
 
 use function::{SHA1, SHA256};
-pub use kernel::{Algorithm, Kernel, KernelInfo, Refused, kernel, kernels};
+pub use kernel::{Algorithm, Kernel, KernelInfo, Refused, kernel};
 use plan::Plan;
 
 /// Both functions take their message in blocks of this size.

@@ -34,7 +34,7 @@ pub(crate) fn digests<const W: usize, const B: usize>(
         if jobs.is_empty() {
             return digests;
         }
-        let tier = plan.tier(jobs.len());
+        let tier = plan.tier(jobs.len() + queue.len());
         let active = tier.lanes().min(jobs.len());
         step(function, tier, &mut jobs[..active]);
         jobs.retain(|job| {

@@ -1,7 +1,8 @@
-//! The SHA instructions of x86, with one message or with two whose rounds are interleaved.
+//! The SHA instructions of x86, with one message or with a few whose rounds are interleaved.
 //!
-//! A round waits for the one before it longer than the unit is busy with it; a second message
-//! fills the gap.
+//! A round waits for the one before it longer than the unit is busy with it; other messages fill
+//! the gap. How many it takes differs from processor to processor, and more than needed cost
+//! registers, so the plan measures each number.
 
 #![expect(unsafe_code, reason = "the instructions are there only on some machines")]
 #![allow(
@@ -14,13 +15,33 @@
 
 use std::arch::x86_64::*;
 
-use crate::{Block, function::SHA256_K};
+use crate::{
+    Block,
+    function::SHA256_K,
+    tier::{all, all_mut},
+};
+
+/// Calls a function of so many messages as there are.
+macro_rules! for_each_width {
+    ($function:ident($states:ident, $runs:ident)) => {
+        match $states.len() {
+            1 => $function::<1>(all_mut($states), all($runs)),
+            2 => $function::<2>(all_mut($states), all($runs)),
+            3 => $function::<3>(all_mut($states), all($runs)),
+            4 => $function::<4>(all_mut($states), all($runs)),
+            lanes => unreachable!("{lanes} lanes of {}", ShaNi::LANES_MAX),
+        }
+    };
+}
 
 /// Proof that this machine has the SHA instructions, SSSE3 and SSE 4.1.
 #[derive(Clone, Copy)]
 pub(crate) struct ShaNi(());
 
 impl ShaNi {
+    /// More messages at once need more registers than there are.
+    pub(crate) const LANES_MAX: usize = 4;
+
     pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("sha")
             && is_x86_feature_detected!("ssse3")
@@ -28,16 +49,16 @@ impl ShaNi {
         .then_some(Self(()))
     }
 
-    /// SHA-1 of `S` runs of one length, each into its state.
-    pub(crate) fn sha1<const S: usize>(self, states: &mut [[u32; 5]; S], runs: &[&[Block]; S]) {
+    /// SHA-1 of one to four runs of one length, each into its state.
+    pub(crate) fn sha1(self, states: &mut [[u32; 5]], runs: &[&[Block]]) {
         // SAFETY: `self` proves that the machine has these instructions.
-        unsafe { sha1(states, runs) }
+        unsafe { for_each_width!(sha1(states, runs)) }
     }
 
-    /// SHA-256 of `S` runs of one length, each into its state.
-    pub(crate) fn sha256<const S: usize>(self, states: &mut [[u32; 8]; S], runs: &[&[Block]; S]) {
+    /// SHA-256 of one to four runs of one length, each into its state.
+    pub(crate) fn sha256(self, states: &mut [[u32; 8]], runs: &[&[Block]]) {
         // SAFETY: `self` proves that the machine has these instructions.
-        unsafe { sha256(states, runs) }
+        unsafe { for_each_width!(sha256(states, runs)) }
     }
 }
 

@@ -16,12 +16,9 @@ pub(crate) const LANES_MAX: usize = 16;
 pub(crate) enum Tier {
     /// One message, by the `sha1` and `sha2` crates.
     Portable,
-    /// One message.
+    /// So many messages, of [`ShaNi::LANES_MAX`] at most.
     #[cfg(target_arch = "x86_64")]
-    ShaNi(ShaNi),
-    /// Two messages.
-    #[cfg(target_arch = "x86_64")]
-    ShaNiPair(ShaNi),
+    ShaNi(ShaNi, usize),
     /// Eight messages.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
@@ -33,22 +30,15 @@ pub(crate) enum Tier {
 impl Tier {
     /// Those that this machine can run, the fewest lanes first; of equals, what is not our own code.
     pub(crate) fn detected() -> Vec<Self> {
+        let mut tiers = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
-        let special = [
-            ShaNi::detect().map(Self::ShaNi),
-            ShaNi::detect().map(Self::ShaNiPair),
-            Avx2::detect().map(Self::Avx2),
-            Avx512::detect().map(Self::Avx512),
-        ];
-        #[cfg(not(target_arch = "x86_64"))]
-        let special: [Option<Self>; 0] = [];
-        std::iter::once(Self::Portable).chain(special.into_iter().flatten()).collect()
-    }
-
-    /// The tiers of `kernel` that this machine can run.
-    pub(crate) fn of(kernel: Kernel) -> Vec<Self> {
-        let mut tiers = Self::detected();
-        tiers.retain(|tier| tier.kernel() == kernel);
+        {
+            if let Some(proof) = ShaNi::detect() {
+                tiers.extend((1..=ShaNi::LANES_MAX).map(|lanes| Self::ShaNi(proof, lanes)));
+            }
+            tiers.extend(Avx2::detect().map(Self::Avx2));
+            tiers.extend(Avx512::detect().map(Self::Avx512));
+        }
         tiers
     }
 
@@ -57,7 +47,7 @@ impl Tier {
         match self {
             Self::Portable => Kernel::Portable,
             #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(_) | Self::ShaNiPair(_) => Kernel::ShaNi,
+            Self::ShaNi(..) => Kernel::ShaNi,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => Kernel::Avx2,
             #[cfg(target_arch = "x86_64")]
@@ -70,9 +60,7 @@ impl Tier {
         match self {
             Self::Portable => 1,
             #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(_) => 1,
-            #[cfg(target_arch = "x86_64")]
-            Self::ShaNiPair(_) => 2,
+            Self::ShaNi(_, lanes) => lanes,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
@@ -90,9 +78,7 @@ impl Tier {
         match self {
             Self::Portable => (function.portable)(&mut states[0], runs[0]),
             #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(proof) => (function.sha_ni)(proof, all_mut(states), all(runs)),
-            #[cfg(target_arch = "x86_64")]
-            Self::ShaNiPair(proof) => (function.sha_ni_pair)(proof, all_mut(states), all(runs)),
+            Self::ShaNi(proof, _) => (function.sha_ni)(proof, states, runs),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(proof) => (function.avx2)(proof, all_mut(states), all(runs)),
             #[cfg(target_arch = "x86_64")]
@@ -101,12 +87,14 @@ impl Tier {
     }
 }
 
+/// All lanes, their number being known.
 #[cfg(target_arch = "x86_64")]
-fn all<T, const N: usize>(lanes: &[T]) -> &[T; N] {
+pub(crate) fn all<T, const N: usize>(lanes: &[T]) -> &[T; N] {
     lanes.try_into().expect("as many as the tier has lanes")
 }
 
+/// As [`all`].
 #[cfg(target_arch = "x86_64")]
-fn all_mut<T, const N: usize>(lanes: &mut [T]) -> &mut [T; N] {
+pub(crate) fn all_mut<T, const N: usize>(lanes: &mut [T]) -> &mut [T; N] {
     lanes.try_into().expect("as many as the tier has lanes")
 }

@@ -87,8 +87,8 @@ impl Lanes<16> for Avx512 {
     #[inline(always)]
     fn shift_right<const BITS: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: `self` proves that the machine has AVX-512; nothing here touches memory. The
-        // count is a variable of the intrinsic's, and a constant of the instruction's.
-        unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(BITS)) }
+        // counts are a vector of the intrinsic's, and a constant of the instruction's.
+        unsafe { _mm512_srlv_epi32(a, _mm512_set1_epi32(BITS)) }
     }
 
     #[inline(always)]
