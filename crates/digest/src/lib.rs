@@ -40,7 +40,7 @@
 mod function;
 mod job;
 mod kernel;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", test))]
 mod lanes;
 mod plan;
 mod schedule;

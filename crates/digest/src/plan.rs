@@ -22,7 +22,7 @@ pub(crate) const VARIABLE: &str = "PEERLESS_DIGEST";
 const CALIBRATION_BLOCKS: usize = 64;
 /// The best of so many counts, since whatever disturbs a measurement makes it slower. The first ones
 /// also wake up wide registers.
-const CALIBRATION_RUNS: usize = 5;
+const CALIBRATION_RUNS: usize = 8;
 /// So much longer each kernel counts as taking than the one before it in [`Kernel::ALL`]. A smaller
 /// difference may be chance, and the same machine shall choose the same.
 const HANDICAP: f64 = 0.03;
@@ -138,8 +138,13 @@ fn measure<const W: usize>(function: &Function<W>, tiers: &[Tier]) -> Vec<(Tier,
         black_box(states);
         begin.elapsed()
     };
-    let best = |tier| (0..CALIBRATION_RUNS).map(|_| time(tier)).min().unwrap_or_default();
-    tiers.iter().map(|&tier| (tier, best(tier))).collect()
+    let mut times: Vec<(Tier, Duration)> =
+        tiers.iter().map(|&tier| (tier, Duration::MAX)).collect();
+    // Turn by turn, so that a busy moment meets all of them.
+    for _ in 0..CALIBRATION_RUNS {
+        times.iter_mut().for_each(|(tier, best)| *best = time(*tier).min(*best));
+    }
+    times
 }
 
 #[cfg(test)]

@@ -30,16 +30,17 @@ pub(crate) enum Tier {
 impl Tier {
     /// Those that this machine can run, the fewest lanes first; of equals, what is not our own code.
     pub(crate) fn detected() -> Vec<Self> {
-        let mut tiers = vec![Self::Portable];
+        let tiers = std::iter::once(Self::Portable);
         #[cfg(target_arch = "x86_64")]
-        {
-            if let Some(proof) = ShaNi::detect() {
-                tiers.extend((1..=ShaNi::LANES_MAX).map(|lanes| Self::ShaNi(proof, lanes)));
-            }
-            tiers.extend(Avx2::detect().map(Self::Avx2));
-            tiers.extend(Avx512::detect().map(Self::Avx512));
-        }
-        tiers
+        let tiers = {
+            let sha_ni = ShaNi::detect().into_iter().flat_map(|proof| {
+                (1..=ShaNi::LANES_MAX).map(move |lanes| Self::ShaNi(proof, lanes))
+            });
+            let avx2 = Avx2::detect().map(Self::Avx2);
+            let avx512 = Avx512::detect().map(Self::Avx512);
+            tiers.chain(sha_ni).chain(avx2).chain(avx512)
+        };
+        tiers.collect()
     }
 
     /// The kernel that this is a part of.
@@ -88,13 +89,13 @@ impl Tier {
 }
 
 /// All lanes, their number being known.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", test))]
 pub(crate) fn all<T, const N: usize>(lanes: &[T]) -> &[T; N] {
     lanes.try_into().expect("as many as the tier has lanes")
 }
 
 /// As [`all`].
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", test))]
 pub(crate) fn all_mut<T, const N: usize>(lanes: &mut [T]) -> &mut [T; N] {
     lanes.try_into().expect("as many as the tier has lanes")
 }

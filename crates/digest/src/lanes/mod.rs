@@ -11,7 +11,9 @@
               left out of line it would be a call through memory for each addition"
 )]
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(test)]
 mod plain;

@@ -4,7 +4,7 @@
 //! `RUSTFLAGS="-C target-feature=+avx512f,+avx512bw" cargo +nightly miri test -p peerless-digest
 //! --lib -- lanes`.
 
-use super::{Lanes, avx2::Avx2, avx512::Avx512, load_states, plain::Plain, store_states};
+use super::plain::Plain;
 use crate::{
     Block,
     function::{Function, SHA1, SHA256},
@@ -68,55 +68,61 @@ fn rounds_of_every_tier_are_the_portable_ones() {
     }
 }
 
-/// Every operation on noise, as arrays.
-fn operations<L: Lanes<N>, const N: usize>(lanes: L, seed: u64) -> Vec<[u32; N]> {
-    let words = |of: u64| std::array::from_fn(|lane| noise(seed + of * 100 + lane as u64));
-    let [a, b, c] = [0, 1, 2].map(|of| lanes.load(&words(of)));
-    let data = data();
-    let data: [&Block; N] = std::array::from_fn(|lane| &data[lane][0]);
-    lanes.prefetch(std::ptr::null());
-    let mut results = vec![
-        a,
-        lanes.splat(noise(seed)),
-        lanes.zip_low(a, b),
-        lanes.zip_high(a, b),
-        lanes.join_low(a, b),
-        lanes.join_high(a, b),
-        lanes.add(a, b),
-        lanes.xor(a, b),
-        lanes.xor3(a, b, c),
-        lanes.choose(a, b, c),
-        lanes.majority(a, b, c),
-        lanes.rotate::<1, 31>(a),
-        lanes.rotate::<5, 27>(a),
-        lanes.rotate::<30, 2>(a),
-        lanes.shift_right::<3>(a),
-        lanes.shift_right::<10>(a),
-    ];
-    for first in 0..4 {
-        results.extend((0..4).map(|quad| lanes.gather(&data, first, quad)));
-    }
-    let states: [[u32; 5]; N] = std::array::from_fn(|lane| {
-        std::array::from_fn(|word| noise(seed + 5 * lane as u64 + word as u64))
-    });
-    let mut copies = [[0; 5]; N];
-    store_states(lanes, load_states(lanes, &states), &mut copies);
-    assert_eq!(copies, states);
-    results.into_iter().map(|vector| lanes.store(vector)).collect()
-}
+#[cfg(target_arch = "x86_64")]
+mod registers {
+    use super::*;
+    use crate::lanes::{Lanes, avx2::Avx2, avx512::Avx512, load_states, store_states};
 
-#[test]
-fn avx2_operations_are_the_plain_ones() {
-    let Some(lanes) = Avx2::detect() else { return };
-    for seed in [0, 10_000, 20_000] {
-        assert_eq!(operations(lanes, seed), operations::<_, 8>(Plain, seed));
+    /// Every operation on noise, as arrays.
+    fn operations<L: Lanes<N>, const N: usize>(lanes: L, seed: u64) -> Vec<[u32; N]> {
+        let words = |of: u64| std::array::from_fn(|lane| noise(seed + of * 100 + lane as u64));
+        let [a, b, c] = [0, 1, 2].map(|of| lanes.load(&words(of)));
+        let data = data();
+        let data: [&Block; N] = std::array::from_fn(|lane| &data[lane][0]);
+        lanes.prefetch(std::ptr::null());
+        let mut results = vec![
+            a,
+            lanes.splat(noise(seed)),
+            lanes.zip_low(a, b),
+            lanes.zip_high(a, b),
+            lanes.join_low(a, b),
+            lanes.join_high(a, b),
+            lanes.add(a, b),
+            lanes.xor(a, b),
+            lanes.xor3(a, b, c),
+            lanes.choose(a, b, c),
+            lanes.majority(a, b, c),
+            lanes.rotate::<1, 31>(a),
+            lanes.rotate::<5, 27>(a),
+            lanes.rotate::<30, 2>(a),
+            lanes.shift_right::<3>(a),
+            lanes.shift_right::<10>(a),
+        ];
+        for first in 0..4 {
+            results.extend((0..4).map(|quad| lanes.gather(&data, first, quad)));
+        }
+        let states: [[u32; 5]; N] = std::array::from_fn(|lane| {
+            std::array::from_fn(|word| noise(seed + 5 * lane as u64 + word as u64))
+        });
+        let mut copies = [[0; 5]; N];
+        store_states(lanes, load_states(lanes, &states), &mut copies);
+        assert_eq!(copies, states);
+        results.into_iter().map(|vector| lanes.store(vector)).collect()
     }
-}
 
-#[test]
-fn avx512_operations_are_the_plain_ones() {
-    let Some(lanes) = Avx512::detect() else { return };
-    for seed in [0, 10_000, 20_000] {
-        assert_eq!(operations(lanes, seed), operations::<_, 16>(Plain, seed));
+    #[test]
+    fn avx2_operations_are_the_plain_ones() {
+        let Some(lanes) = Avx2::detect() else { return };
+        for seed in [0, 10_000, 20_000] {
+            assert_eq!(operations(lanes, seed), operations::<_, 8>(Plain, seed));
+        }
+    }
+
+    #[test]
+    fn avx512_operations_are_the_plain_ones() {
+        let Some(lanes) = Avx512::detect() else { return };
+        for seed in [0, 10_000, 20_000] {
+            assert_eq!(operations(lanes, seed), operations::<_, 16>(Plain, seed));
+        }
     }
 }
