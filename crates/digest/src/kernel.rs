@@ -110,13 +110,23 @@ impl fmt::Display for Refused {
     }
 }
 
+/// How many messages at once `algorithm` is fastest with. A batch of fewer leaves lanes empty. The
+/// first call may measure the kernels, like a first hash.
+pub fn lanes(algorithm: Algorithm) -> usize {
+    plan(algorithm).tier(usize::MAX).lanes()
+}
+
+fn plan(algorithm: Algorithm) -> &'static Plan {
+    match algorithm {
+        Algorithm::Sha1 => Plan::sha1(),
+        Algorithm::Sha256 => Plan::sha256(),
+    }
+}
+
 /// Which kernels `algorithm` runs on, for display. The first call may measure them, like a first
 /// hash.
 pub fn kernel(algorithm: Algorithm) -> KernelInfo {
-    let plan = match algorithm {
-        Algorithm::Sha1 => Plan::sha1(),
-        Algorithm::Sha256 => Plan::sha256(),
-    };
+    let plan = plan(algorithm);
     let [one, two, many] = [1, 2, usize::MAX].map(|messages| plan.tier(messages).kernel());
     KernelInfo { one, two, many, refused: plan.refused().cloned() }
 }

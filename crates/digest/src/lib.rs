@@ -51,7 +51,7 @@ mod tests;
 mod tier;
 
 use function::{SHA1, SHA256};
-pub use kernel::{Algorithm, Kernel, KernelInfo, Refused, kernel};
+pub use kernel::{Algorithm, Kernel, KernelInfo, Refused, kernel, lanes};
 use plan::Plan;
 
 /// Both functions take their message in blocks of this size.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
-use digest::Sha1Digest;
+use digest::{Algorithm, Sha1Digest};
 use metainfo::PieceIndex;
 use wire::Bitfield;
 
@@ -20,6 +20,8 @@ use crate::store::{Extent, FileStore};
 /// Bytes read at a time: long enough that a spinning disk is not seeking, short enough that all
 /// cores' buffers stay small.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
+/// And at most, where long pieces are to fill the lanes of a hash kernel.
+const READ_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of all buffers together, unless one piece alone is longer.
 const BUFFERS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Open sparse files whose holes are known at the same time; others are opened again.
@@ -168,6 +170,13 @@ pub fn check(
     check.report(pieces)
 }
 
+/// Bytes that pieces of such a length are best read and hashed by: enough of them to fill the lanes
+/// of the hash kernel, if they are not too long.
+pub(crate) fn run_bytes(piece_length: u32) -> u64 {
+    let lanes = digest::lanes(Algorithm::Sha1) as u64;
+    (lanes * u64::from(piece_length)).clamp(READ_BYTES, READ_BYTES_MAX)
+}
+
 /// Adjacent pieces that are read at once.
 struct Run {
     first: PieceIndex,
@@ -177,13 +186,14 @@ struct Run {
 
 fn runs(store: &FileStore, pieces: &Bitfield) -> Vec<Run> {
     let geometry = store.info().geometry();
+    let bytes_max = run_bytes(geometry.piece_length());
     let mut runs: Vec<Run> = Vec::new();
     for piece in pieces.iter() {
         let size = u64::from(geometry.piece_size(piece));
         match runs.last_mut() {
             Some(run)
                 if run.first.checked_add(run.count) == Some(piece)
-                    && run.bytes + size <= READ_BYTES =>
+                    && run.bytes + size <= bytes_max =>
             {
                 run.count += 1;
                 run.bytes += size;

@@ -17,10 +17,8 @@ use std::time::SystemTime;
 use digest::Sha1Digest;
 use metainfo::Geometry;
 
-use crate::check::CheckProgress;
+use crate::check::{self, CheckProgress};
 
-/// Bytes read at a time; see `check`.
-const READ_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of all buffers together, unless one piece alone is longer.
 const BUFFERS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
@@ -241,7 +239,8 @@ impl Hashing<'_> {
     fn run_on_all_cores(&self) -> Result<(), HashTreeError> {
         let piece_length = u64::from(self.geometry.piece_length());
         let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
-        let workers = (BUFFERS_BYTES_MAX / piece_length.max(READ_BYTES)).clamp(1, cores);
+        let run_bytes = check::run_bytes(self.geometry.piece_length()).max(piece_length);
+        let workers = (BUFFERS_BYTES_MAX / run_bytes).clamp(1, cores);
         thread::scope(|scope| {
             let spawn = |_| {
                 let builder = thread::Builder::new().name("hash".into());
@@ -268,7 +267,7 @@ impl Hashing<'_> {
     fn hash_runs(&self) -> Result<(), HashTreeError> {
         let piece_length = u64::from(self.geometry.piece_length());
         let total_bytes = self.payload.total_length();
-        let pieces = (READ_BYTES / piece_length).max(1);
+        let pieces = (check::run_bytes(self.geometry.piece_length()) / piece_length).max(1);
         let run_bytes = pieces * piece_length;
         let mut buffer = Vec::new();
         let mut open = None;
