@@ -32,7 +32,7 @@ Exit codes:
     0  done
     1  failed for a reason not listed here
     2  the command line is wrong
-    3  the .torrent file is bad
+    3  the .torrent file is bad, or can't be read
     4  no peers
     5  disk error
     6  data failed verification
@@ -47,11 +47,13 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) advice: Option<&'static str>,
+    /// It was told when it happened.
+    pub(crate) reported: bool,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), advice: None }
+        Self { code, message: message.into(), advice: None, reported: false }
     }
 
     pub(crate) fn advise(mut self, advice: &'static str) -> Self {
@@ -84,7 +86,21 @@ impl Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        Self::new(Code::Disk, error.to_string())
+        use StorageError as E;
+        let failure = Self::new(Code::Disk, error.to_string());
+        match &error {
+            E::RootMissing { .. } => {
+                failure.advise("mount the disk or bring the folder back, and run it again")
+            }
+            E::ReadOnly { .. } | E::Permission { .. } => {
+                failure.advise("choose a folder that you may write to")
+            }
+            E::Longer { .. } | E::Stranger { .. } | E::HardLinked { .. } => {
+                failure.advise("--overwrite allows it")
+            }
+            E::TooLarge { .. } => failure.advise("choose a folder on another file system"),
+            _ => failure, // it says itself what to do, or nobody can tell
+        }
     }
 }
 
@@ -92,8 +108,12 @@ impl From<AddError> for Failure {
     fn from(error: AddError) -> Self {
         match error {
             AddError::Storage(error) => error.into(),
+            AddError::StorageMissing { .. } => Self::new(Code::Disk, error.to_string())
+                .advise("--recheck begins with what is there now"),
+            AddError::PathInUse { .. } => Self::new(Code::Disk, error.to_string())
+                .advise("get one of them into another folder, with -o"),
             AddError::NoSuchPiece { .. } => Self::usage(error.to_string()),
-            other => Self::other(other),
+            other => Self::other(other), // in it already, or at its end: nothing a person does
         }
     }
 }
@@ -109,11 +129,11 @@ impl From<TorrentError> for Failure {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        let code = match &error {
-            StartError::State { .. } => Code::Disk,
-            _ => Code::Failed,
-        };
-        Self::new(code, error.to_string())
+        match &error {
+            StartError::State { .. } => Self::new(Code::Disk, error.to_string())
+                .advise("name another folder with --state-dir"),
+            _ => Self::other(error), // the port, or the system: the message says what to do
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod format;
 mod interrupt;
 mod output;
 mod progress;
+mod result_file;
 
 use std::process::ExitCode;
 
@@ -18,13 +19,10 @@ fn main() -> ExitCode {
     let output = output::Output::new(args.global.json, args.global.quiet);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return output.fail(&exit::Failure::other(error)),
+        Err(error) => return output.end(Err(exit::Failure::other(error))),
     };
     let result = runtime.block_on(commands::run(args, &output));
     // A name look-up that hangs must not hold up the exit.
     runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => output.fail(&failure),
-    }
+    output.end(result)
 }

@@ -4,11 +4,13 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
+use crate::progress;
 
 /// How this run reports.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,8 @@ impl Output {
     /// Something worth knowing that is not the answer.
     pub(crate) fn note(self, text: impl Display) {
         if !self.json && !self.quiet {
-            let _ = writeln!(io::stderr(), "{text}"); // nowhere left to complain
+            // Nowhere is left to complain.
+            progress::bars().suspend(|| drop(writeln!(io::stderr(), "{text}")));
         }
     }
 
@@ -48,30 +51,51 @@ impl Output {
         !self.json && !self.quiet && io::stderr().is_terminal()
     }
 
-    /// Reports a failure and gives its exit code.
-    pub(crate) fn fail(self, failure: &Failure) -> ExitCode {
-        let code = failure.code as u8;
+    /// Reports a failure as it happens.
+    pub(crate) fn failed(self, failure: &Failure) {
         self.value(&json!({
-            "event": "error", "error": failure.message, "advice": failure.advice, "exit_code": code,
+            "event": "error", "error": failure.message, "advice": failure.advice,
+            "exit_code": failure.code as u8,
         }));
-        let mut stderr = io::stderr().lock();
-        let _ = writeln!(stderr, "error: {}", failure.message);
-        if let Some(advice) = failure.advice {
-            let _ = writeln!(stderr, "  {advice}");
+        let advice = failure.advice.map_or(String::new(), |advice| format!("\n  {advice}"));
+        progress::bars().suspend(|| {
+            let _ = writeln!(io::stderr(), "error: {}{advice}", failure.message);
+        });
+    }
+
+    /// Ends the command: reports what was not reported yet, and gives the exit code.
+    pub(crate) fn end(self, result: Result<(), Failure>) -> ExitCode {
+        let result = result.and_then(|()| match take_trouble() {
+            None => Ok(()),
+            Some(error) => Err(Failure::new(Code::Disk, format!("can't write to stdout: {error}"))),
+        });
+        let Err(failure) = result else { return ExitCode::SUCCESS };
+        if !failure.reported {
+            self.failed(&failure);
         }
-        ExitCode::from(code)
+        ExitCode::from(failure.code as u8)
     }
 }
 
-/// A reader that went away is the end of the command, not a panic.
+/// Why stdout takes no more. What it misses must not end a download half-way.
+static TROUBLE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Prints a line, unless an earlier one could not be.
 fn print(text: std::fmt::Arguments<'_>) {
-    let mut stdout = io::stdout().lock();
-    if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
-        std::process::exit(0);
+    let Ok(mut trouble) = TROUBLE.lock() else { return };
+    if trouble.is_none() {
+        let mut stdout = io::stdout().lock();
+        *trouble = writeln!(stdout, "{text}").and_then(|()| stdout.flush()).err();
     }
 }
 
-/// Logs go to stderr: warnings, or more with `-v` and `-vv`; `PEERLESS_LOG` overrides.
+/// What went wrong with stdout. A reader that had enough is nothing wrong.
+fn take_trouble() -> Option<io::Error> {
+    let trouble = TROUBLE.lock().ok()?.take();
+    trouble.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+}
+
+/// Logs go to stderr: errors, or more with `-v` and `-vv`; `PEERLESS_LOG` overrides.
 pub(crate) fn start_log(verbose: u8) {
     let default = match verbose {
         0 => "error",

@@ -1,7 +1,7 @@
 //! Progress on anything that takes longer than a second: a bar on a terminal, a plain line now and
 //! then elsewhere, nothing with `--quiet` or `--json`.
 
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use engine::{TorrentState, TorrentStats};
@@ -15,6 +15,12 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 const BAR: &str = "{prefix:.bold} {wide_bar} {percent:>3}% {msg}";
 
+/// All bars on the terminal, below each other. Whoever writes a line suspends them meanwhile.
+pub(crate) fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
+}
+
 /// One thing's progress.
 pub(crate) struct Progress {
     name: String,
@@ -25,15 +31,9 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(output: Output, name: &str) -> Self {
-        Self::in_group(output, name, None)
-    }
-
-    /// One of several bars below each other.
-    pub(crate) fn in_group(output: Output, name: &str, group: Option<&MultiProgress>) -> Self {
         let name = format::untrusted(name);
         let bar = output.is_live().then(|| {
-            let bar = ProgressBar::new(0);
-            let bar = group.map_or(bar.clone(), |group| group.add(bar));
+            let bar = bars().add(ProgressBar::new(0));
             if let Ok(style) = ProgressStyle::with_template(BAR) {
                 bar.set_style(style);
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use engine::storage::{CheckReport, FileTrouble};
+use engine::storage::{CheckReport, FileReport, FileTrouble};
 use serde_json::json;
 
 use crate::exit::{Code, Failure};
@@ -31,6 +31,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let torrent = super::read_torrent(&self.torrent)?;
+        super::payload_folder(&self.dir)?;
         let cancel = Arc::new(AtomicBool::new(false));
         let progress = Progress::new(output, &torrent.info.name());
         let stop = Arc::clone(&cancel);
@@ -66,6 +67,11 @@ impl Args {
             report.good.count(),
             torrent.info.geometry().piece_count()
         );
+        let unreadable = |file: &FileReport| matches!(file.trouble, FileTrouble::Unreadable(_));
+        if report.files.iter().any(unreadable) {
+            return Err(Failure::new(Code::Disk, format!("{message}, and not all could be read"))
+                .advise("see to the files that can't be read, and check again"));
+        }
         Err(Failure::new(Code::Verification, message)
             .advise("`peerless get` into the same folder fetches what is missing"))
     }

@@ -1,7 +1,5 @@
 //! `peerless create`: a .torrent of a file or folder.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +13,7 @@ use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::result_file;
 
 /// Make a .torrent of a file or folder.
 #[derive(Debug, clap::Args)]
@@ -88,12 +87,9 @@ impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let tiers = self.options.tracker.iter().map(|url| vec![url.clone()]).collect();
         let target = self.output.clone().map_or_else(|| default_output(&self.path), Ok)?;
-        if !self.force && target.exists() {
-            let message = format!("{} exists", target.display());
-            return Err(Failure::new(Code::Disk, message).advise("give another -o, or --force"));
-        }
+        result_file::refuse_existing(&target, self.force)?;
         let bytes = create(&self.path, self.options.with_trackers(tiers), output).await?;
-        write_whole(&target, &bytes, self.force)?;
+        result_file::write(&target, &bytes, self.force)?;
         let torrent = Torrent::parse(&bytes).map_err(Failure::other)?;
         let geometry = torrent.info.geometry();
         output.value(&json!({
@@ -159,26 +155,4 @@ fn default_output(path: &Path) -> Result<PathBuf, Failure> {
     let mut name = name.to_os_string();
     name.push(".torrent");
     Ok(name.into())
-}
-
-/// All of it or nothing: written beside the target and moved over it.
-fn write_whole(target: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::file(target, &error);
-    let mut name = target.as_os_str().to_os_string();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(name);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&part).map_err(failed)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let placed = written.and_then(|()| {
-        if replace {
-            return std::fs::rename(&part, target);
-        }
-        // A link fails when the target came into being meanwhile; a rename would replace it.
-        std::fs::hard_link(&part, target)?;
-        std::fs::remove_file(&part)
-    });
-    placed.map_err(|error| {
-        let _ = std::fs::remove_file(&part); // the failure itself is what matters
-        failed(error)
-    })
 }

@@ -82,7 +82,7 @@ async fn demonstrate(dir: &Path, size: u64, output: Output) -> Result<(), Failur
     let after = cpu();
     bars.abort();
     let _ = bars.await; // it was aborted
-    done.map_err(|_| Failure::new(Code::NoPeers, "the transfer hangs"))??;
+    done.map_err(|_| Failure::other("the transfer hangs"))??;
     seeder.shutdown().await;
     leecher.shutdown().await;
 

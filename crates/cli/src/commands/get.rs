@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use engine::metainfo::Torrent;
 use engine::{AddTorrent, TorrentHandle};
-use indicatif::MultiProgress;
 use tokio::task::JoinSet;
 
 use super::session::{self, Options};
@@ -25,7 +24,8 @@ Examples:
   peerless get https://example.org/a.torrent b.torrent
   peerless get a.torrent --peer 192.0.2.7:6881 --seed --ratio 1.5
 
-Ctrl-C saves and stops; a second one stops at once.")]
+Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that
+of the first failure. Ctrl-C saves and stops; a second one stops at once.")]
 pub(crate) struct Args {
     /// .torrent files, or http(s) URLs of them.
     #[arg(required = true, value_name = "TORRENT or URL")]
@@ -55,23 +55,28 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
+        let mut failures = Failures { output, first: None };
+        let peers = self.options.peers().await?;
         let mut torrents: Vec<Torrent> = Vec::new();
         for source in &self.torrents {
             let torrent = tokio::select! {
-                torrent = load(source, self.options.bind()) => torrent?,
+                torrent = load(source, self.options.bind()) => torrent,
                 () = interrupt.wait() => return Err(Failure::interrupted()),
             };
             // The same torrent named twice is one download.
-            if !torrents.iter().any(|other| other.info_hash == torrent.info_hash) {
-                torrents.push(torrent);
+            match torrent {
+                Err(failure) => failures.add(failure),
+                Ok(torrent) if torrents.iter().any(|it| it.info_hash == torrent.info_hash) => {}
+                Ok(torrent) => torrents.push(torrent),
             }
         }
-        let peers = self.options.peers().await?;
+        if torrents.is_empty() {
+            return failures.result();
+        }
         let session = self.options.builder()?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let since = Instant::now();
         let mut handles = Vec::new();
-        let mut added = Ok(());
         for torrent in torrents {
             let request = AddTorrent::new(torrent, &self.output)
                 .peers(peers.iter().copied())
@@ -80,36 +85,27 @@ impl Args {
                 .overwrite(self.overwrite);
             match session.add(request).await {
                 Ok(handle) => handles.push(handle),
-                Err(error) => {
-                    added = Err(Failure::from(error));
-                    break;
-                }
+                Err(error) => failures.add(error.into()),
             }
         }
-        let result = match added {
-            Ok(()) => {
-                let bars = draw(&handles, output);
-                let result = tokio::select! {
-                    result = self.follow(&handles) => result,
-                    () = interrupt.wait() => Err(Failure::interrupted()),
-                };
-                bars.abort();
-                let _ = bars.await; // it was aborted
-                result
-            }
-            Err(failure) => Err(failure),
+        let bars = draw(&handles, output);
+        let interrupted = tokio::select! {
+            () = self.follow(&handles, &mut failures) => false,
+            () = interrupt.wait() => true,
         };
+        bars.abort();
+        let _ = bars.await; // it was aborted
         session.shutdown().await;
         reporting.abort();
         for handle in &handles {
             output.value(&session::summary(handle, since));
             output.line(session::summary_line(handle, since));
         }
-        result
+        if interrupted { Err(Failure::interrupted()) } else { failures.result() }
     }
 
-    /// Until all are complete, and seeded as asked; the first that fails ends it.
-    async fn follow(&self, handles: &[TorrentHandle]) -> Result<(), Failure> {
+    /// Until each is complete, and seeded as asked, or failed.
+    async fn follow(&self, handles: &[TorrentHandle], failures: &mut Failures) {
         let patience = (self.wait_peers > 0).then(|| Duration::from_secs(self.wait_peers));
         let (seed, ratio) = (self.seed, self.ratio);
         let mut running: JoinSet<Result<(), Failure>> = JoinSet::new();
@@ -124,9 +120,30 @@ impl Args {
             });
         }
         while let Some(done) = running.join_next().await {
-            done.map_err(Failure::other)??;
+            if let Err(failure) = done.map_err(Failure::other).flatten() {
+                failures.add(failure);
+            }
         }
-        Ok(())
+    }
+}
+
+/// What went wrong with some of several torrents, while the others go on.
+struct Failures {
+    output: Output,
+    first: Option<Failure>,
+}
+
+impl Failures {
+    /// Reports it at once.
+    fn add(&mut self, mut failure: Failure) {
+        self.output.failed(&failure);
+        failure.reported = true;
+        self.first.get_or_insert(failure);
+    }
+
+    /// The first of them, for the exit code.
+    fn result(self) -> Result<(), Failure> {
+        self.first.map_or(Ok(()), Err)
     }
 }
 
@@ -153,10 +170,8 @@ async fn seeded(handle: &TorrentHandle, ratio: Option<f64>) {
 
 /// Draws every torrent's progress until it is aborted.
 pub(crate) fn draw(handles: &[TorrentHandle], output: Output) -> tokio::task::JoinHandle<()> {
-    let group = MultiProgress::new();
     let bar = |handle: &TorrentHandle| {
-        let progress = Progress::in_group(output, &session::name(handle), Some(&group));
-        (handle.clone(), Drawn(progress))
+        (handle.clone(), Drawn(Progress::new(output, &session::name(handle))))
     };
     let bars: Vec<_> = handles.iter().map(bar).collect();
     tokio::spawn(async move {

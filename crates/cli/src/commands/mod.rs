@@ -43,6 +43,17 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
     }
 }
 
+/// Insists on a folder where a payload is said to be.
+pub(crate) fn payload_folder(dir: &Path) -> Result<(), Failure> {
+    let found = std::fs::metadata(dir).map_err(|error| Failure::file(dir, &error));
+    if found?.is_dir() {
+        return Ok(());
+    }
+    let message = format!("{} is not a folder", dir.display());
+    Err(Failure::new(Code::Disk, message)
+        .advise("give the folder that holds the payload under the torrent's own name"))
+}
+
 /// Reads and parses a .torrent file.
 pub(crate) fn read_torrent(path: &str) -> Result<Torrent, Failure> {
     if path.starts_with("magnet:") {

@@ -1,7 +1,7 @@
 //! `peerless piece`: one piece, verified.
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::AddTorrent;
@@ -12,6 +12,7 @@ use crate::exit::Failure;
 use crate::format::hex;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::result_file;
 
 /// Download and verify one piece.
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Where to write it; default: stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace an existing output file.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     options: Options,
     /// Give up after this long without any peer; 0: never.
@@ -41,10 +45,13 @@ impl Args {
             return Err(Failure::usage("with --json the piece can't go to stdout as well")
                 .advise("give -o FILE"));
         }
-        let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
+        let to_terminal = self.output.is_none() && io::stdout().is_terminal();
         if to_terminal {
             return Err(Failure::usage("a piece is binary data: not written to a terminal")
                 .advise("give -o FILE, or a pipe"));
+        }
+        if let Some(target) = &self.output {
+            result_file::refuse_existing(target, self.force)?;
         }
         let interrupt = Interrupt::listen();
         let peers = self.options.peers().await?;
@@ -68,11 +75,14 @@ impl Args {
         };
         session.shutdown().await;
         let bytes = bytes?;
-        match &self.output {
-            Some(path) => {
-                std::fs::write(path, &bytes).map_err(|error| Failure::file(path, &error))?;
-            }
-            None => std::io::stdout().write_all(&bytes).map_err(Failure::other)?,
+        if let Some(path) = &self.output {
+            result_file::write(path, &bytes, self.force)?;
+        } else {
+            let mut stdout = io::stdout().lock();
+            let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+            // A reader that had enough is nothing wrong.
+            let trouble = written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+            trouble.map_or(Ok(()), |error| Err(Failure::file(Path::new("stdout"), &error)))?;
         }
         let hash = handle.torrent().info.piece_hash(self.index).unwrap_or_default();
         let hash = hex(&hash);

@@ -35,11 +35,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let torrent = super::read_torrent(&self.torrent)?;
-        if !self.dir.is_dir() {
-            let message = format!("{} is not a folder", self.dir.display());
-            return Err(Failure::new(Code::Disk, message)
-                .advise("give the folder that holds the payload under the torrent's own name"));
-        }
+        super::payload_folder(&self.dir)?;
         let interrupt = Interrupt::listen();
         let peers = self.options.peers().await?;
         let session = self.options.builder()?.start().await?;

@@ -1,5 +1,6 @@
 //! What the commands that run a session share: its options, and following a torrent to its end.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -125,12 +126,18 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
 
 /// Prints a session's events as JSON lines, and storage trouble for people.
 pub(crate) async fn report(mut events: EventStream, output: Output) {
+    let mut told = HashSet::new();
     while let Some(event) = events.next().await {
         match &event {
-            Event::StorageError { message, .. } => {
-                output.note(format_args!("waiting: {}", untrusted(message)));
+            Event::StorageError { info_hash, message }
+                if told.insert((*info_hash, message.clone())) =>
+            {
+                output.note(format_args!("warning: {}", untrusted(message)));
             }
-            Event::StorageRecovered { .. } => output.note("the disk takes data again"),
+            Event::StorageRecovered { info_hash } => {
+                told.retain(|(of, _)| of != info_hash);
+                output.note("the disk takes data again");
+            }
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
             }

@@ -1,4 +1,5 @@
-//! `check`: good data ends with 0, anything else with 6 and the names of what is wrong.
+//! `check`: good data ends with 0, what can't be read with 5, anything else with 6 and the names of
+//! what is wrong.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -63,7 +64,16 @@ fn missing_and_short_files_are_named() {
 fn a_folder_that_is_not_there() {
     let world = World::new();
     world.torrent("x.bin", 1000, "16K");
-    let done = world.run(&["check", "x.bin.torrent", "nowhere"]);
-    assert!(matches!(done.code, Some(5 | 6)), "{done:?}");
+    world.run(&["check", "x.bin.torrent", "nowhere"]).expect(5);
     assert!(!world.path("nowhere").exists(), "check must not make anything");
+}
+
+#[test]
+fn what_can_not_be_read_is_told_apart_from_damage() {
+    let world = World::new();
+    world.torrent("x.bin", 40_000, "16K");
+    fs::remove_file(world.path("data/x.bin")).expect("it is there");
+    fs::create_dir(world.path("data/x.bin")).expect("the name is free");
+    let done = world.run(&["check", "x.bin.torrent", "data"]).expect(5);
+    assert!(done.text().contains("x.bin"), "{}", done.text());
 }

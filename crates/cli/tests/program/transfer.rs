@@ -43,6 +43,60 @@ fn a_file_from_a_seed() {
 }
 
 #[test]
+fn of_several_torrents_those_that_can_go_on() {
+    let world = World::new();
+    let data = world.torrent("file.bin", 300_000, "64K");
+    world.torrent("blocked.bin", 300_000, "32K");
+    fs::create_dir_all(world.path("out/blocked.bin")).expect("a folder where a file belongs");
+    let (_seed, addr) = seed(&world, "file.bin.torrent");
+    let torrents = ["blocked.bin.torrent", "none.torrent", "file.bin.torrent"];
+    let arguments = [&["get"], &torrents[..], &["-o", "out", "--json", "--peer", &addr], &LOCAL];
+    let done = world.run(&arguments.concat()).expect(3); // as the first failure
+    assert!(world.read("out/file.bin") == data, "the bytes differ");
+    let errors = done.documents().into_iter().filter(|document| document["event"] == "error");
+    let codes: Vec<_> = errors.map(|error| error["exit_code"].clone()).collect();
+    assert_eq!(codes, [3, 5], "each is told once");
+    assert_eq!(done.event("summary")["complete"], true);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_goes_away_does_not_end_a_download() {
+    let world = World::new();
+    let data = world.torrent("file.bin", 3_000_000, "64K");
+    let (_seed, addr) = seed(&world, "file.bin.torrent");
+    let line = get("file.bin.torrent", &["--peer", &addr]).join(" ");
+    world.shell(&format!("(peerless {line}; echo $? >code) | head -n 1")).expect(0);
+    assert_eq!(world.read("code"), b"0\n");
+    assert!(world.read("out/file.bin") == data, "the bytes differ");
+    // Its state was saved too: nothing is hashed or fetched again.
+    let again = world.run(&get("file.bin.torrent", &[])).expect(0).event("summary");
+    assert_eq!((&again["resumed"], &again["downloaded"]), (&3_000_000.into(), &0.into()));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_disk_that_takes_no_output_is_an_error() {
+    let world = World::new();
+    world.torrent("file.bin", 100_000, "64K");
+    let done = world.shell("peerless info file.bin.torrent >/dev/full").expect(5);
+    assert!(done.err.contains("stdout"), "{}", done.err);
+    let (_seed, addr) = seed(&world, "file.bin.torrent");
+    let piece = format!("peerless piece file.bin.torrent 1 --peer {addr} {}", LOCAL.join(" "));
+    world.shell(&format!("{piece} >/dev/full")).expect(5);
+    world.shell(&format!("{piece} | head -c 1")).expect(0);
+
+    let rest = &noise(100_000)[65_536..];
+    world.shell(&format!("{piece} -o piece.bin")).expect(0);
+    assert!(world.read("piece.bin") == rest);
+    world.write("piece.bin", b"mine");
+    world.shell(&format!("{piece} -o piece.bin")).expect(5);
+    assert_eq!(world.read("piece.bin"), b"mine");
+    world.shell(&format!("{piece} -o piece.bin --force")).expect(0);
+    assert!(world.read("piece.bin") == rest);
+}
+
+#[test]
 fn a_tree_from_a_seed() {
     let world = World::new();
     let files = [("a.bin", 100_000), ("b/c.bin", 65_537), ("b/empty", 0), ("ü.txt", 1)];

@@ -39,8 +39,12 @@ impl World {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_peerless"));
+        command.args(arguments);
+        self.inside(command)
+    }
+
+    fn inside(&self, mut command: Command) -> Command {
         command
-            .args(arguments)
             .current_dir(self.dir.path())
             .env("HOME", self.path("home"))
             .env("XDG_STATE_HOME", self.path("state"))
@@ -53,6 +57,16 @@ impl World {
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         process::run(self.command(arguments))
+    }
+
+    /// Runs a line of shell in which `peerless` is the program.
+    #[cfg(unix)]
+    #[track_caller]
+    pub(crate) fn shell(&self, line: &str) -> Done {
+        let mut command = Command::new("sh");
+        let define = format!("peerless() {{ '{}' \"$@\"; }}; ", env!("CARGO_BIN_EXE_peerless"));
+        command.args(["-c", &(define + line)]);
+        process::run(self.inside(command))
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
