@@ -81,9 +81,7 @@ pub(crate) fn date(unix_seconds: i64) -> String {
 pub(crate) fn untrusted(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
-        let bidi = matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}'
-            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || bidi {
+        if engine::metainfo::is_deceptive(character) {
             safe.extend(character.escape_default());
         } else {
             safe.push(character);

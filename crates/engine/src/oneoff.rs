@@ -11,8 +11,6 @@ use wire::PeerId;
 use crate::announce::{AnnounceError, AskOptions, FamilyReplies, TrackerClient, host_of};
 use crate::http::{GetOptions, HttpClient, HttpError, HttpSettings, PrivatePolicy};
 
-/// Bytes of the largest .torrent fetched: as large as the parser takes.
-const TORRENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Time to fetch one.
 const FETCH_TIME: Duration = Duration::from_mins(1);
 
@@ -151,7 +149,7 @@ pub async fn fetch_torrent(url: &str, bind: Option<IpAddr>) -> Result<Vec<u8>, F
     let client = HttpClient::new(HttpSettings { bind, ..HttpSettings::default() });
     let options = GetOptions {
         private_addresses: PrivatePolicy::AllowAsWritten,
-        body_max: TORRENT_BYTES_MAX,
+        body_max: metainfo::TORRENT_BYTES_MAX,
         timeout: FETCH_TIME,
         ..GetOptions::default()
     };

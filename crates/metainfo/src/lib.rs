@@ -31,10 +31,15 @@ mod create;
 mod geometry;
 mod info_hash;
 mod path;
+mod text;
 mod torrent;
 
 pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece_length};
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
 pub use info_hash::{InfoHash, ParseInfoHashError};
 pub use path::{PathRules, SafePath};
-pub use torrent::{FILES_MAX, FileAttributes, FileEntry, Info, Torrent, TorrentError};
+pub use text::{is_deceptive, percent_encode};
+pub use torrent::{
+    BYTES_MAX as TORRENT_BYTES_MAX, FILES_MAX, FileAttributes, FileEntry, Info, Torrent,
+    TorrentError,
+};

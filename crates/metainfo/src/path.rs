@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 
+use crate::text::is_deceptive;
+
 /// Bytes of the longest file name that common file systems take.
 const NAME_BYTES_MAX: usize = 255;
 /// Bytes of an extension worth keeping when a name is cut, dot included.
@@ -120,14 +122,6 @@ pub(crate) fn numbered(name: &[u8]) -> (Vec<u8>, impl Fn(u32) -> Vec<u8>) {
     let stem = cut(stem, room);
     let with = move |number: u32| [stem, format!(" ({number})").as_bytes(), extension].concat();
     ([stem, b"/", extension].concat(), with)
-}
-
-/// Whether a character changes how the text around it is shown instead of being shown: control
-/// and bidi characters.
-pub(crate) fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `None` for names that are only structure.

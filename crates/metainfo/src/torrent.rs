@@ -5,15 +5,16 @@ mod layout;
 mod names;
 
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
 
 use crate::bencode::{self, Kind, Limits, Node};
-use crate::path::is_deceptive;
+use crate::text::{is_deceptive, percent_encode};
 use crate::{Geometry, InfoHash, PathRules, PieceIndex, SafePath};
 
+/// Bytes of the largest .torrent file taken: more than twice the largest seen.
+pub const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of the longest piece taken: no common client loads a longer one. A piece is held in
 /// memory whole.
 const PIECE_LENGTH_MAX: i64 = 256 * 1024 * 1024;
@@ -317,14 +318,4 @@ fn web_seeds(root: Node<'_, '_>) -> Vec<String> {
     };
     let many = node.list().into_iter().flatten().filter_map(url);
     url(node).into_iter().chain(many).take(URLS_MAX).collect()
-}
-
-fn percent_encode(bytes: &[u8], out: &mut String) {
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}"); // a String takes everything
-        }
-    }
 }

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use metainfo::InfoHash;
 use metainfo::bencode::{self, Kind, Limits, Node, Tape};
+use metainfo::{InfoHash, percent_encode};
 
 use crate::announce::{
     AnnounceReply, AnnounceRequest, INTERVAL_DEFAULT, INTERVAL_MAX, NAMED_PEERS_MAX, ReplyError,
@@ -26,9 +26,9 @@ const HOST_NAME_BYTES_MAX: usize = 253;
 pub fn announce_url(base: &str, request: &AnnounceRequest) -> Result<String, UrlError> {
     let mut url = http_base(base)?;
     push_key(&mut url, "info_hash");
-    percent_encode(&mut url, request.info_hash.as_bytes());
+    percent_encode(request.info_hash.as_bytes(), &mut url);
     push_key(&mut url, "peer_id");
-    percent_encode(&mut url, &request.peer_id);
+    percent_encode(&request.peer_id, &mut url);
     let AnnounceRequest { port, uploaded, downloaded, left, numwant, key, .. } = request;
     // Writing to a String cannot fail.
     let _ = write!(
@@ -42,7 +42,7 @@ pub fn announce_url(base: &str, request: &AnnounceRequest) -> Result<String, Url
     }
     if let Some(tracker_id) = &request.tracker_id {
         push_key(&mut url, "trackerid");
-        percent_encode(&mut url, tracker_id);
+        percent_encode(tracker_id, &mut url);
     }
     Ok(url)
 }
@@ -57,7 +57,7 @@ pub fn scrape_url(base: &str, info_hashes: &[InfoHash]) -> Option<String> {
     let mut url = String::from(url);
     for info_hash in info_hashes {
         push_key(&mut url, "info_hash");
-        percent_encode(&mut url, info_hash.as_bytes());
+        percent_encode(info_hash.as_bytes(), &mut url);
     }
     Some(url)
 }
@@ -139,17 +139,6 @@ fn push_key(url: &mut String, key: &str) {
     }
     url.push_str(key);
     url.push('=');
-}
-
-/// Appends `bytes`, all but RFC 3986's unreserved characters as `%XX`.
-fn percent_encode(url: &mut String, bytes: &[u8]) {
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            let _ = write!(url, "%{byte:02X}");
-        }
-    }
 }
 
 fn parse_body(body: &[u8]) -> Result<Tape<'_>, ReplyError> {

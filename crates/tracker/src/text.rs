@@ -22,10 +22,10 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
     shown
 }
 
-/// Control characters, and those that reorder or hide what follows them.
+/// What reorders or drives, and what hides: no tracker has a reason for either.
 fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+    metainfo::is_deceptive(c)
+        || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 

@@ -15,14 +15,11 @@ pub(crate) mod shell;
 
 use std::path::Path;
 
-use engine::metainfo::Torrent;
+use engine::metainfo::{TORRENT_BYTES_MAX, Torrent};
 
 use crate::args::{Args, Command};
 use crate::exit::{Code, Failure};
 use crate::output::Output;
-
-/// Bytes of the largest .torrent file read: as large as the parser takes.
-const TORRENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
@@ -62,7 +59,7 @@ pub(crate) fn read_torrent(path: &str) -> Result<Torrent, Failure> {
     }
     let file = Path::new(path);
     let length = std::fs::metadata(file).map_err(|error| unreadable(path, &error))?.len();
-    if length > TORRENT_BYTES_MAX {
+    if length > TORRENT_BYTES_MAX as u64 {
         let message = format!("{path}: {length} bytes are too many for a .torrent file");
         return Err(Failure::new(Code::BadTorrent, message));
     }

@@ -23,7 +23,7 @@ pub struct Limits {
 impl Default for Limits {
     /// For .torrent files: the largest seen are about 25 MB with 170,000 files.
     fn default() -> Self {
-        Self { depth: 100, tokens: 3_000_000, bytes: 64 * 1024 * 1024 }
+        Self { depth: 100, tokens: 3_000_000, bytes: crate::TORRENT_BYTES_MAX }
     }
 }
 
