@@ -26,7 +26,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = ROOT / "target" / "release" / "peerless"
+BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "peerless"
 RIVAL = ROOT / "bench" / "libtorrent_client.py"
 TICK = os.sysconf("SC_CLK_TCK")
 READY_SECONDS = 60
@@ -42,7 +42,7 @@ def main():
         print("libtorrent can't be imported: no rival in this run", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="peerless-bench-", dir=args.scratch) as scratch:
         table = measure(Bench(pathlib.Path(scratch), args), args.runs, has_rival)
-    text = render(table, args)
+    text = render(table, args, has_rival)
     print(text)
     if args.write:
         write_readme(text)
@@ -136,10 +136,11 @@ def measure(bench, runs, has_rival):
     return table
 
 
-def render(table, args):
+def render(table, args, has_rival):
     lines = [
-        f"{datetime.date.today()}, {args.size} MiB, 1 MiB pieces, medians of {args.runs} interleaved runs, "
-        f"{os.cpu_count()} cores ({cpu_model()}), Linux {platform.release()}",
+        f"{datetime.date.today()}, {args.size} MiB, 1 MiB pieces, medians of {args.runs} interleaved runs; "
+        f"{os.cpu_count()} cores ({cpu_model()}), Linux {platform.release()}, files on {file_system(args.scratch)}; "
+        f"{version([BINARY, '--version'])}" + has_rival * f", libtorrent {rival_version(args.python)}",
         "",
         "| row | MiB/s | CPU-s/GiB | user | sys |",
         "|---|---|---|---|---|",
@@ -208,6 +209,18 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def version(command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def rival_version(python):
+    return version([python, "-c", "import libtorrent; print(libtorrent.__version__)"])
+
+
+def file_system(scratch):
+    return version(["stat", "--file-system", "--format", "%T", scratch or tempfile.gettempdir()])
 
 
 def cpu_model():
