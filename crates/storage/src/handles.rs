@@ -103,6 +103,11 @@ impl HandleCache {
         Ok(file)
     }
 
+    /// The file if it is open.
+    pub(crate) fn peek(&self, key: HandleKey) -> Option<Arc<File>> {
+        self.lock().hit(key, false)
+    }
+
     /// Closes one file.
     pub(crate) fn forget(&self, key: HandleKey) {
         let leaving = self.lock().open.remove(&key);

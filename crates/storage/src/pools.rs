@@ -152,6 +152,20 @@ impl Pools {
         self.0.lane(store).pieces.push(job);
     }
 
+    /// What [`Self::read`] would give, at once and on this thread, where the kernel has it in
+    /// memory: a hop to another thread would cost more than the copy. `None` for all else.
+    pub fn read_cached(
+        &self,
+        store: &FileStore,
+        piece: PieceIndex,
+        begin: u32,
+        length: u32,
+    ) -> Option<ReadBuffer> {
+        let mut buffer = self.0.buffers.take(length.min(READ_BYTES_MAX) as usize);
+        (buffer.len() == length as usize && store.read_cached(piece, begin, &mut buffer))
+            .then_some(buffer)
+    }
+
     /// Reads at most [`READ_BYTES_MAX`] bytes of a piece.
     pub fn read(
         &self,

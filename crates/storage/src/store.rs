@@ -20,7 +20,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use metainfo::{FileEntry, Info};
@@ -68,6 +68,8 @@ pub struct FileStore {
     /// Held while writing to a file, by its index: the kernel lets one in at a time anyway, and
     /// whoever waits there spins instead of leaving the core to somebody else.
     writing: [Mutex<()>; WRITE_TURNS],
+    /// The file system can't read without waiting: it is not asked again.
+    never_cached: AtomicBool,
 }
 
 /// Files of a torrent that are written at once. More than there are threads that write.
@@ -119,6 +121,7 @@ impl FileStore {
             changes: Mutex::default(),
             syncing: Mutex::default(),
             writing: Default::default(),
+            never_cached: AtomicBool::new(false),
         }))
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     runs: RefCell<VecDeque<Run>>,
     next_run: Cell<u64>,
     ahead: RefCell<Ahead>,
+    /// The last run was in memory: there is no need to read ahead of the socket.
+    cached: Cell<bool>,
     closing: RefCell<Option<String>>,
     changed: Notify,
 }
@@ -71,6 +73,7 @@ impl Connection {
                 window_start: Duration::ZERO,
                 window_sent: 0,
             }),
+            cached: Cell::new(false),
             closing: RefCell::default(),
             changed: Notify::new(),
         }
@@ -139,8 +142,21 @@ impl Connection {
         u32::try_from(sent).unwrap_or(u32::MAX)
     }
 
+    /// Whether anything waits for the socket.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.out.borrow().is_empty()
+    }
+
+    /// Notes whether a run could be read without waiting.
+    pub(crate) fn reads_cached(&self, cached: bool) {
+        self.cached.set(cached);
+    }
+
     /// Upload bytes that may be taken on now.
     pub(crate) fn upload_room(&self) -> u32 {
+        if self.cached.get() && self.has_output() {
+            return 0; // read when it can be sent, it is sent out of the processor's cache
+        }
         let reading: usize = self.runs.borrow().iter().map(|run| run.bytes).sum();
         let queued = self.out.borrow().len() + reading;
         u32::try_from(self.ahead.borrow().bytes.saturating_sub(queued)).unwrap_or(u32::MAX)

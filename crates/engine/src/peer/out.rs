@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use storage::ReadBuffer;
 use tokio::net::TcpStream;
-use wire::{BlockRequest, Message};
+use wire::{BLOCK_HEAD_LENGTH, BlockRequest, Message};
 
 /// Slices handed to one `writev`; Linux takes 1,024, but 64 already moves about 512 KiB.
 const SLICES_MAX: usize = 64;
@@ -15,22 +15,44 @@ const SLICES_MAX: usize = 64;
 const MESSAGES_CAPACITY: usize = 1024;
 
 enum Chunk {
-    Messages { bytes: Vec<u8>, sent: usize },
-    Block { data: Rc<ReadBuffer>, at: usize, end: usize },
+    Messages {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    /// A block: its head, and where its body is.
+    Block {
+        head: [u8; BLOCK_HEAD_LENGTH],
+        head_sent: usize,
+        data: Rc<ReadBuffer>,
+        at: usize,
+        end: usize,
+    },
 }
 
 impl Chunk {
-    fn rest(&self) -> &[u8] {
+    /// What is left of it, a block's body apart.
+    fn rest(&self) -> [&[u8]; 2] {
         match self {
-            Self::Messages { bytes, sent } => &bytes[*sent..],
-            Self::Block { data, at, end } => &data[*at..*end],
+            Self::Messages { bytes, sent } => [&bytes[*sent..], &[]],
+            Self::Block { head, head_sent, data, at, end } => {
+                [&head[*head_sent..], &data[*at..*end]]
+            }
         }
     }
 
-    fn advance(&mut self, written: usize) {
+    /// Counts bytes as sent, as many as it has left at most. Returns how many were of a body.
+    fn advance(&mut self, written: usize) -> usize {
         match self {
-            Self::Messages { sent, .. } => *sent += written,
-            Self::Block { at, .. } => *at += written,
+            Self::Messages { sent, .. } => {
+                *sent += written;
+                0
+            }
+            Self::Block { head_sent, at, .. } => {
+                let of_head = written.min(BLOCK_HEAD_LENGTH - *head_sent);
+                *head_sent += of_head;
+                *at += written - of_head;
+                written - of_head
+            }
         }
     }
 }
@@ -68,18 +90,13 @@ impl OutQueue {
         self.bytes += added;
     }
 
-    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
-        self.tail().extend_from_slice(bytes);
-        self.bytes += bytes.len();
-    }
-
     /// A block: its head, then `block.length` bytes of `data` from `at`.
     pub(crate) fn push_block(&mut self, block: BlockRequest, data: Rc<ReadBuffer>, at: usize) {
-        self.push_bytes(&wire::encode_block_head(block));
-        let end = at + block.length as usize;
-        self.bytes += block.length as usize;
-        self.payload += block.length as usize;
-        self.chunks.push_back(Chunk::Block { data, at, end });
+        let head = wire::encode_block_head(block);
+        let length = block.length as usize;
+        self.bytes += head.len() + length;
+        self.payload += length;
+        self.chunks.push_back(Chunk::Block { head, head_sent: 0, data, at, end: at + length });
     }
 
     /// Writes until the queue is empty (`Ok(true)`) or the socket is full (`Ok(false)`).
@@ -87,8 +104,9 @@ impl OutQueue {
         while self.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let mut count = 0;
-            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-                *slice = IoSlice::new(chunk.rest());
+            let rest = self.chunks.iter().flat_map(Chunk::rest).filter(|rest| !rest.is_empty());
+            for (slice, rest) in slices.iter_mut().zip(rest) {
+                *slice = IoSlice::new(rest);
                 count += 1;
             }
             match stream.try_write_vectored(&slices[..count]) {
@@ -110,14 +128,12 @@ impl OutQueue {
     fn consume(&mut self, mut written: usize) {
         self.bytes -= written;
         while let Some(chunk) = self.chunks.front_mut() {
-            let rest = chunk.rest().len();
+            let rest: usize = chunk.rest().iter().map(|rest| rest.len()).sum();
             let part = rest.min(written);
-            if matches!(chunk, Chunk::Block { .. }) {
-                self.payload_sent += part;
-                self.payload -= part;
-            }
+            let payload = chunk.advance(part);
+            self.payload_sent += payload;
+            self.payload -= payload;
             if part < rest {
-                chunk.advance(part);
                 return;
             }
             written -= part;

@@ -255,11 +255,15 @@ impl Torrent {
                 break;
             }
             for connection in std::mem::take(&mut state.dirty) {
-                let sent = connection.flush(now);
-                if sent > 0 {
-                    state.swarm.uploaded(now, connection.key, sent);
+                loop {
+                    let sent = connection.flush(now);
+                    if sent > 0 {
+                        state.swarm.uploaded(now, connection.key, sent);
+                    }
+                    if !self.start_uploads(state, now, &connection) {
+                        break;
+                    }
                 }
-                self.start_uploads(state, now, &connection);
             }
         }
         state.unpublished = true;
@@ -299,11 +303,7 @@ impl Torrent {
                 let message = Message::Extended { id, payload: &payload };
                 touch(state, peer, |connection| connection.push(&message));
             }
-            Action::UploadReady { peer } => {
-                if let Some(connection) = state.peers.get(&peer).map(Rc::clone) {
-                    self.start_uploads(state, now, &connection);
-                }
-            }
+            Action::UploadReady { peer } => touch(state, peer, |_| {}),
             Action::Verify { piece } => self.verify(state, piece),
             Action::Abandon { piece } => drop(state.pieces.remove(&piece)),
             Action::Disconnect { peer, reason } => {

@@ -12,48 +12,57 @@ use crate::peer::Connection;
 use crate::shard::ShardMessage;
 
 impl Torrent {
-    /// Takes on as many of the peer's requests as its socket is about to need.
+    /// Takes on as many of the peer's requests as its socket is about to need. True when some of
+    /// it is ready to be sent.
     pub(super) fn start_uploads(
         &self,
         state: &mut State,
         now: Duration,
         connection: &Rc<Connection>,
-    ) {
+    ) -> bool {
         loop {
             let room = connection.upload_room();
             if room == 0 {
-                return;
+                return false;
             }
             let mut blocks = Vec::new();
             let bytes_max = room.min(READ_BYTES_MAX);
             state.swarm.take_uploads(now, connection.key, bytes_max, &mut blocks);
             if blocks.is_empty() {
-                return;
+                return false;
             }
+            let mut is_ready = false;
             for run in contiguous(blocks) {
-                self.read_run(connection, run);
+                is_ready |= self.read_run(connection, run);
+            }
+            // Sent at once, while it is in the processor's cache.
+            if is_ready && connection.has_output() {
+                return true;
             }
         }
     }
 
-    fn read_run(&self, connection: &Connection, blocks: Vec<BlockRequest>) {
+    /// True when the run was there at once.
+    fn read_run(&self, connection: &Connection, blocks: Vec<BlockRequest>) -> bool {
         let (Some(first), Some(last)) = (blocks.first().copied(), blocks.last().copied()) else {
-            return;
+            return false;
         };
         let length = last.begin + last.length - first.begin;
         let run = connection.run_started(first.begin, blocks);
+        let (pools, store) = (&self.context.pools, &self.shared.store);
+        let cached = pools.read_cached(store, first.piece, first.begin, length);
+        connection.reads_cached(cached.is_some());
+        if let Some(data) = cached {
+            connection.run_read(run, data);
+            return true;
+        }
         let (shard, info_hash, peer) =
             (self.context.sender.clone(), self.shared.info_hash(), connection.key);
-        self.context.pools.read(
-            &self.shared.store,
-            first.piece,
-            first.begin,
-            length,
-            move |result| {
-                // The shard is gone only when the session is: nobody is left to tell.
-                let _ = shard.send(ShardMessage::Read { info_hash, peer, run, result });
-            },
-        );
+        pools.read(store, first.piece, first.begin, length, move |result| {
+            // The shard is gone only when the session is: nobody is left to tell.
+            let _ = shard.send(ShardMessage::Read { info_hash, peer, run, result });
+        });
+        false
     }
 
     /// The pool read a run, or could not.

@@ -245,3 +245,23 @@ fn dropped_pools_finish_what_was_asked() {
     assert_eq!(outcomes.len(), 8);
     assert_eq!(fs::read(store.file_path(0)).unwrap(), sample.content);
 }
+
+#[test]
+fn what_the_kernel_has_in_memory_is_read_at_once_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(&[file("a", 40 * KIB), pad(24 * KIB), file("b", 10 * KIB)], 64 * KIB);
+    let (pools, store) = (pools(), sample.open(dir.path()));
+    assert!(pools.read_cached(&store, 0, 0, 100).is_none(), "not even open");
+    sample.write_all(&store);
+    for (piece, begin, length) in [(0, 0, 64 * KIB), (0, 7, 100), (1, 1, 9 * KIB)] {
+        // A file system that can't tell is no error: then it is the pool's to read.
+        if let Some(read) = pools.read_cached(&store, piece, begin, length as u32) {
+            assert_eq!(*read, sample.piece(piece)[begin as usize..begin as usize + length]);
+        }
+    }
+    assert!(pools.read_cached(&store, 1, 0, 11 * KIB as u32).is_none(), "longer than the piece");
+    assert!(pools.read_cached(&store, 0, 0, READ_BYTES_MAX + 1).is_none());
+    let b = fs::OpenOptions::new().write(true).open(dir.path().join("t/b")).unwrap();
+    b.set_len(5).unwrap();
+    assert!(pools.read_cached(&store, 1, 0, 9 * KIB as u32).is_none(), "cut short");
+}
