@@ -19,6 +19,13 @@ const UNROUTED_MAX: usize = 256;
 /// How long an inbound peer has to name a torrent.
 const ROUTING_LIMIT: Duration = Duration::from_secs(10);
 
+/// Inbound peers of torrents that are being checked, over all listeners.
+const EARLY_MAX: usize = 64;
+
+/// How long they wait. Clients that are turned away come back after a minute or not at all; those
+/// that wait for a handshake give up after some ten seconds.
+const EARLY_LIMIT: Duration = Duration::from_secs(15);
+
 /// How long to let file descriptors come back after the process ran out of them.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
@@ -26,13 +33,14 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) async fn accept_loop(
     session: Arc<SessionShared>,
     listener: TcpListener,
-    unrouted: Arc<Semaphore>,
+    rooms: WaitingRooms,
 ) {
     loop {
-        let Ok(waiting) = Arc::clone(&unrouted).acquire_owned().await else { return };
+        let Ok(waiting) = Arc::clone(&rooms.unrouted).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, addr)) => {
-                tokio::spawn(route(Arc::clone(&session), stream, addr, waiting));
+                let early = Arc::clone(&rooms.early);
+                tokio::spawn(route(Arc::clone(&session), stream, addr, waiting, early));
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
@@ -42,9 +50,22 @@ pub(crate) async fn accept_loop(
     }
 }
 
-/// Room for inbound peers that have not named a torrent yet.
-pub(crate) fn unrouted() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(UNROUTED_MAX))
+/// Where inbound peers wait, over all listeners of a session.
+#[derive(Clone)]
+pub(crate) struct WaitingRooms {
+    /// For those that have not named a torrent yet.
+    unrouted: Arc<Semaphore>,
+    /// For those whose torrent is being checked.
+    early: Arc<Semaphore>,
+}
+
+impl WaitingRooms {
+    pub(crate) fn new() -> Self {
+        Self {
+            unrouted: Arc::new(Semaphore::new(UNROUTED_MAX)),
+            early: Arc::new(Semaphore::new(EARLY_MAX)),
+        }
+    }
 }
 
 async fn route(
@@ -52,6 +73,7 @@ async fn route(
     mut stream: TcpStream,
     addr: SocketAddr,
     waiting: OwnedSemaphorePermit,
+    early: Arc<Semaphore>,
 ) {
     let routed = handshake::routing(&mut stream, ROUTING_LIMIT).await;
     drop(waiting);
@@ -62,10 +84,18 @@ async fn route(
             return;
         }
     };
-    let Some(shard) = session.shard_of(&info_hash) else {
+    let Some((torrent, shard)) = session.find(&info_hash) else {
         tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent");
         return;
     };
+    if torrent.is_checking() {
+        let room = early.try_acquire();
+        let started = tokio::time::timeout(EARLY_LIMIT, torrent.checked());
+        if room.is_err() || started.await != Ok(true) {
+            tracing::debug!(%addr, %info_hash, "inbound peer refused: the torrent is being checked");
+            return;
+        }
+    }
     let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else {
         tracing::debug!(%addr, "inbound peer refused: no connection slot");
         return;

@@ -117,6 +117,17 @@ impl TorrentShared {
         });
     }
 
+    pub(crate) fn is_checking(&self) -> bool {
+        *self.state.borrow() == TorrentState::Checking
+    }
+
+    /// Waits until the check at the start is over. False when the torrent was stopped.
+    pub(crate) async fn checked(&self) -> bool {
+        let mut state = self.state.subscribe();
+        let left = state.wait_for(|state| *state != TorrentState::Checking).await;
+        left.is_ok_and(|state| *state != TorrentState::Stopped)
+    }
+
     pub(crate) fn set_check_progress(&self, done: u64, total: u64) {
         lock(&self.stats).check_progress = (done, total);
     }

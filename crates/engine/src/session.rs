@@ -342,7 +342,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     }
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
-    let unrouted = accept::unrouted();
+    let rooms = accept::WaitingRooms::new();
     for listener in listeners {
         let session = Arc::clone(&shared);
         let _guard = control.enter();
@@ -350,7 +350,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
             Ok(socket) => drop(control.spawn(utp_refusal::refuse(socket))),
             Err(error) => tracing::info!(%error, "peers that try uTP first will wait"),
         }
-        control.spawn(accept::accept_loop(session, listener, Arc::clone(&unrouted)));
+        control.spawn(accept::accept_loop(session, listener, rooms.clone()));
     }
     Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })
 }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{leecher, payload, seeder, session, single_file, within};
+use crate::support::{DEADLINE, leecher, payload, seeder, session, single_file, within};
 use engine::metainfo::{CreateOptions, Torrent};
-use engine::{AddError, AddTorrent, Event, Session, TorrentState};
+use engine::wire::PeerId;
+use engine::{AddError, AddTorrent, Event, HandshakeRequest, Session, TorrentState};
 
 /// Seeds `name` under `dir/seed`, downloads it into `dir/out`, and compares the trees.
 async fn travels(dir: &Path, torrent: &Torrent) {
@@ -135,6 +136,27 @@ async fn data_that_is_there_already_is_not_fetched_again() {
     assert_eq!(handle.stats().downloaded, PIECE as u64, "only the damaged piece travels");
     session.shutdown().await;
     seeding.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_comes_during_the_check_is_served_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = single_file(dir.path(), "file", &payload(200_000_000, 9), 1 << 20);
+    let session = session().await;
+    let request = AddTorrent::new(torrent.clone(), dir.path()).use_trackers(false).seed_only(true);
+    let handle = session.add(request).await.unwrap();
+    let asked = HandshakeRequest {
+        addr: session.listen_addresses()[0].to_string(),
+        info_hash: torrent.info_hash,
+        peer_id: PeerId(*b"-XX0001-early-comer-"),
+        connect_timeout: DEADLINE,
+        timeout: DEADLINE,
+        bind: None,
+    };
+    // 200 MB take longer to hash than to get here.
+    within(engine::handshake(asked)).await.unwrap();
+    assert_eq!(handle.stats().state, TorrentState::Seeding);
+    session.shutdown().await;
 }
 
 #[tokio::test]
