@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metainfo::BLOCK_LENGTH;
 
+use crate::buffer::Buffer;
+
 const BLOCK_BYTES: usize = BLOCK_LENGTH as usize;
 
 /// A store of recycled 16 KiB blocks. Clones share it.
@@ -20,14 +22,14 @@ const BLOCK_BYTES: usize = BLOCK_LENGTH as usize;
 pub struct Arena(Arc<Shared>);
 
 struct Shared {
-    free: Mutex<Vec<Box<[u8]>>>,
+    free: Mutex<Vec<Buffer>>,
     blocks_max: usize,
     in_use: AtomicUsize,
 }
 
 /// 16 KiB of memory, with zeros or old bytes in it. Dropping it gives it back to its arena.
 pub struct Block {
-    bytes: Box<[u8]>,
+    bytes: Buffer,
     arena: Arc<Shared>,
 }
 
@@ -41,7 +43,7 @@ impl Arena {
     /// A block, recycled if there is one. Its contents are arbitrary.
     pub fn take(&self) -> Block {
         let recycled = self.0.lock().pop();
-        let bytes = recycled.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice());
+        let bytes = recycled.unwrap_or_else(|| Buffer::new(BLOCK_BYTES));
         self.0.in_use.fetch_add(1, Ordering::Relaxed);
         Block { bytes, arena: Arc::clone(&self.0) }
     }
@@ -64,7 +66,7 @@ impl Arena {
 
 impl Shared {
     /// A list of free blocks is whole at every moment, whoever panicked while holding the lock.
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Buffer>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

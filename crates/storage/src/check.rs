@@ -14,6 +14,7 @@ use digest::{Algorithm, Sha1Digest};
 use metainfo::PieceIndex;
 use wire::Bitfield;
 
+use crate::buffer::Buffer;
 use crate::error::StorageError;
 use crate::store::{Extent, FileStore};
 
@@ -149,7 +150,7 @@ pub fn check(
     let workers = (BUFFERS_BYTES_MAX / longest).clamp(1, cores as u64) as usize;
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if cancel.load(Ordering::Relaxed) {
                 return;
@@ -234,7 +235,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn run(&self, run: &Run, buffer: &mut Vec<u8>) {
+    fn run(&self, run: &Run, buffer: &mut Buffer) {
         let mut start = run.first;
         let end = run.first + run.count;
         // Split at the pieces that need no reading.
@@ -317,16 +318,14 @@ impl Check<'_> {
     }
 
     /// Reads and hashes pieces whose files are all there.
-    fn read_and_hash(&self, start: PieceIndex, end: PieceIndex, buffer: &mut Vec<u8>) {
+    fn read_and_hash(&self, start: PieceIndex, end: PieceIndex, buffer: &mut Buffer) {
         let geometry = self.store.info().geometry();
         let size = |piece| geometry.piece_size(piece) as usize;
         let bytes: usize = (start..end).map(size).sum();
         if bytes == 0 {
             return;
         }
-        if buffer.len() < bytes {
-            buffer.resize(bytes, 0);
-        }
+        buffer.reserve(bytes);
         let Some(bytes) = buffer.get_mut(..bytes) else { return };
         if let Err(error) = self.store.read_pieces(start, bytes) {
             if end - start > 1 {

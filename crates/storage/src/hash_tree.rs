@@ -17,6 +17,7 @@ use std::time::SystemTime;
 use digest::Sha1Digest;
 use metainfo::Geometry;
 
+use crate::buffer::Buffer;
 use crate::check::{self, CheckProgress};
 
 /// Bytes of all buffers together, unless one piece alone is longer.
@@ -269,7 +270,7 @@ impl Hashing<'_> {
         let total_bytes = self.payload.total_length();
         let pieces = (check::run_bytes(self.geometry.piece_length()) / piece_length).max(1);
         let run_bytes = pieces * piece_length;
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         let mut open = None;
         loop {
             let run = self.next.fetch_add(1, Ordering::Relaxed) as u64;
@@ -281,10 +282,11 @@ impl Hashing<'_> {
                 return Err(HashTreeError::Cancelled);
             }
             let bytes = run_bytes.min(total_bytes - start);
-            buffer.resize(bytes as usize, 0);
-            self.read(start, &mut buffer, &mut open)?;
+            buffer.reserve(bytes as usize);
+            let run_of_pieces = &mut buffer[..bytes as usize];
+            self.read(start, run_of_pieces, &mut open)?;
             let chunks: Vec<[&[u8]; 1]> =
-                buffer.chunks(piece_length as usize).map(|piece| [piece]).collect();
+                run_of_pieces.chunks(piece_length as usize).map(|piece| [piece]).collect();
             let messages: Vec<&[&[u8]]> = chunks.iter().map(|piece| &piece[..]).collect();
             let hashes = digest::sha1_batch(&messages);
             let first = (run * pieces) as usize;

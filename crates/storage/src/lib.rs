@@ -13,6 +13,7 @@
 
 mod arena;
 mod beneath;
+mod buffer;
 mod check;
 mod error;
 mod handles;

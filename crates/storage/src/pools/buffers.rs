@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metainfo::BLOCK_LENGTH;
 
 use super::READ_BYTES_MAX;
+use crate::buffer::Buffer;
 
 /// Buffer sizes: one block, and doubled until the longest read.
 const CLASSES: usize = (READ_BYTES_MAX / BLOCK_LENGTH).ilog2() as usize + 1;
@@ -17,12 +18,12 @@ const IDLE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Free buffers by size.
 #[derive(Default)]
 pub(super) struct Buffers {
-    idle: Mutex<[Vec<Box<[u8]>>; CLASSES]>,
+    idle: Mutex<[Vec<Buffer>; CLASSES]>,
 }
 
 /// Bytes that were read. Dropping it recycles the memory.
 pub struct ReadBuffer {
-    bytes: Box<[u8]>,
+    bytes: Buffer,
     length: usize,
     home: Arc<Buffers>,
 }
@@ -36,13 +37,13 @@ impl Buffers {
     pub(super) fn take(self: &Arc<Self>, length: usize) -> ReadBuffer {
         let class = (0..CLASSES).find(|class| class_bytes(*class) >= length).unwrap_or(CLASSES - 1);
         let recycled = self.lock().get_mut(class).and_then(Vec::pop);
-        let bytes = recycled.unwrap_or_else(|| vec![0; class_bytes(class)].into_boxed_slice());
+        let bytes = recycled.unwrap_or_else(|| Buffer::new(class_bytes(class)));
         let length = length.min(bytes.len());
         ReadBuffer { bytes, length, home: Arc::clone(self) }
     }
 
     /// Lists of free buffers are whole at every moment, whoever panicked.
-    fn lock(&self) -> MutexGuard<'_, [Vec<Box<[u8]>>; CLASSES]> {
+    fn lock(&self) -> MutexGuard<'_, [Vec<Buffer>; CLASSES]> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
