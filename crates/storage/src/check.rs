@@ -178,6 +178,12 @@ pub(crate) fn run_bytes(piece_length: u32) -> u64 {
     (lanes * u64::from(piece_length)).clamp(READ_BYTES, READ_BYTES_MAX)
 }
 
+/// What hashes pieces on this machine, for display: the kernel that was fastest, or the one that
+/// the environment variable `PEERLESS_DIGEST` names.
+pub fn hash_kernel() -> String {
+    digest::kernel(Algorithm::Sha1).to_string()
+}
+
 /// Adjacent pieces that are read at once.
 struct Run {
     first: PieceIndex,

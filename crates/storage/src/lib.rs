@@ -28,7 +28,7 @@ mod store;
 mod writer;
 
 pub use arena::{Arena, Block};
-pub use check::{CheckProgress, CheckReport, FileReport, FileTrouble, check};
+pub use check::{CheckProgress, CheckReport, FileReport, FileTrouble, check, hash_kernel};
 pub use error::{Obstacle, StorageError};
 pub use handles::{HandleCache, raise_file_limit};
 pub use hash_tree::{HashTreeError, Payload, PayloadFile};

@@ -23,6 +23,7 @@ Examples:
   peerless demo
   peerless demo --size 1G --json
 
+PEERLESS_DIGEST=portable|sha-ni|avx2|avx512 hashes with that kernel instead of the fastest.
 Needs no network. Everything it makes is in a temporary folder, which it removes.")]
 pub(crate) struct Args {
     /// Bytes of the sample, such as 64M or 1G.
@@ -62,6 +63,8 @@ async fn demonstrate(dir: &Path, size: u64, output: Output) -> Result<(), Failur
     let torrent = Torrent::parse(&torrent).map_err(Failure::other)?;
     output.line(format_args!("Created the torrent {}", torrent.info_hash));
     output.line(format_args!("  in {:.2} s", hashing.elapsed().as_secs_f64()));
+    let kernel = engine::storage::hash_kernel();
+    output.line(format_args!("  hashed by {kernel}"));
 
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let seeder = Session::builder().bind(loopback).start().await?;
@@ -98,7 +101,7 @@ async fn demonstrate(dir: &Path, size: u64, output: Output) -> Result<(), Failur
     let speed = size as f64 / elapsed.as_secs_f64();
     output.value(&json!({
         "event": "demo", "bytes": size, "seconds": elapsed.as_secs_f64(),
-        "bytes_per_second": speed as u64, "identical": true,
+        "bytes_per_second": speed as u64, "identical": true, "hash_kernel": kernel,
         "cpu_seconds_per_gib": spent.map(|(user, system)| json!({
             "user": user, "system": system, "total": user + system,
         })),
