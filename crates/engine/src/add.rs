@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use metainfo::{InfoHash, PieceIndex, Torrent};
 use storage::{CheckReport, FileStore, StorageError, StoreOptions};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
@@ -136,38 +137,35 @@ impl Session {
         let control = self.inner.control().ok_or(AddError::Ended)?;
         let (done, added) = oneshot::channel();
         let running = control.clone();
-        control.spawn_blocking(move || {
-            let _ = done.send(take_in(&session, request, &running)); // the caller may have gone
+        control.spawn_blocking(move || match take_in(session, request, running) {
+            Ok((handle, bring_up, findings)) => {
+                let _ = done.send(Ok(handle)); // the caller may have gone
+                bring_up.check(findings);
+            }
+            Err(error) => drop(done.send(Err(error))),
         });
         added.await.map_err(|_| AddError::Ended)?
     }
 }
 
-/// Opens the files, decides what to trust, and starts the rest in the background. May wait for the
-/// disk, so it runs on the control runtime's blocking threads.
+/// Opens the files and decides what to trust.
 fn take_in(
-    session: &Arc<SessionShared>,
+    session: Arc<SessionShared>,
     request: AddTorrent,
-    control: &tokio::runtime::Handle,
-) -> Result<TorrentHandle, AddError> {
+    control: Handle,
+) -> Result<(TorrentHandle, BringUp, Findings), AddError> {
     let count = request.torrent.info.geometry().piece_count();
     let wanted = request.wanted.as_ref().map(|pieces| wanted_set(pieces, count)).transpose()?;
     let options = StoreOptions { overwrite: request.overwrite };
     let (info, handles) = (Arc::clone(&request.torrent.info), Arc::clone(&session.handles));
     let store = FileStore::open(&request.root, info, handles, options)?;
-    let findings = resume::look(session, request.torrent.info_hash, &store, request.recheck)?;
+    let findings = resume::look(&session, request.torrent.info_hash, &store, request.recheck)?;
     let shared = Arc::new(TorrentShared::new(request.torrent, store, request.seed_only));
     session.register(&shared)?;
-    let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
+    let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(&session) };
     handle.add_peers(request.peers);
-    let bring_up = BringUp {
-        session: Arc::clone(session),
-        shared,
-        use_trackers: request.use_trackers,
-        wanted,
-    };
-    control.spawn(bring_up.run(findings));
-    Ok(handle)
+    let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
+    Ok((handle, bring_up, findings))
 }
 
 fn wanted_set(pieces: &[PieceIndex], count: u32) -> Result<Bitfield, AddError> {
@@ -181,15 +179,41 @@ fn wanted_set(pieces: &[PieceIndex], count: u32) -> Result<Bitfield, AddError> {
     Ok(set)
 }
 
+/// What follows once the torrent is known. Its steps wait for the disk, so each runs on one of the
+/// control runtime's blocking threads.
 struct BringUp {
     session: Arc<SessionShared>,
     shared: Arc<TorrentShared>,
+    control: Handle,
     use_trackers: bool,
     wanted: Option<Bitfield>,
 }
 
 impl BringUp {
-    async fn run(self, findings: Findings) {
+    /// Hashes what is in doubt, on all cores, and goes on.
+    fn check(self, findings: Findings) {
+        if findings.recheck.count() == 0 {
+            return self.begin(findings, None);
+        }
+        let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
+        let doubtful = findings.recheck.clone();
+        let progress = {
+            let shared = Arc::clone(&shared);
+            move |now: storage::CheckProgress| {
+                shared.set_check_progress(now.done_bytes, now.total_bytes);
+            }
+        };
+        let cancelled = Arc::clone(&shared.cancelled);
+        session.pools.check(&shared.store, doubtful, progress, cancelled, move |report| {
+            if report.cancelled {
+                return self.shared.set_state(TorrentState::Stopped);
+            }
+            let control = self.control.clone();
+            control.spawn_blocking(move || self.begin(findings, Some(report)));
+        });
+    }
+
+    fn begin(self, findings: Findings, checked: Option<CheckReport>) {
         let info_hash = self.shared.info_hash();
         let geometry = self.shared.torrent.info.geometry();
         let bytes =
@@ -197,11 +221,7 @@ impl BringUp {
         let resumed_bytes = bytes(&findings.trusted);
         let mut have = findings.trusted.clone();
         let mut hashed_bytes = 0;
-        if findings.recheck.count() > 0 {
-            let Some(report) = self.check(findings.recheck.clone()).await else {
-                self.shared.set_state(TorrentState::Stopped);
-                return;
-            };
+        if let Some(report) = checked {
             hashed_bytes = bytes(&report.good);
             for piece in report.good.iter() {
                 have.insert(piece);
@@ -216,42 +236,19 @@ impl BringUp {
         self.shared.begin(&have, resumed_bytes, self.wanted.as_ref());
         resume::begin(&self.session, &self.shared, findings, &have);
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
-        match self.prepare(&have).await {
+        match self.prepare(&have) {
             Ok(()) => self.start(have),
             Err(error) => self.shared.fail(error),
         }
     }
 
-    /// Hashes pieces on all cores; `None` when the torrent was stopped meanwhile.
-    async fn check(&self, doubtful: Bitfield) -> Option<CheckReport> {
-        let (done, checked) = oneshot::channel();
-        let shared = Arc::clone(&self.shared);
-        let progress = move |now: storage::CheckProgress| {
-            shared.set_check_progress(now.done_bytes, now.total_bytes);
-        };
-        self.session.pools.check(
-            &self.shared.store,
-            doubtful,
-            progress,
-            Arc::clone(&self.shared.cancelled),
-            move |report| drop(done.send(report)),
-        );
-        let report = checked.await.ok()?;
-        (!report.cancelled).then_some(report)
-    }
-
     /// Makes what has no data, looks for what is in the way, and warns when the disk is too small.
-    async fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
+    fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
         if self.shared.seed_only {
             return Ok(()); // nothing will be written
         }
-        let (shared, have) = (Arc::clone(&self.shared), have.clone());
-        let prepared = tokio::task::spawn_blocking(move || {
-            shared.store.prepare(&have)?;
-            shared.store.space()
-        });
-        let Ok(space) = prepared.await else { return Ok(()) }; // the session is ending
-        let space = space?;
+        self.shared.store.prepare(have)?;
+        let space = self.shared.store.space()?;
         if space.free < space.needed {
             let message = format!(
                 "{} bytes are needed in {} and {} are free",
@@ -274,6 +271,7 @@ impl BringUp {
         let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
         shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
         if self.use_trackers && !self.shared.is_stopping() {
+            let _guard = self.control.enter();
             announcing::start(&self.session, &self.shared);
         }
     }

@@ -2,25 +2,24 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tracker::{Policy, ScheduleConfig};
 
-use crate::announce::{Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers};
+use crate::announce::{Announcer, AnnouncerConfig, AskOptions, News, Numbers};
 use crate::events::Event;
 use crate::handle::TorrentShared;
 use crate::session::SessionShared;
 use crate::stats::TorrentStats;
-
-/// Batches of addresses from trackers that wait for the torrent's shard.
-const BATCHES_MAX: usize = 8;
 
 /// Trackers count who has everything, not who has all that is wanted (BEP 21).
 pub(crate) fn is_complete(stats: &TorrentStats) -> bool {
     stats.pieces_have == stats.pieces_total
 }
 
-/// Begins to announce. Must be called on the control runtime.
+/// Begins to announce, if there is a tracker. Must be called on the control runtime.
 pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
+    if shared.torrent.trackers.is_empty() {
+        return;
+    }
     let info_hash = shared.info_hash();
     let config = AnnouncerConfig {
         info_hash,
@@ -46,29 +45,18 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
             left: stats.total_bytes - stats.verified_bytes,
         })
     };
-    let events = Arc::clone(session);
-    let news = move |news| {
-        events.events.send(match news {
-            News::Reply { tracker, peers } => Event::TrackerReply { info_hash, tracker, peers },
-            News::Failure { tracker, message } => {
-                Event::TrackerError { info_hash, tracker, message }
-            }
-        });
-    };
-    let (sender, mut peers) = mpsc::channel(BATCHES_MAX);
-    let handle = Announcer::spawn(session.trackers.clone(), config, numbers, news, sender);
-    if shared.announcer.set(handle).is_err() {
-        return; // the torrent announces already; the handle just dropped ends this one
-    }
-    let (session, torrent) = (Arc::clone(session), Arc::downgrade(shared));
-    tokio::spawn(async move {
-        while let Some(addrs) = peers.recv().await {
-            session.candidates(info_hash, swarm::Source::Tracker, addrs);
-            let Some(shared) = torrent.upgrade() else { return };
-            let votes = shared.announcer.get().map(AnnouncerHandle::external_ip_votes);
-            if let Some((ip, _)) = votes.into_iter().flatten().next() {
-                session.external_ip(info_hash, ip);
-            }
+    let session_of = Arc::clone(session);
+    let news = move |news| match news {
+        News::Peers(addrs) => session_of.candidates(info_hash, swarm::Source::Tracker, addrs),
+        News::ExternalIp(ip) => session_of.external_ip(info_hash, ip),
+        News::Reply { tracker, peers } => {
+            session_of.events.send(Event::TrackerReply { info_hash, tracker, peers });
         }
-    });
+        News::Failure { tracker, message } => {
+            session_of.events.send(Event::TrackerError { info_hash, tracker, message });
+        }
+    };
+    let handle = Announcer::spawn(session.trackers.clone(), config, numbers, news);
+    // One that announces already goes on; the handle just dropped ends the new one.
+    let _ = shared.announcer.set(handle);
 }

@@ -1,8 +1,8 @@
 //! A torrent as its owner sees it: cheap to clone, usable from any thread.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use metainfo::{InfoHash, PieceIndex, SafePath, Torrent};
 use storage::{FileStore, RecordHandle, StorageError};
 use swarm::PeerStats;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tracker::Prompt;
 use wire::Bitfield;
 
@@ -39,8 +39,6 @@ pub(crate) struct TorrentShared {
     pub(crate) torrent: Torrent,
     pub(crate) seed_only: bool,
     pub(crate) store: Arc<FileStore>,
-    /// The folder and the torrent's name: all of its files are there.
-    home: OsString,
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
@@ -52,7 +50,8 @@ pub(crate) struct TorrentShared {
     stats: Mutex<TorrentStats>,
     have: Mutex<Bitfield>,
     peers: Mutex<Vec<PeerStats>>,
-    state: watch::Sender<TorrentState>,
+    /// The state, in `stats`, is another.
+    state_changed: Notify,
 }
 
 impl TorrentShared {
@@ -80,12 +79,10 @@ impl TorrentShared {
             resumed_bytes: 0,
             tracker_error: None,
         };
-        let home = store.root().join(torrent.info.name()).into_os_string();
         Self {
             torrent,
             seed_only,
             store,
-            home,
             announcer: OnceLock::new(),
             record: OnceLock::new(),
             failure: Mutex::default(),
@@ -94,7 +91,7 @@ impl TorrentShared {
             stats: Mutex::new(stats),
             have: Mutex::new(Bitfield::new(geometry.piece_count())),
             peers: Mutex::default(),
-            state: watch::Sender::new(TorrentState::Checking),
+            state_changed: Notify::new(),
         }
     }
 
@@ -109,23 +106,31 @@ impl TorrentShared {
     }
 
     pub(crate) fn set_state(&self, state: TorrentState) {
-        lock(&self.stats).state = state.clone();
-        self.state.send_if_modified(|old| {
-            let changed = *old != state;
-            *old = state;
-            changed
-        });
+        if std::mem::replace(&mut lock(&self.stats).state, state.clone()) != state {
+            self.state_changed.notify_waiters();
+        }
     }
 
     pub(crate) fn is_checking(&self) -> bool {
-        *self.state.borrow() == TorrentState::Checking
+        lock(&self.stats).state == TorrentState::Checking
+    }
+
+    /// Waits for a state in which `there` holds. The states in between may pass unseen.
+    async fn state_where(&self, there: impl Fn(&TorrentState) -> bool) -> TorrentState {
+        loop {
+            let changed = self.state_changed.notified(); // from here on no change is missed
+            let state = lock(&self.stats).state.clone();
+            if there(&state) {
+                return state;
+            }
+            changed.await;
+        }
     }
 
     /// Waits until the check at the start is over. False when the torrent was stopped.
     pub(crate) async fn checked(&self) -> bool {
-        let mut state = self.state.subscribe();
-        let left = state.wait_for(|state| *state != TorrentState::Checking).await;
-        left.is_ok_and(|state| *state != TorrentState::Stopped)
+        let left = self.state_where(|state| *state != TorrentState::Checking).await;
+        left != TorrentState::Stopped
     }
 
     pub(crate) fn set_check_progress(&self, done: u64, total: u64) {
@@ -204,9 +209,15 @@ impl TorrentShared {
         self.cancelled.load(Ordering::Relaxed)
     }
 
+    /// All of its files are there: under this name in this folder.
+    pub(crate) fn home(&self) -> (&Path, Option<&[u8]>) {
+        let first = self.torrent.info.files().first();
+        (self.store.root(), first.and_then(|file| file.path.components().next()))
+    }
+
     /// A file that both would write, or one writes and the other serves.
     pub(crate) fn shares_file_with(&self, other: &Self) -> Option<usize> {
-        if self.home != other.home {
+        if self.home() != other.home() {
             return None;
         }
         let theirs = other.torrent.info.files().iter();
@@ -293,10 +304,8 @@ impl TorrentHandle {
     }
 
     async fn reach(&self, there: impl Fn(&TorrentState) -> bool) -> Result<(), TorrentError> {
-        let mut state = self.shared.state.subscribe();
         let ended = |state: &TorrentState| *state == TorrentState::Stopped;
-        let reached = state.wait_for(|state| there(state) || ended(state)).await;
-        if reached.is_ok_and(|state| !ended(&state)) {
+        if !ended(&self.shared.state_where(|state| there(state) || ended(state)).await) {
             return Ok(());
         }
         let failure = lock(&self.shared.failure).take();

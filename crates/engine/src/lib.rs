@@ -37,6 +37,7 @@ mod payload;
 mod peer;
 mod probe;
 mod resume;
+mod roster;
 mod session;
 mod settings;
 mod shard;

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage::resume::{self, Verdict};
-use storage::{FileStore, Observed, Progress, RecordKey, ResumeRecord};
+use storage::{FileStore, Observed, RecordHandle, RecordKey, ResumeRecord};
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
@@ -52,7 +52,7 @@ pub(crate) fn look(
         None
     });
     let believed = record.as_ref().filter(|_| !recheck_all);
-    match resume::plan(store.info(), believed, &observed, &resume::boot_id()) {
+    match resume::plan(store.info(), believed, &observed, resume::boot_id()) {
         Verdict::StorageMissing => Err(AddError::StorageMissing { root: key.root }),
         Verdict::Run(plan) => {
             for note in &plan.notes {
@@ -113,8 +113,7 @@ pub(crate) async fn sync_now_and_then(session: Weak<SessionShared>) {
         tokio::time::sleep(SYNC_EVERY).await;
         let Some(session) = session.upgrade() else { return };
         for shared in session.all() {
-            let behind = |progress: &Progress| progress.durable.count() < progress.written.count();
-            if shared.record.get().is_some_and(|record| behind(&record.progress())) {
+            if shared.record.get().is_some_and(RecordHandle::is_behind) {
                 sync(&session, &shared).await;
             }
         }
@@ -124,9 +123,13 @@ pub(crate) async fn sync_now_and_then(session: Weak<SessionShared>) {
 /// Leaves a torrent behind that no longer writes: everything on the disk, the record clean.
 pub(crate) async fn close(session: &SessionShared, shared: &TorrentShared) {
     let Some(record) = shared.record.get().cloned() else { return };
-    let clean = sync(session, shared).await;
+    shared.store.close_files();
     let stats = shared.stats();
     record.transferred(stats.uploaded, stats.downloaded);
+    if record.is_as_stored() {
+        return record.close(true);
+    }
+    let clean = sync(session, shared).await;
     record.close(clean);
     shared.store.close_files();
     let state = session.state.clone();

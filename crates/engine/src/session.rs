@@ -3,7 +3,6 @@
 //! Shards run the data path (see [`crate::shard`]). A control runtime of its own runs what may
 //! wait: the accept loops, trackers, checks. It never waits on a disk, and no shard waits on it.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -25,6 +24,7 @@ use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::net;
 use crate::resume;
+use crate::roster::Roster;
 use crate::settings::{SessionBuilder, Settings};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
@@ -33,6 +33,9 @@ use crate::utp_refusal;
 /// How long a tracker may take to hear `stopped` when the session ends: leaving in peace must not
 /// take longer than a person waits.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Torrents that are looked at, at once, when many are added. A disk that hangs holds as many.
+const BLOCKING_THREADS_MAX: usize = 8;
 
 /// Why a session did not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,13 +79,8 @@ pub(crate) struct SessionShared {
     listening: Vec<SocketAddr>,
     arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
-    torrents: RwLock<HashMap<InfoHash, Entry>>,
+    roster: RwLock<Roster>,
     shutdown: Mutex<Vec<oneshot::Sender<()>>>,
-}
-
-struct Entry {
-    shard: usize,
-    shared: Arc<TorrentShared>,
 }
 
 impl SessionShared {
@@ -93,9 +91,9 @@ impl SessionShared {
 
     /// A torrent and the shard that runs it.
     pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<(Arc<TorrentShared>, ShardSender)> {
-        let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = torrents.get(info_hash)?;
-        Some((Arc::clone(&entry.shared), self.shards.get()?.get(entry.shard)?.clone()))
+        let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
+        let (shared, shard) = roster.find(info_hash)?;
+        Some((Arc::clone(shared), self.shards.get()?.get(shard)?.clone()))
     }
 
     /// Where peers can reach us; 0 when we don't listen.
@@ -133,33 +131,18 @@ impl SessionShared {
         self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).push(stop);
     }
 
-    /// Puts a torrent on the shard with the fewest. No torrent comes in twice, and no two may write
-    /// one file.
+    /// Takes a torrent in: it has a shard from now on.
     pub(crate) fn register(&self, shared: &Arc<TorrentShared>) -> Result<(), AddError> {
-        let mut torrents = self.torrents.write().unwrap_or_else(PoisonError::into_inner);
-        if torrents.contains_key(&shared.info_hash()) {
-            return Err(AddError::Duplicate);
-        }
-        for entry in torrents.values() {
-            if let Some(file) = shared.shares_file_with(&entry.shared) {
-                let path = shared.store.file_path(file);
-                return Err(AddError::PathInUse { path, other: entry.shared.info_hash() });
-            }
-        }
-        let count = self.shards.get().map_or(1, Vec::len);
-        let load = |shard: &usize| torrents.values().filter(|entry| entry.shard == *shard).count();
-        let shard = (0..count).min_by_key(load).unwrap_or(0);
-        torrents.insert(shared.info_hash(), Entry { shard, shared: Arc::clone(shared) });
-        Ok(())
+        self.roster.write().unwrap_or_else(PoisonError::into_inner).add(shared)
     }
 
     pub(crate) fn unregister(&self, info_hash: &InfoHash) {
-        self.torrents.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
+        self.roster.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TorrentShared>> {
-        let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
-        torrents.values().map(|entry| Arc::clone(&entry.shared)).collect()
+        let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
+        roster.all().cloned().collect()
     }
 
     pub(crate) async fn read_piece(
@@ -298,6 +281,7 @@ impl Drop for Inner {
 pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("control")
         .enable_all()
         .build()?;
@@ -331,7 +315,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         listening,
         arena: arena.clone(),
         shards: OnceLock::new(),
-        torrents: RwLock::default(),
+        roster: RwLock::new(Roster::new(settings.shards)),
         shutdown: Mutex::default(),
         settings,
     });

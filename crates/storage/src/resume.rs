@@ -12,6 +12,7 @@
 //!
 //! A pure rule over a record and a look at the files: it opens nothing.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use metainfo::{FileEntry, Info, PieceIndex};
@@ -81,9 +82,12 @@ pub enum Doubt {
 }
 
 /// Names this boot of the system; empty where the system does not say, which is equal to no other.
-pub fn boot_id() -> String {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
+pub fn boot_id() -> &'static str {
+    static BOOT_ID: LazyLock<String> = LazyLock::new(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        text.trim().to_owned()
+    });
+    &BOOT_ID
 }
 
 /// What to trust, given what was recorded (if anything), how the files look now
@@ -137,6 +141,9 @@ pub fn plan(
 /// The record to run with ([`crate::StateWriter::track`]), once the pieces in doubt were hashed.
 /// `trusted` is the plan's, `have` is that and what was hashed and good, `observed` is the look
 /// that the plan was made from, and `now` is in seconds since 1970, for a torrent that is new.
+///
+/// A complete torrent that is as a clean record has it stays clean: nothing will be written to it,
+/// and thousands of seeds can start without a word to the disk.
 pub fn begin(
     record: Option<ResumeRecord>,
     trusted: &Bitfield,
@@ -144,10 +151,15 @@ pub fn begin(
     observed: Observed,
     now: i64,
 ) -> ResumeRecord {
-    let (mut progress, torrent) = match record {
-        Some(record) => (record.progress, record.torrent),
-        None => (Progress::new(have.len(), now), None),
+    let (mut progress, recorded_files, torrent) = match record {
+        Some(record) => (record.progress, record.files, record.torrent),
+        None => (Progress::new(have.len(), now), Vec::new(), None),
     };
+    let is_complete = have.count() == have.len();
+    progress.clean &= is_complete
+        && progress.written == *have
+        && progress.root_device == observed.root_device
+        && recorded_files == observed.files;
     let mut durable = Bitfield::new(have.len());
     // A good hash says that the data can be read now, not that it would survive a power cut.
     for piece in trusted.iter().filter(|piece| progress.durable.has(*piece)) {

@@ -166,16 +166,18 @@ fn set_aside(path: &Path, reason: &str) -> Result<(), StateError> {
 
 impl StateStore for SqliteState {
     fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
-        let read = self.connection.transaction().map_err(from_sqlite)?;
+        let read = &self.connection;
+        let _one_look = OneLook::begin(read).map_err(from_sqlite)?;
         let found = read
-            .query_row(
+            .prepare_cached(
                 "SELECT id, pieces, written, durable, boot_id, clean, committed_ns, root_device,
                         uploaded, downloaded, added_at, completed_at, file_count, torrent
                  FROM torrents WHERE info_hash = ?1 AND root = ?2",
-                params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()],
-                Header::read,
             )
-            .optional()
+            .and_then(|mut query| {
+                let key = params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()];
+                query.query_row(key, Header::read).optional()
+            })
             .map_err(from_sqlite)?;
         let Some(header) = found else { return Ok(None) };
         let Some(progress) = header.progress() else {
@@ -243,6 +245,24 @@ impl StateStore for SqliteState {
         }
         self.connection = connect(&self.path)?;
         Ok(())
+    }
+}
+
+/// What is read while this lives is of one moment. Unlike rusqlite's transactions, it compiles its
+/// statements once: thousands of records are read at a start.
+struct OneLook<'a>(&'a Connection);
+
+impl<'a> OneLook<'a> {
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for OneLook<'_> {
+    fn drop(&mut self) {
+        // Nothing was written; if it fails, the next one says so.
+        let _ = self.0.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
     }
 }
 

@@ -43,6 +43,8 @@ struct Shared {
 #[derive(Default)]
 struct Schedule {
     tracked: HashMap<RecordKey, Arc<Tracked>>,
+    /// Those of them with something to save, each once: a save looks at no other.
+    changed: Vec<Arc<Tracked>>,
     changes: u32,
     /// When the oldest unsaved change was made.
     since: Option<Instant>,
@@ -61,7 +63,11 @@ struct TrackedState {
     files: Vec<Option<FileSeen>>,
     torrent: Option<Arc<[u8]>>,
     unsaved: Unsaved,
+    /// It is in [`Schedule::changed`].
+    queued: bool,
     closed: bool,
+    /// It is never saved again: its record was removed, or belongs to a later run.
+    forgotten: bool,
 }
 
 /// What of a record differs from what is stored.
@@ -108,13 +114,18 @@ impl StateWriter {
     /// # Errors
     /// When the store can't be read.
     pub fn load(&self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
-        self.with_store(|store| match store.load(key) {
+        if self.0.shared.schedule().tracked.contains_key(key) {
+            // What was just reported is part of the answer; if it can't be saved, the rest still is.
+            let _ = self.flush();
+        }
+        let mut store = self.0.shared.store();
+        match store.load(key) {
             Err(StateError::Corrupt(reason)) => {
                 tracing::error!(reason, "the state is damaged");
                 store.start_over().map(|()| None)
             }
             result => result,
-        })
+        }
     }
 
     /// All torrents that are remembered. May wait for the disk.
@@ -122,7 +133,8 @@ impl StateWriter {
     /// # Errors
     /// When the store can't be read.
     pub fn keys(&self) -> Result<Vec<RecordKey>, StateError> {
-        self.with_store(|store| store.keys())
+        let _ = self.flush(); // as for one
+        self.0.shared.store().keys()
     }
 
     /// Forgets a torrent. May wait for the disk. A handle to it is without effect from then on.
@@ -130,15 +142,19 @@ impl StateWriter {
     /// # Errors
     /// When it is still remembered.
     pub fn remove(&self, key: &RecordKey) -> Result<(), StateError> {
+        let mut store = self.0.shared.store();
         let tracked = self.0.shared.schedule().tracked.remove(key);
-        self.with_store(|store| store.remove(key))?;
-        drop(tracked);
-        Ok(())
+        if let Some(tracked) = tracked {
+            tracked.state().forgotten = true;
+        }
+        store.remove(key)
     }
 
     /// Begins to keep the record of a running torrent, with `record` as its state from now on
-    /// ([`crate::resume::begin`]). It is of this boot, and not clean until [`RecordHandle::close`].
-    /// The next sync of `store` covers whatever the record has as written but not durable.
+    /// ([`crate::resume::begin`]). A clean one is the one that is stored, and is left alone until
+    /// something changes. Any other is saved as one of this boot, not clean until
+    /// [`RecordHandle::close`]. The next sync of `store` covers whatever the record has as written
+    /// but not durable.
     pub fn track(
         &self,
         info_hash: InfoHash,
@@ -148,22 +164,31 @@ impl StateWriter {
         let shared = &self.0.shared;
         let key = RecordKey { info_hash, root: store.root().to_path_buf() };
         let ResumeRecord { mut progress, files, torrent } = record;
-        progress.clean = false;
-        progress.boot_id = resume::boot_id();
+        progress.boot_id = resume::boot_id().to_owned();
         progress.root_device = Some(store.device());
         store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
-        let unsaved = Unsaved {
-            progress: true,
-            files: files.iter().copied().enumerate().collect(),
-            torrent: torrent.is_some(),
-            through: true,
+        let changed = !progress.clean;
+        let unsaved =
+            if changed { Unsaved::all(&files, torrent.is_some()) } else { Unsaved::default() };
+        let state = TrackedState {
+            progress,
+            files,
+            torrent,
+            unsaved,
+            queued: false,
+            closed: false,
+            forgotten: false,
         };
-        let state = TrackedState { progress, files, torrent, unsaved, closed: false };
         let store = Arc::clone(store);
         let tracked = Arc::new(Tracked { key: key.clone(), store, state: Mutex::new(state) });
-        shared.schedule().tracked.insert(key, Arc::clone(&tracked));
-        shared.note_change();
-        RecordHandle { tracked, shared: Arc::clone(shared) }
+        if let Some(earlier) = shared.schedule().tracked.insert(key, Arc::clone(&tracked)) {
+            earlier.state().forgotten = true;
+        }
+        let handle = RecordHandle { tracked, shared: Arc::clone(shared) };
+        if changed {
+            handle.note_change();
+        }
+        handle
     }
 
     /// Saves everything reported so far and returns when it is saved. Waits for the disk.
@@ -172,16 +197,6 @@ impl StateWriter {
     /// When it could not be saved; it will be tried again.
     pub fn flush(&self) -> Result<(), StateError> {
         self.0.shared.save()
-    }
-
-    fn with_store<T>(
-        &self,
-        call: impl FnOnce(&mut dyn StateStore) -> Result<T, StateError>,
-    ) -> Result<T, StateError> {
-        // What was just reported is part of the answer; if it can't be saved, the rest still is.
-        let _ = self.flush();
-        let mut store = self.0.shared.store();
-        call(&mut **store)
     }
 }
 
@@ -252,23 +267,73 @@ impl RecordHandle {
         });
     }
 
+    /// Nothing was reported of a torrent whose record was clean: there is nothing to sync or save.
+    pub fn is_as_stored(&self) -> bool {
+        self.tracked.state().progress.clean
+    }
+
+    /// Pieces are written that are not durable.
+    pub fn is_behind(&self) -> bool {
+        let state = self.tracked.state();
+        state.progress.durable.count() < state.progress.written.count()
+    }
+
     /// The torrent stops. `clean` says that the last [`FileStore::sync`] succeeded and nothing was
     /// written after it; then the next run trusts everything, whatever happens to the power.
     pub fn close(self, clean: bool) {
-        self.change(true, |progress| {
-            progress.clean = clean;
-            true
-        });
-        self.tracked.state().closed = true;
+        let mut state = self.tracked.state();
+        state.closed = true;
+        if state.progress.clean {
+            drop(state);
+            self.shared.schedule().forget(&self.tracked); // as it is stored
+            return;
+        }
+        state.progress.clean = clean;
+        state.unsaved.progress = true;
+        state.unsaved.through = true;
+        drop(state);
+        self.note_change();
     }
 
     fn change(&self, through: bool, change: impl FnOnce(&mut Progress) -> bool) {
         let mut state = self.tracked.state();
         if change(&mut state.progress) {
+            // The first change makes the record one of a torrent that runs, even after a power cut.
+            let first = std::mem::take(&mut state.progress.clean);
             state.unsaved.progress = true;
-            state.unsaved.through |= through;
+            state.unsaved.through |= through || first;
             drop(state);
-            self.shared.note_change();
+            self.note_change();
+        }
+    }
+
+    fn note_change(&self) {
+        let mut schedule = self.shared.schedule();
+        if !std::mem::replace(&mut self.tracked.state().queued, true) {
+            schedule.changed.push(Arc::clone(&self.tracked));
+        }
+        schedule.changes = schedule.changes.saturating_add(1);
+        schedule.since.get_or_insert_with(Instant::now);
+        let wakes = schedule.changes == 1 || schedule.changes == BATCH_CHANGES;
+        drop(schedule);
+        if wakes {
+            self.shared.changed.notify_all();
+        }
+    }
+}
+
+impl Unsaved {
+    fn all(files: &[Option<FileSeen>], torrent: bool) -> Self {
+        let files = files.iter().copied().enumerate().collect();
+        Self { progress: true, files, torrent, through: true }
+    }
+}
+
+impl Schedule {
+    /// Drops a closed record, unless the torrent runs again under a newer one.
+    fn forget(&mut self, tracked: &Arc<Tracked>) {
+        if self.tracked.get(&tracked.key).is_some_and(|current| Arc::ptr_eq(current, tracked)) {
+            self.tracked.remove(&tracked.key);
         }
     }
 }
@@ -282,6 +347,9 @@ impl Tracked {
     /// What is to be saved, which then counts as saved; `None` when nothing is.
     fn take(&self, now_ns: i64) -> Option<(Save, bool)> {
         let mut state = self.state();
+        if state.forgotten {
+            return None;
+        }
         for (file, seen) in self.store.take_seen() {
             if let Some(slot) = state.files.get_mut(file) {
                 *slot = Some(seen);
@@ -317,9 +385,7 @@ impl Tracked {
     /// The store was begun anew: nothing is saved.
     fn forget_saved(&self) {
         let mut state = self.state();
-        let files = state.files.iter().copied().enumerate().collect();
-        let torrent = state.torrent.is_some();
-        state.unsaved = Unsaved { progress: true, files, torrent, through: true };
+        state.unsaved = Unsaved::all(&state.files, state.torrent.is_some());
     }
 }
 
@@ -330,17 +396,6 @@ impl Shared {
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note_change(&self) {
-        let mut schedule = self.schedule();
-        schedule.changes = schedule.changes.saturating_add(1);
-        schedule.since.get_or_insert_with(Instant::now);
-        let wakes = schedule.changes == 1 || schedule.changes == BATCH_CHANGES;
-        drop(schedule);
-        if wakes {
-            self.changed.notify_all();
-        }
     }
 
     /// The thread: waits for a batch, saves it.
@@ -381,32 +436,45 @@ impl Shared {
     /// Saves everything that changed, on the calling thread.
     fn save(&self) -> Result<(), StateError> {
         let mut store = self.store();
-        let tracked: Vec<Arc<Tracked>> = {
+        let mut changed = {
             let mut schedule = self.schedule();
             schedule.changes = 0;
             schedule.since = None;
-            schedule.tracked.values().cloned().collect()
+            let changed = std::mem::take(&mut schedule.changed);
+            changed.iter().for_each(|tracked| tracked.state().queued = false);
+            changed
         };
-        let mut result = save_changed(&mut **store, &tracked);
+        let mut result = save_changed(&mut **store, &changed);
         if let Err(StateError::Corrupt(reason)) = &result {
             tracing::error!(reason, "the state is damaged: it is begun anew");
             result = store.start_over();
             if result.is_ok() {
-                for tracked in &tracked {
+                changed.extend(self.schedule().tracked.values().cloned());
+                for tracked in &changed {
                     tracked.forget_saved();
                 }
-                result = save_changed(&mut **store, &tracked);
+                result = save_changed(&mut **store, &changed);
             }
         }
         let mut schedule = self.schedule();
         if result.is_err() {
             schedule.since.get_or_insert_with(Instant::now); // again in a second
+            for tracked in changed {
+                if !std::mem::replace(&mut tracked.state().queued, true) {
+                    schedule.changed.push(tracked);
+                }
+            }
             return result;
         }
-        schedule.tracked.retain(|_, tracked| {
-            let state = tracked.state();
-            !state.closed || state.unsaved.progress
-        });
+        for tracked in changed {
+            let over = {
+                let state = tracked.state();
+                state.closed && !state.unsaved.progress
+            };
+            if over {
+                schedule.forget(&tracked);
+            }
+        }
         Ok(())
     }
 }

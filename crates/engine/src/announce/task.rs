@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metainfo::InfoHash;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,8 @@ use super::client::{AskOptions, TrackerClient};
 use super::families::FamilyReplies;
 use super::status::{TrackerStatus, host_of};
 
-/// Addresses held for a torrent that does not take them; newer ones are dropped then.
-const OUTBOX_MAX: usize = 10_000;
+/// Addresses taken of one answer: more than anybody connects to.
+const PEERS_MAX: usize = 10_000;
 
 /// What a torrent tells trackers about itself, for good.
 pub(crate) struct AnnouncerConfig {
@@ -40,9 +40,13 @@ pub(crate) struct Numbers {
     pub(crate) left: u64,
 }
 
-/// How an announce went, for the session's events.
+/// What announcing brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
+    /// Addresses to try, as soon as one family's answer is there.
+    Peers(Vec<SocketAddr>),
+    /// Our address as most trackers see it: a vote, not a truth (BEP 24).
+    ExternalIp(IpAddr),
     /// A tracker answered.
     Reply {
         /// Its host, without anything secret.
@@ -65,8 +69,7 @@ pub(crate) struct Announcer<N, R> {
     config: AnnouncerConfig,
     shared: Arc<Shared>,
     numbers: N,
-    news: R,
-    peers: mpsc::Sender<Vec<SocketAddr>>,
+    news: Arc<R>,
     asking: JoinSet<FamilyReplies>,
     /// Whom each task of `asking` asks, so that one that panics is missed by its tracker only.
     asked: HashMap<task::Id, Due>,
@@ -81,8 +84,6 @@ pub(crate) struct AnnouncerHandle {
 struct Shared {
     schedule: Mutex<Schedule>,
     origin: Instant,
-    /// Peers found and not handed over yet.
-    outbox: Mutex<Vec<SocketAddr>>,
     /// Our address as each tracker sees it, IPv4 (false) and IPv6 (true).
     votes: Mutex<HashMap<(TrackerIndex, bool), IpAddr>>,
     /// Something above changed that the task should look at.
@@ -95,22 +96,20 @@ struct Shared {
 impl<N, R> Announcer<N, R>
 where
     N: Fn() -> Numbers + Send + 'static,
-    R: Fn(News) + Send + 'static,
+    R: Fn(News) + Send + Sync + 'static,
 {
     /// Begins announcing on the current tokio runtime. `numbers` is asked before each announce,
-    /// `news` told after; `peers` gets what trackers give, and may be slow.
+    /// `news` told what came of it.
     pub(crate) fn spawn(
         client: TrackerClient,
         config: AnnouncerConfig,
         numbers: N,
         news: R,
-        peers: mpsc::Sender<Vec<SocketAddr>>,
     ) -> AnnouncerHandle {
         let schedule = Schedule::new(Duration::ZERO, config.schedule.clone());
         let shared = Arc::new(Shared {
             schedule: Mutex::new(schedule),
             origin: Instant::now(),
-            outbox: Mutex::default(),
             votes: Mutex::default(),
             changed: Notify::new(),
             stop_until: Mutex::default(),
@@ -122,8 +121,7 @@ where
             config,
             shared: Arc::clone(&shared),
             numbers,
-            news,
-            peers,
+            news: Arc::new(news),
             asking: JoinSet::new(),
             asked: HashMap::new(),
         };
@@ -138,16 +136,11 @@ where
             self.start_due();
             let next = lock(&shared.schedule).next_timeout();
             let next = next.and_then(|at| shared.origin.checked_add(at));
-            let has_peers = !lock(&shared.outbox).is_empty();
             let done = tokio::select! {
                 () = shared.stopping.cancelled() => None,
                 () = shared.changed.notified() => None,
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => None,
                 Some(done) = self.asking.join_next_with_id() => Some(done),
-                Ok(permit) = self.peers.reserve(), if has_peers => {
-                    permit.send(std::mem::take(&mut *lock(&shared.outbox)));
-                    None
-                }
             };
             if let Some(done) = done {
                 self.report(done);
@@ -161,14 +154,19 @@ where
             let due = lock(&self.shared.schedule).next(self.shared.now());
             let Some(due) = due else { return };
             let request = self.request(&due);
-            let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+            let (client, news) = (self.client.clone(), Arc::clone(&self.news));
             let (url, options) = (Arc::clone(&due.url), self.config.ask);
             let ask = async move {
-                let early = |reply: &tracker::AnnounceReply| shared.found(&reply.peers);
+                let found = |peers: &[SocketAddr]| {
+                    if !peers.is_empty() {
+                        news(News::Peers(peers.iter().copied().take(PEERS_MAX).collect()));
+                    }
+                };
+                let early = |reply: &tracker::AnnounceReply| found(&reply.peers);
                 let replies = client.announce_each(&url, &request, options, early).await;
                 for reply in [&replies.v4, &replies.v6].into_iter().flatten().flatten() {
                     if !reply.named_peers.is_empty() {
-                        shared.found(&client.resolve_named(&reply.named_peers).await);
+                        found(&client.resolve_named(&reply.named_peers).await);
                     }
                 }
                 replies
@@ -208,6 +206,12 @@ where
         if let Ok(replies) = &replies {
             let mut votes = lock(&self.shared.votes);
             votes.extend(replies.external_ips().map(|ip| ((due.tracker, ip.is_ipv6()), ip)));
+            if replies.external_ips().next().is_some()
+                && let Some(ip) = most_voted(&votes)
+            {
+                drop(votes);
+                (self.news)(News::ExternalIp(ip));
+            }
         }
         let failure = match replies.map(FamilyReplies::merged) {
             Ok(Ok(reply)) => {
@@ -286,18 +290,6 @@ impl AnnouncerHandle {
         }
         statuses.into_iter().find_map(|status| status.last_error)
     }
-
-    /// Our addresses as trackers see them, each with the number of trackers that say so, the
-    /// most named first: votes, not truths (BEP 24).
-    pub(crate) fn external_ip_votes(&self) -> Vec<(IpAddr, usize)> {
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for ip in lock(&self.shared.votes).values() {
-            *counts.entry(*ip).or_default() += 1;
-        }
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_unstable_by_key(|&(ip, count)| (std::cmp::Reverse(count), ip));
-        counts
-    }
 }
 
 impl Drop for AnnouncerHandle {
@@ -310,15 +302,12 @@ impl Shared {
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }
+}
 
-    /// Puts addresses in the outbox.
-    fn found(&self, peers: &[SocketAddr]) {
-        let mut outbox = lock(&self.outbox);
-        let room = OUTBOX_MAX.saturating_sub(outbox.len());
-        outbox.extend(peers.iter().take(room));
-        drop(outbox);
-        self.changed.notify_one();
-    }
+/// The address that most trackers name; of several, the lowest.
+fn most_voted(votes: &HashMap<(TrackerIndex, bool), IpAddr>) -> Option<IpAddr> {
+    let count = |ip: &IpAddr| votes.values().filter(|other| *other == ip).count();
+    votes.values().max_by_key(|ip| (count(ip), std::cmp::Reverse(**ip))).copied()
 }
 
 /// Each lock is held for one consistent change: what a panicking thread leaves is whole.

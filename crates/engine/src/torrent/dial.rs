@@ -21,7 +21,7 @@ pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// A download with fewer peers than this looks for more.
 const FEW_PEERS: u32 = 10;
 /// How often it looks whether it has. The trackers' own limits come on top.
-const SEEK_EVERY: Duration = Duration::from_mins(1);
+pub(super) const SEEK_EVERY: Duration = Duration::from_mins(1);
 
 impl Torrent {
     /// Dials as many candidates as the limits allow.

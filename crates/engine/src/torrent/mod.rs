@@ -32,6 +32,10 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 /// The longest a torrent with anything going on sleeps: rates decay and peers are dialled.
 const BUSY_TICK: Duration = Duration::from_secs(1);
 
+/// The longest that a seed nobody talks to sleeps. Whatever there is to do wakes it; thousands of them
+/// cost nothing.
+const IDLE_TICK: Duration = Duration::from_hours(1);
+
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
 const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
 
@@ -131,11 +135,17 @@ impl Torrent {
 
     fn deadline(&self, now: Duration) -> Duration {
         let state = self.state.borrow();
-        let idle = state.peers.is_empty() && state.swarm.is_complete();
-        let longest = if idle { Duration::from_mins(1) } else { BUSY_TICK };
-        let next = state.swarm.next_timeout().into_iter().chain(state.retry_at);
+        let timeout = state.swarm.next_timeout();
         // What is due and stays so is an address that no connection is free for: it waits its turn.
-        let next = next.filter(|at| *at > now);
+        let waits = timeout.is_some_and(|at| at <= now);
+        let longest = if waits || !state.peers.is_empty() {
+            BUSY_TICK
+        } else if self.shared.seed_only || state.swarm.is_complete() {
+            IDLE_TICK
+        } else {
+            dial::SEEK_EVERY
+        };
+        let next = timeout.into_iter().chain(state.retry_at).filter(|at| *at > now);
         let publish = state.unpublished.then_some(state.published_at + PUBLISH_EVERY);
         next.chain(publish).min().map_or(now + longest, |next| next.min(now + longest))
     }

@@ -234,6 +234,21 @@ fn a_new_run_claims_what_was_trusted_and_hashed() {
 }
 
 #[test]
+fn only_a_complete_torrent_as_it_was_left_stays_clean() {
+    let is_clean = |clean: bool, have: Bitfield, observed: Observed| {
+        let mut record = record();
+        record.progress.clean = clean;
+        begin(Some(record), &have, &have, observed, 1).progress.clean
+    };
+    assert!(is_clean(true, set(0..6), observed()));
+    assert!(!is_clean(false, set(0..6), observed()), "it was killed");
+    assert!(!is_clean(true, set(0..5), observed()), "a piece is gone, or to be fetched");
+    assert!(!is_clean(true, set(0..6), change(1, |seen| seen.modified_ns += 1)), "to be recorded");
+    let elsewhere = Observed { root_device: Some(2), ..observed() };
+    assert!(!is_clean(true, set(0..6), elsewhere), "to be recorded");
+}
+
+#[test]
 fn pads_are_never_missed() {
     let sample = Sample::new(&[file("a", 1024), pad(31 * 1024), file("b", 32 * 1024)], 32 * 1024);
     let seen = |length| Some(FileSeen { length, modified_ns: WRITTEN });

@@ -167,6 +167,63 @@ fn a_closed_torrent_is_clean_and_forgotten_by_the_writer() {
 }
 
 #[test]
+fn a_clean_record_is_left_alone_until_something_happens() {
+    let fixture = fixture();
+    fixture.track().close(true);
+    fixture.writer.flush().unwrap();
+    fixture.saves.try_iter().for_each(drop);
+    let again = || {
+        let key = RecordKey {
+            info_hash: fixture.sample.torrent.info_hash,
+            root: fixture.store.root().to_path_buf(),
+        };
+        let record = fixture.writer.load(&key).unwrap().unwrap();
+        assert!(record.progress.clean);
+        fixture.writer.track(key.info_hash, &fixture.store, record)
+    };
+    let idle = again();
+    assert!(idle.is_as_stored());
+    idle.close(true);
+    fixture.writer.flush().unwrap();
+    assert!(fixture.saves.try_recv().is_err(), "nothing happened");
+    assert!(fixture.writer.0.shared.schedule().tracked.is_empty());
+
+    let busy = again();
+    busy.written(5);
+    assert!(!busy.is_as_stored());
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.saves.recv().unwrap(), (1, true), "it runs: a power cut must not undo that");
+    assert!(!fixture.load(&busy).progress.clean);
+}
+
+#[test]
+fn a_save_looks_at_what_changed_and_at_no_other() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    fixture.writer.flush().unwrap();
+    assert!(fixture.writer.0.shared.schedule().changed.is_empty());
+    handle.written(1);
+    handle.written(2);
+    assert_eq!(fixture.writer.0.shared.schedule().changed.len(), 1);
+}
+
+#[test]
+fn a_handle_of_an_earlier_run_changes_nothing() {
+    let fixture = fixture();
+    let earlier = fixture.track();
+    let current = fixture.track();
+    earlier.written(1);
+    current.written(2);
+    earlier.written(3);
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.load(&current).progress.written.iter().collect::<Vec<_>>(), [2]);
+    fixture.writer.remove(current.key()).unwrap();
+    current.written(4);
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.writer.keys().unwrap(), []);
+}
+
+#[test]
 fn nothing_is_forgotten_when_saving_fails() {
     let fixture = fixture();
     let handle = fixture.track();
