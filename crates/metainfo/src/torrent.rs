@@ -5,6 +5,7 @@ mod layout;
 mod names;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
@@ -111,9 +112,12 @@ pub struct Torrent {
 /// The `info` dictionary: what the info hash stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    name: Vec<u8>,
+    name: Box<[u8]>,
     geometry: Geometry,
-    pieces: Vec<u8>,
+    /// The raw dictionary.
+    bytes: Arc<[u8]>,
+    /// Where the hashes of all pieces are in it: most of its bytes, which exist once.
+    pieces: Range<usize>,
     files: Vec<FileEntry>,
     private: bool,
     single_file: bool,
@@ -160,11 +164,11 @@ impl Torrent {
             return Err(TorrentError::NotADictionary);
         }
         let info = root.get(b"info").ok_or(TorrentError::Missing("info"))?;
-        let raw = info.raw();
+        let info = Info::read(info)?;
         Ok(Self {
-            info: Arc::new(Info::read(info)?),
-            info_hash: InfoHash(Sha1::digest(raw).into()),
-            info_bytes: raw.into(),
+            info_hash: InfoHash(Sha1::digest(&info.bytes).into()),
+            info_bytes: Arc::clone(&info.bytes),
+            info: Arc::new(info),
             trackers: trackers(root),
             web_seeds: web_seeds(root),
             comment: text(root, b"comment.utf-8").or_else(|| text(root, b"comment")),
@@ -213,10 +217,14 @@ impl Info {
         if pieces.len() as u64 != expected {
             return Err(TorrentError::PiecesLength { got: pieces.len(), expected });
         }
+        let raw = info.raw();
+        // A value of the dictionary lies in it.
+        let begin = pieces.as_ptr().addr().saturating_sub(raw.as_ptr().addr());
         Ok(Self {
-            name: name.to_vec(),
+            name: name.into(),
             geometry,
-            pieces: pieces.to_vec(),
+            bytes: raw.into(),
+            pieces: begin..begin + pieces.len(),
             files,
             private: info.get(b"private").and_then(|private| private.as_int()) == Some(1),
             single_file,
@@ -254,7 +262,8 @@ impl Info {
 
     /// SHA-1 of a piece; `None` past the last.
     pub fn piece_hash(&self, piece: PieceIndex) -> Option<[u8; 20]> {
-        self.pieces.as_chunks().0.get(piece as usize).copied()
+        let hashes = self.bytes.get(self.pieces.clone())?;
+        hashes.as_chunks().0.get(piece as usize).copied()
     }
 
     /// Whether peers may come from its trackers only (BEP 27).

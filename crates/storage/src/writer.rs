@@ -164,7 +164,7 @@ impl StateWriter {
         let shared = &self.0.shared;
         let key = RecordKey { info_hash, root: store.root().to_path_buf() };
         let ResumeRecord { mut progress, files, torrent } = record;
-        progress.boot_id = resume::boot_id().to_owned();
+        resume::boot_id().clone_into(&mut progress.boot_id);
         progress.root_device = Some(store.device());
         store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
         let changed = !progress.clean;
