@@ -106,7 +106,9 @@ impl TorrentShared {
     }
 
     pub(crate) fn set_state(&self, state: TorrentState) {
-        if std::mem::replace(&mut lock(&self.stats).state, state.clone()) != state {
+        let mut stats = lock(&self.stats);
+        if stats.state != state {
+            stats.state = state;
             self.state_changed.notify_waiters();
         }
     }

@@ -1,7 +1,7 @@
 //! What a session remembers of a torrent: what to believe at the start, what to record while it
 //! runs, and how to leave it behind.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage::resume::{self, Verdict};
@@ -46,14 +46,14 @@ pub(crate) fn look(
     recheck_all: bool,
 ) -> Result<Findings, AddError> {
     let observed = store.observe();
-    let key = RecordKey { info_hash, root: store.root().to_path_buf() };
+    let key = RecordKey { info_hash, root: Arc::clone(store.root()) };
     let record = session.state.load(&key).unwrap_or_else(|error| {
         tracing::error!(%error, "can't read the state; what is there is hashed");
         None
     });
     let believed = record.as_ref().filter(|_| !recheck_all);
-    match resume::plan(store.info(), believed, &observed, resume::boot_id()) {
-        Verdict::StorageMissing => Err(AddError::StorageMissing { root: key.root }),
+    match resume::plan(store.info(), believed, &observed, &resume::boot_id()) {
+        Verdict::StorageMissing => Err(AddError::StorageMissing { root: key.root.to_path_buf() }),
         Verdict::Run(plan) => {
             for note in &plan.notes {
                 let path = store.file_path(note.file);

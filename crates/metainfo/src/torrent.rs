@@ -224,7 +224,7 @@ impl Info {
             name: name.into(),
             geometry,
             bytes: raw.into(),
-            pieces: begin..begin + pieces.len(),
+            pieces: begin..begin.saturating_add(pieces.len()),
             files,
             private: info.get(b"private").and_then(|private| private.as_int()) == Some(1),
             single_file,

@@ -1,6 +1,6 @@
 //! What is remembered of a torrent between two runs, and what a look at its files finds.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use metainfo::InfoHash;
@@ -12,7 +12,7 @@ pub struct RecordKey {
     /// The torrent.
     pub info_hash: InfoHash,
     /// Its download folder, as [`crate::FileStore::root`] has it.
-    pub root: PathBuf,
+    pub root: Arc<Path>,
 }
 
 /// A file's length and time of last change, by which changes from outside are noticed.
@@ -41,7 +41,7 @@ pub struct Progress {
     /// Those of them that were synced to the disk.
     pub durable: Bitfield,
     /// Which boot of the system this was written in. Set by [`crate::StateWriter`].
-    pub boot_id: String,
+    pub boot_id: Arc<str>,
     /// Whether the torrent was stopped in good order, with everything synced.
     pub clean: bool,
     /// When this was last saved, in nanoseconds since 1970. Set by [`crate::StateWriter`].
@@ -64,7 +64,7 @@ impl Progress {
         Self {
             written: Bitfield::new(piece_count),
             durable: Bitfield::new(piece_count),
-            boot_id: String::new(),
+            boot_id: Arc::default(),
             clean: false,
             committed_ns: 0,
             root_device: None,

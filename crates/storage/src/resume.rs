@@ -12,7 +12,7 @@
 //!
 //! A pure rule over a record and a look at the files: it opens nothing.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use metainfo::{FileEntry, Info, PieceIndex};
@@ -82,12 +82,12 @@ pub enum Doubt {
 }
 
 /// Names this boot of the system; empty where the system does not say, which is equal to no other.
-pub fn boot_id() -> &'static str {
-    static BOOT_ID: LazyLock<String> = LazyLock::new(|| {
+pub fn boot_id() -> Arc<str> {
+    static BOOT_ID: LazyLock<Arc<str>> = LazyLock::new(|| {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        text.trim().to_owned()
+        text.trim().into()
     });
-    &BOOT_ID
+    Arc::clone(&BOOT_ID)
 }
 
 /// What to trust, given what was recorded (if anything), how the files look now
@@ -204,7 +204,7 @@ fn believed(record: &ResumeRecord, boot_id: &str) -> Plan {
 }
 
 fn same_boot(record: &ResumeRecord, boot_id: &str) -> bool {
-    !boot_id.is_empty() && record.progress.boot_id == boot_id
+    !boot_id.is_empty() && *record.progress.boot_id == *boot_id
 }
 
 /// Whether a file differs from its record in a way that is not our own doing.

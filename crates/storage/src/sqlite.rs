@@ -207,7 +207,7 @@ impl StateStore for SqliteState {
             .query_map([], |row| {
                 let root: Vec<u8> = row.get(1)?;
                 let root = PathBuf::from(OsString::from_vec(root));
-                Ok(RecordKey { info_hash: InfoHash(row.get(0)?), root })
+                Ok(RecordKey { info_hash: InfoHash(row.get(0)?), root: root.into() })
             })
             .map_err(from_sqlite)?;
         keys.collect::<Result<_, _>>().map_err(from_sqlite)
@@ -289,7 +289,7 @@ fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
                 progress.written.len(),
                 progress.written.to_wire(),
                 progress.durable.to_wire(),
-                progress.boot_id,
+                &*progress.boot_id,
                 progress.clean,
                 progress.committed_ns,
                 device.as_ref().map(|bytes| &bytes[..]),
@@ -361,7 +361,7 @@ impl Header {
         Some(Progress {
             written: Bitfield::from_wire(&self.written, self.pieces).ok()?,
             durable: Bitfield::from_wire(&self.durable, self.pieces).ok()?,
-            boot_id: self.boot_id.clone(),
+            boot_id: self.boot_id.as_str().into(),
             clean: self.clean,
             committed_ns: self.committed_ns,
             root_device: self

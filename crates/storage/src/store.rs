@@ -53,7 +53,7 @@ pub struct Space {
 #[derive(Debug)]
 pub struct FileStore {
     id: u64,
-    root: PathBuf,
+    root: Arc<Path>,
     info: Arc<Info>,
     handles: Arc<HandleCache>,
     options: StoreOptions,
@@ -111,7 +111,7 @@ impl FileStore {
         let marks = info.files().iter().map(|_| AtomicU8::new(0)).collect();
         Ok(Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            root: located.path,
+            root: located.path.into(),
             info,
             handles,
             options,
@@ -131,14 +131,14 @@ impl FileStore {
     }
 
     /// The download folder: absolute, and with links on the way to it resolved where it exists.
-    pub fn root(&self) -> &Path {
+    pub fn root(&self) -> &Arc<Path> {
         &self.root
     }
 
     /// Where a file of the torrent is or will be.
     pub fn file_path(&self, file: usize) -> PathBuf {
         let entry = self.info.files().get(file);
-        entry.map_or_else(|| self.root.clone(), |entry| entry.path.under(&self.root))
+        entry.map_or_else(|| self.root.to_path_buf(), |entry| entry.path.under(&self.root))
     }
 
     /// Closes all files, for a torrent at rest. They are opened again when needed.

@@ -162,9 +162,9 @@ impl StateWriter {
         record: ResumeRecord,
     ) -> RecordHandle {
         let shared = &self.0.shared;
-        let key = RecordKey { info_hash, root: store.root().to_path_buf() };
+        let key = RecordKey { info_hash, root: Arc::clone(store.root()) };
         let ResumeRecord { mut progress, files, torrent } = record;
-        resume::boot_id().clone_into(&mut progress.boot_id);
+        progress.boot_id = resume::boot_id();
         progress.root_device = Some(store.device());
         store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
         let changed = !progress.clean;

@@ -80,7 +80,7 @@ fn how_the_last_run_ended() {
     clean.progress.clean = true;
     assert_eq!(summary(&run_in(&clean, &observed(), "next boot")), (all, vec![], vec![]));
     let mut unknown = record();
-    unknown.progress.boot_id.clear();
+    unknown.progress.boot_id = "".into();
     assert_eq!(list(&run_in(&unknown, &observed(), "").recheck), [4, 5], "no boot is no other's");
 }
 

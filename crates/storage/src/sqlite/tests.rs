@@ -7,7 +7,7 @@ use super::*;
 fn key(number: u8) -> RecordKey {
     // A folder whose name is not UTF-8.
     let root = PathBuf::from(OsString::from_vec(vec![b'/', number, 0xff]));
-    RecordKey { info_hash: InfoHash([number; 20]), root }
+    RecordKey { info_hash: InfoHash([number; 20]), root: root.into() }
 }
 
 fn save(number: u8, pieces: &[u32]) -> Save {
@@ -46,7 +46,10 @@ fn what_is_saved_comes_back_after_a_crash() {
     assert_eq!(record.files, [saved.files[&0], None, None]);
     assert_eq!(record.torrent.as_deref(), Some(&b"d4:infoe"[..]));
     assert_eq!(state.keys().unwrap(), [key(1), key(2)]);
-    assert_eq!(state.load(&RecordKey { root: "/elsewhere".into(), ..key(1) }).unwrap(), None);
+    assert_eq!(
+        state.load(&RecordKey { root: Path::new("/elsewhere").into(), ..key(1) }).unwrap(),
+        None
+    );
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl FileStore {
     /// The download folder as a place to start from. It is the same one as long as this store is
     /// open: an unmounted volume leaves an empty folder behind that must not be filled.
     pub(super) fn root_folder(&self, make: bool) -> Result<OwnedFd, StorageError> {
-        let missing = || StorageError::RootMissing { path: self.root.clone() };
+        let missing = || StorageError::RootMissing { path: self.root.to_path_buf() };
         let folder = match beneath::open_root(&self.root) {
             Err(Errno::NOENT) if make && self.root_identity.get().is_none() => {
                 self.make_root()?;
@@ -81,7 +81,7 @@ impl FileStore {
         let folder = match folder {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Err(missing()),
-            Err(error) => return Err(StorageError::new(self.root.clone(), error)),
+            Err(error) => return Err(StorageError::new(self.root.to_path_buf(), error)),
         };
         let found = File::from(folder);
         let seen = found.metadata().map_err(|error| self.root_error(&error))?;
@@ -102,11 +102,11 @@ impl FileStore {
     }
 
     fn root_error(&self, error: &io::Error) -> StorageError {
-        StorageError::new(self.root.clone(), errno(error))
+        StorageError::new(self.root.to_path_buf(), errno(error))
     }
 
     pub(super) fn entry(&self, file: usize) -> Result<&FileEntry, StorageError> {
-        let missing = || StorageError::Missing { path: self.root.clone() };
+        let missing = || StorageError::Missing { path: self.root.to_path_buf() };
         self.info.files().get(file).ok_or_else(missing)
     }
 
@@ -248,7 +248,7 @@ impl FileStore {
         if !matches!(errno, Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NXIO) {
             return StorageError::new(path.under(&self.root), errno);
         }
-        let mut at = self.root.clone();
+        let mut at = self.root.to_path_buf();
         let mut components = path.components().peekable();
         while let Some(component) = components.next() {
             at.push(std::os::unix::ffi::OsStrExt::from_bytes(component) as &std::ffi::OsStr);

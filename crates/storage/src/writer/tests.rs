@@ -175,7 +175,7 @@ fn a_clean_record_is_left_alone_until_something_happens() {
     let again = || {
         let key = RecordKey {
             info_hash: fixture.sample.torrent.info_hash,
-            root: fixture.store.root().to_path_buf(),
+            root: Arc::clone(fixture.store.root()),
         };
         let record = fixture.writer.load(&key).unwrap().unwrap();
         assert!(record.progress.clean);
