@@ -34,6 +34,7 @@ mod pieces;
 mod rate;
 mod requests;
 mod stats;
+mod steps;
 mod timers;
 mod uploads;
 mod verdicts;

@@ -152,6 +152,14 @@ impl Peer {
         }
     }
 
+    /// The pieces, unless it has all.
+    pub(crate) fn listed(&self) -> Option<&Bitfield> {
+        match &self.pieces {
+            PeerPieces::All => None,
+            PeerPieces::Some(set) => Some(set),
+        }
+    }
+
     pub(crate) fn is_seed(&self) -> bool {
         match &self.pieces {
             PeerPieces::All => true,

@@ -208,7 +208,7 @@ impl Swarm {
         let Some(gone) = self.peers.remove(peer) else { return };
         match &gone.pieces {
             PeerPieces::All => self.picker.remove_seed(),
-            PeerPieces::Some(set) => self.picker.remove_all(set),
+            PeerPieces::Some(set) => self.picker.remove_all(set, &mut self.rng),
         }
         let live = gone.outstanding.iter().filter(|request| request.live);
         self.release(peer.index, live.map(|request| request.block).collect());

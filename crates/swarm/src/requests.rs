@@ -274,12 +274,16 @@ impl Swarm {
         let peer = self.peers.get(key)?;
         let (picker, rng) = (&mut self.picker, &mut self.rng);
         let mut suggested = peer.suggested.iter().rev().copied();
-        suggested.find(|piece| picker.is_pickable(*piece) && peer.may_request(*piece)).or_else(
-            || match self.have.count() {
-                RANDOM_FIRST.. => picker.pick(rng, |piece| peer.may_request(piece)),
-                _ => picker.pick_any(rng, |piece| peer.may_request(piece)),
-            },
-        )
+        let suggested =
+            suggested.find(|piece| picker.is_pickable(*piece) && peer.may_request(*piece));
+        suggested.or_else(|| match self.have.count() {
+            _ if peer.is_choking => {
+                let allowed = peer.allowed_in.iter().copied();
+                picker.pick_of(allowed.filter(|piece| peer.has(*piece)))
+            }
+            RANDOM_FIRST.. => picker.pick(rng, peer.listed()),
+            _ => picker.pick_any(rng, peer.listed()),
+        })
     }
 
     /// Pieces with free blocks before an occupied peer opens no more: half as many again as peers.
