@@ -8,13 +8,14 @@ use metainfo::PieceIndex;
 use wire::{Bitfield, BlockRequest, PeerExtensions};
 
 use crate::rate::Rate;
-use crate::window::Window;
+use crate::window::{self, Window};
 use crate::{Hello, PeerKey, steps};
 
 /// Pieces a peer may suggest (BEP 6) before its suggestions are ignored.
 const SUGGESTIONS_MAX: usize = 16;
-/// Requests remembered after they were taken back, to recognise their blocks when they come late.
-const TAKEN_BACK_MAX: usize = 4096;
+/// Requests remembered after they were taken back, to recognise their blocks when they come late: a
+/// whole window.
+const TAKEN_BACK_MAX: usize = window::REQUESTS_MAX as usize;
 /// And for how long, when the peer need not answer them: no queue is longer than this.
 const TAKEN_BACK_AGE_MAX: Duration = Duration::from_mins(2);
 
