@@ -65,7 +65,7 @@ impl Torrent {
         while let Some(action) = self.swarm.poll_action() {
             match action {
                 Action::Send { peer, message: Message::Request(block) } => {
-                    asked.push((peer, block))
+                    asked.push((peer, block));
                 }
                 Action::Verify { piece } => self.swarm.piece_written(self.now, piece),
                 _ => {}

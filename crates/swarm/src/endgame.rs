@@ -76,7 +76,7 @@ fn expected(now: Duration, peer: &Peer, blocks: usize) -> f64 {
     let rate = Some(peer.window.best_rate()).filter(|rate| *rate > 0.0);
     let bytes = blocks as f64 * f64::from(BLOCK_LENGTH);
     let waiting = now.saturating_sub(peer.last_block).as_secs_f64();
-    let stalled = if !peer.outstanding.is_empty() { waiting } else { 0.0 };
+    let stalled = if peer.outstanding.is_empty() { 0.0 } else { waiting };
     let latency = peer.window.latency_min().unwrap_or(UNMEASURED_LATENCY);
     latency.as_secs_f64() + bytes / rate.unwrap_or(UNMEASURED_RATE) + stalled
 }

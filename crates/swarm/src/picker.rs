@@ -215,7 +215,7 @@ impl Picker {
                 }
             }
             if looks >= LOOKS_MAX {
-                let sample = self.from_anywhere(rng, has).take(SAMPLE);
+                let sample = self.anywhere(rng, has).take(SAMPLE);
                 return sample.min_by_key(|piece| self.copies[*piece as usize]);
             }
         }
@@ -229,7 +229,7 @@ impl Picker {
         rng: &mut fastrand::Rng,
         has: Option<&Bitfield>,
     ) -> Option<PieceIndex> {
-        self.from_anywhere(rng, has).next()
+        self.anywhere(rng, has).next()
     }
 
     /// The rarest of these pieces that may be picked.
@@ -238,7 +238,7 @@ impl Picker {
         pickable.min_by_key(|piece| self.copies[*piece as usize])
     }
 
-    fn from_anywhere<'a>(
+    fn anywhere<'a>(
         &'a self,
         rng: &mut fastrand::Rng,
         has: Option<&'a Bitfield>,

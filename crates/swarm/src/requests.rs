@@ -255,6 +255,10 @@ impl Swarm {
             {
                 return None;
             }
+            let smallest = self.geometry.block_count(self.geometry.piece_count().saturating_sub(1));
+            if !self.fits(smallest) && (!idle || self.hopeless().is_none()) {
+                return None; // whichever it would be: no need to choose
+            }
             let Some(piece) = self.choose(key) else {
                 let version = self.picker.version();
                 if let Some(peer) = self.peers.get_mut(key) {
