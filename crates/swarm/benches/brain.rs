@@ -4,20 +4,22 @@
 //! Each is measured with 10,000 and 100,000 pieces of 64 blocks: what costs the same for both does
 //! not look at every piece.
 
+#[path = "brain/torrent.rs"]
+mod torrent;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use metainfo::{BLOCK_LENGTH, Geometry, InfoHash};
-use swarm::{Action, Config, Hello, PeerKey, Settings, Swarm};
-use wire::{Bitfield, BlockRequest, ExtendedHandshake, Message, PeerId, Reserved};
+use swarm::{Action, PeerKey};
+use wire::Message;
 
-const PIECE_LENGTH: u32 = 64 * BLOCK_LENGTH;
+use torrent::{Torrent, half};
+
 const PIECES: [u32; 2] = [10_000, 100_000];
-/// Pieces that are there already: enough for the rarest to come first.
-const THERE: u32 = 10;
 
 fn main() {
     divan::Divan::default().sample_count(50).config_with_args().main();
@@ -40,95 +42,6 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} pieces, {} peers", self.pieces, self.peers)
     }
-}
-
-struct Torrent {
-    swarm: Swarm,
-    now: Duration,
-    peers: Vec<PeerKey>,
-}
-
-impl Torrent {
-    fn new(pieces: u32) -> Self {
-        let mut have = Bitfield::new(pieces);
-        (0..THERE).for_each(|piece| assert!(have.insert(piece)));
-        let now = Duration::from_secs(1000);
-        let length = u64::from(pieces) * u64::from(PIECE_LENGTH);
-        let config = Config {
-            geometry: Geometry::new(length, PIECE_LENGTH).unwrap(),
-            info_hash: InfoHash([1; 20]),
-            have,
-            wanted: None,
-            pad_blocks: Vec::new(),
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
-            settings: Settings { peers_max: 10_000, ..Settings::default() },
-            seed: 1,
-        };
-        Self { swarm: Swarm::new(now, config), now, peers: Vec::new() }
-    }
-
-    /// With choking peers that have half of the pieces each.
-    fn with_peers(pieces: u32, peers: u16) -> Self {
-        let mut torrent = Self::new(pieces);
-        for number in 0..peers {
-            let key = torrent.joins(number);
-            torrent.says(key, &Message::Bitfield(&half(pieces, u32::from(number))));
-        }
-        torrent.drain();
-        torrent
-    }
-
-    fn joins(&mut self, number: u16) -> PeerKey {
-        let [high, low] = number.to_be_bytes();
-        let hello = Hello {
-            addr: SocketAddr::from(([10, 0, high, low], 6881)),
-            peer_id: PeerId(std::array::from_fn(|at| if at % 2 == 0 { high } else { low })),
-            outgoing: false,
-            reserved: Reserved::ours(),
-        };
-        let key = self.swarm.add_peer(self.now, hello).unwrap();
-        let reqq = ExtendedHandshake { reqq: Some(2000), ..ExtendedHandshake::default() };
-        self.says(key, &Message::Extended { id: 0, payload: &reqq.encode() });
-        self.peers.push(key);
-        key
-    }
-
-    fn says(&mut self, peer: PeerKey, message: &Message<'_>) {
-        self.swarm.handle(self.now, peer, message).unwrap();
-    }
-
-    /// Polls every action; the requests among them.
-    fn drain(&mut self) -> Vec<(PeerKey, BlockRequest)> {
-        let request = |action| match action {
-            Action::Send { peer, message: Message::Request(block) } => Some((peer, block)),
-            _ => None,
-        };
-        std::iter::from_fn(|| self.swarm.poll_action()).filter_map(request).collect()
-    }
-
-    /// Every peer lets us ask, and answered so quickly that its window is as wide as it may be.
-    fn wide_open(&mut self) {
-        for key in self.peers.clone() {
-            self.says(key, &Message::Unchoke);
-        }
-        for _ in 0..10 {
-            self.now += Duration::from_millis(20);
-            for (key, block) in self.drain() {
-                self.swarm.block_head(self.now, key, block).unwrap();
-                self.swarm.block(self.now, key, block);
-            }
-        }
-    }
-}
-
-/// Half of the pieces by a pattern that differs from peer to peer.
-fn half(pieces: u32, number: u32) -> Vec<u8> {
-    let mut rng = fastrand::Rng::with_seed(u64::from(number));
-    let mut set = Bitfield::new(pieces);
-    (0..pieces).filter(|_| rng.bool()).for_each(|piece| assert!(set.insert(piece)));
-    set.to_wire()
 }
 
 /// Asks every peer, of whom nothing is asked, for as much as its window takes.
@@ -156,7 +69,7 @@ fn fill_windows(bencher: Bencher<'_, '_>, size: Size) {
 fn block(bencher: Bencher<'_, '_>, size: Size) {
     let mut torrent = Torrent::with_peers(size.pieces, size.peers);
     torrent.wide_open();
-    let mut queue: std::collections::VecDeque<_> = torrent.drain().into();
+    let mut queue: VecDeque<_> = torrent.drain().into();
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         let Some((key, block)) = queue.pop_front() else { return };
         torrent.now += Duration::from_micros(10);
@@ -187,6 +100,23 @@ fn have(bencher: Bencher<'_, '_>, pieces: u32) {
         let (now, key) = (torrent.now, keys[peer as usize]);
         torrent.swarm.handle(now, key, &Message::Have(piece)).unwrap();
     });
+}
+
+/// A new peer says that it has half of the pieces.
+#[divan::bench(args = PIECES, sample_size = 1)]
+fn bitfield(bencher: Bencher<'_, '_>, pieces: u32) {
+    let bits = half(pieces, 77);
+    let torrent = RefCell::new((Torrent::with_peers(pieces, 50), None));
+    bencher
+        .with_inputs(|| {
+            let (torrent, last) = &mut *torrent.borrow_mut();
+            if let Some(last) = last.take() {
+                torrent.swarm.remove_peer(torrent.now, last);
+            }
+            torrent.drain();
+            *last.insert(torrent.joins(5000))
+        })
+        .bench_local_values(|key| torrent.borrow_mut().0.says(key, &Message::Bitfield(&bits)));
 }
 
 /// A peer comes, says what it has, is asked for something, and leaves.
