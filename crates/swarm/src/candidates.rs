@@ -133,8 +133,8 @@ impl Candidates {
         self.idle.iter().filter_map(move |(from, addr)| {
             steps::count();
             let candidate = self.known.get(addr)?;
-            let of_use = !(complete && candidate.uploads_only) && !refused(*addr);
-            of_use.then_some((*from, *addr, candidate))
+            let useless = complete && candidate.uploads_only || refused(*addr);
+            (!useless).then_some((*from, *addr, candidate))
         })
     }
 

@@ -152,7 +152,7 @@ fn a_have_costs_the_same_however_large_the_torrent_and_the_swarm() {
 #[test]
 fn who_has_nothing_for_us_costs_no_second_look() {
     let mut torrent = Torrent::new(100_000);
-    torrent.joins(1, 0, 1);
+    torrent.joins(1, 1, 1); // has all but one, and chokes us
     let peer = torrent.joins(2, 0, 20_000);
     torrent.says(peer, &Message::Unchoke);
     let first = torrent.drain();
@@ -160,13 +160,30 @@ fn who_has_nothing_for_us_costs_no_second_look() {
         torrent.gives(peer, block);
         torrent.drain();
     }
-    // It gave all that it has; `have` of what is there wakes it for nothing.
     let steps = counted(|| {
         for _ in 0..100 {
             torrent.ticks(Duration::from_millis(1));
         }
     });
     assert!(steps < 100 * 20, "{steps}");
+}
+
+#[test]
+fn who_waits_for_the_budget_chooses_nothing() {
+    const WAITING: u16 = 100;
+    let mut torrent = Torrent::new(1000);
+    torrent.swarm.set_reserve_limit(torrent.now, 2 * BLOCKS + 3);
+    torrent.joins(9999, 1, 2); // what is rarest, and chokes us
+    for number in 0..WAITING {
+        let peer = torrent.joins(number, 0, 2);
+        torrent.says(peer, &Message::Unchoke);
+    }
+    torrent.drain();
+    let steps = counted(|| {
+        torrent.swarm.refill_everybody();
+        torrent.drain();
+    });
+    assert!(steps <= u64::from(WAITING) * 10, "{steps}");
 }
 
 /// The steps of a second of ticks with peers that do nothing, two that deliver and one that waits.
