@@ -150,16 +150,24 @@ fn a_have_costs_the_same_however_large_the_torrent_and_the_swarm() {
 }
 
 #[test]
-fn who_has_nothing_for_us_costs_no_second_look() {
+fn who_has_nothing_new_for_us_costs_no_second_look() {
     let mut torrent = Torrent::new(100_000);
     torrent.joins(1, 1, 1); // has all but one, and chokes us
-    let peer = torrent.joins(2, 0, 20_000);
-    torrent.says(peer, &Message::Unchoke);
-    let first = torrent.drain();
-    for (peer, block) in first {
+    let busy = torrent.joins(2, 0, 20_000);
+    torrent.says(busy, &Message::Unchoke);
+    let mut queue = std::collections::VecDeque::from(torrent.drain());
+    let mut asked = queue.len();
+    while asked < 4 * BLOCKS as usize {
+        let (peer, block) = queue.pop_front().unwrap();
         torrent.gives(peer, block);
-        torrent.drain();
+        let more = torrent.drain();
+        asked += more.len();
+        queue.extend(more);
     }
+    assert!(!queue.is_empty(), "the last is on its way");
+    let idle = torrent.joins(3, 0, 20_000);
+    torrent.says(idle, &Message::Unchoke);
+    assert_eq!(torrent.drain(), []);
     let steps = counted(|| {
         for _ in 0..100 {
             torrent.ticks(Duration::from_millis(1));
