@@ -8,14 +8,14 @@ use metainfo::PieceIndex;
 use wire::{Bitfield, BlockRequest, PeerExtensions};
 
 use crate::rate::Rate;
-use crate::window::{self, Window};
+use crate::window::Window;
 use crate::{Hello, PeerKey, steps};
 
 /// Pieces a peer may suggest (BEP 6) before its suggestions are ignored.
 const SUGGESTIONS_MAX: usize = 16;
-/// Requests remembered after they were taken back, to recognise their blocks when they come late: a
-/// whole window.
-const TAKEN_BACK_MAX: usize = window::REQUESTS_MAX as usize;
+/// Requests remembered after they were taken back, to recognise their blocks when they come late. A
+/// wider window is remembered whole: it was earned by delivering.
+const TAKEN_BACK_MAX: usize = 4096;
 /// And for how long, when the peer need not answer them: no queue is longer than this.
 const TAKEN_BACK_AGE_MAX: Duration = Duration::from_mins(2);
 
@@ -228,6 +228,7 @@ impl Peer {
 
     /// Takes back the live requests that `which` names; returns them.
     pub(crate) fn take_back(&mut self, which: impl Fn(&Outstanding) -> bool) -> Vec<BlockRequest> {
+        let remembered = self.outstanding.len().max(TAKEN_BACK_MAX);
         let mut taken = Vec::new();
         self.outstanding.retain(|request| {
             steps::count();
@@ -239,7 +240,7 @@ impl Peer {
             }
             !goes
         });
-        let excess = self.taken_back.len().saturating_sub(TAKEN_BACK_MAX);
+        let excess = self.taken_back.len().saturating_sub(remembered);
         self.taken_back.drain(..excess);
         taken
     }

@@ -23,7 +23,7 @@ const SLOW_RATE: f64 = 2.0e6;
 const BLOCKS_MIN: u32 = 4;
 /// Requests outstanding whatever a peer says it can queue: 256 MiB, the largest budget of a session by
 /// default. It fills 10 Gbit/s over a tenth of a second, which holds 125 MB.
-pub(crate) const REQUESTS_MAX: u32 = 16_384;
+const REQUESTS_MAX: u32 = 16_384;
 /// What a peer takes that does not say (libtorrent's default when `reqq` is absent).
 const REQQ_DEFAULT: u32 = 250;
 /// Bounds of the time after which a request is given to somebody else.

@@ -56,19 +56,24 @@ impl Pipe {
         };
         let mut swarm = Swarm::new(now, config);
         swarm.set_reserve_limit(now, (budget_bytes / u64::from(BLOCK_LENGTH)) as u32);
-        let hello = Hello {
-            addr: SocketAddr::from(([192, 0, 2, 1], 6881)),
-            peer_id: PeerId([1; 20]),
-            outgoing: false,
-            reserved: Reserved::ours(),
-        };
-        let peer = swarm.add_peer(now, hello).unwrap();
-        let says = ExtendedHandshake { reqq: Some(reqq), ..ExtendedHandshake::default() }.encode();
-        swarm.handle(now, peer, &Message::Extended { id: 0, payload: &says }).unwrap();
-        swarm.handle(now, peer, &Message::HaveAll).unwrap();
-        swarm.handle(now, peer, &Message::Unchoke).unwrap();
+        let peer = Self::joins(&mut swarm, now, reqq);
         let (arriving, verifying) = (VecDeque::new(), VecDeque::new());
         Self { swarm, peer, now, rate, round_trip, free_at: now, arriving, verifying }
+    }
+
+    fn joins(swarm: &mut Swarm, now: Duration, reqq: u32) -> PeerKey {
+        let addr = SocketAddr::from(([192, 0, 2, 1], 6881));
+        let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0]); // extension protocol alone
+        let hello = Hello { addr, peer_id: PeerId([1; 20]), outgoing: false, reserved };
+        let peer = swarm.add_peer(now, hello).unwrap();
+        let says = ExtendedHandshake { reqq: Some(reqq), ..ExtendedHandshake::default() }.encode();
+        let all = Bitfield::full(swarm.geometry().piece_count()).to_wire();
+        for message in
+            [Message::Extended { id: 0, payload: &says }, Message::Bitfield(&all), Message::Unchoke]
+        {
+            swarm.handle(now, peer, &message).unwrap();
+        }
+        peer
     }
 
     fn act(&mut self) {
@@ -133,6 +138,23 @@ fn ten_gigabit_over_a_tenth_of_a_second_stay_full() {
     // again, as a window is refilled in batches.
     let seen = seen(1.25e9, 100, 16_384, 2, 2);
     assert!(seen.used >= 0.9, "{seen:?}");
+}
+
+#[test]
+fn a_choke_in_a_wide_window_makes_nobody_an_attacker() {
+    // Without the fast extension: a choke takes everything back, and what is under way comes late.
+    let mut pipe = Pipe::new(1.25e9, Duration::from_millis(100), 16_384, 256 << 20);
+    pipe.run_for(Duration::from_secs(2));
+    let late = pipe.arriving.len();
+    assert!(late > 5000, "{late}");
+    pipe.swarm.handle(pipe.now, pipe.peer, &Message::Choke).unwrap();
+    pipe.act();
+    for _ in 0..late {
+        let (at, block) = pipe.arriving.pop_front().unwrap();
+        pipe.now = at;
+        pipe.swarm.block_head(at, pipe.peer, block).unwrap();
+        assert_eq!(pipe.swarm.block(at, pipe.peer, block), BlockOutcome::Stored);
+    }
 }
 
 #[test]
