@@ -1,10 +1,10 @@
 //! Addresses that might be peers, and which to try next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::Source;
+use crate::{Source, steps};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
@@ -38,18 +38,10 @@ struct Candidate {
     state: State,
 }
 
-impl Candidate {
-    /// From when on it may be dialled.
-    fn idle_from(&self, complete: bool) -> Option<Duration> {
-        match self.state {
-            State::Idle { from } if !(complete && self.uploads_only) => Some(from),
-            _ => None,
-        }
-    }
-}
-
 pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
+    /// Those that are idle, by when they may be dialled.
+    idle: BTreeSet<(Duration, SocketAddr)>,
     dialling: u32,
     /// Our address as others see it, for the canonical order (BEP 40).
     external: Option<SocketAddr>,
@@ -57,7 +49,7 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     pub(crate) fn new() -> Self {
-        Self { known: BTreeMap::new(), dialling: 0, external: None }
+        Self { known: BTreeMap::new(), idle: BTreeSet::new(), dialling: 0, external: None }
     }
 
     pub(crate) fn set_external(&mut self, addr: SocketAddr) {
@@ -79,7 +71,28 @@ impl Candidates {
             return;
         }
         let state = State::Idle { from: now };
+        self.idle.insert((now, addr));
         self.known.insert(addr, Candidate { source, failures: 0, uploads_only: false, state });
+    }
+
+    /// Moves an address to another state, if it is known.
+    fn enter(&mut self, addr: SocketAddr, state: State) {
+        let Some(candidate) = self.known.get_mut(&addr) else { return };
+        match std::mem::replace(&mut candidate.state, state) {
+            State::Idle { from } => _ = self.idle.remove(&(from, addr)),
+            State::Dialling => self.dialling -= 1,
+            State::Connected | State::Ourselves => {}
+        }
+        match state {
+            State::Idle { from } => _ = self.idle.insert((from, addr)),
+            State::Dialling => self.dialling += 1,
+            State::Connected | State::Ourselves => {}
+        }
+    }
+
+    fn forget(&mut self, addr: SocketAddr) -> bool {
+        self.enter(addr, State::Ourselves); // which no index lists
+        self.known.remove(&addr).is_some()
     }
 
     /// Forgets the idle address that failed most; false when none failed.
@@ -88,11 +101,11 @@ impl Candidates {
             candidate.failures > 0 && matches!(candidate.state, State::Idle { .. })
         });
         let worst = failed.max_by_key(|(_, candidate)| candidate.failures).map(|(addr, _)| *addr);
-        worst.is_some_and(|addr| self.known.remove(&addr).is_some())
+        worst.is_some_and(|addr| self.forget(addr))
     }
 
     /// The best address that may be dialled now: whom a person named, then who failed least, then
-    /// the canonical order. Who is `complete` has no use for those that only upload.
+    /// the canonical order.
     pub(crate) fn next(
         &mut self,
         now: Duration,
@@ -100,17 +113,29 @@ impl Candidates {
         refused: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
         let external = self.external;
-        let ready = self.known.iter_mut().filter(|(addr, candidate)| {
-            candidate.idle_from(complete).is_some_and(|from| from <= now) && !refused(**addr)
+        let ready = self.of_use(complete, refused).take_while(|(from, ..)| *from <= now);
+        let best = ready.min_by_key(|(_, addr, candidate)| {
+            let priority = external.map_or(0, |ours| wire::peer_priority(ours, *addr));
+            (candidate.source != Source::User, candidate.failures, u32::MAX - priority, *addr)
         });
-        let best = ready.min_by_key(|(addr, candidate)| {
-            let priority = external.map_or(0, |ours| wire::peer_priority(ours, **addr));
-            (candidate.source != Source::User, candidate.failures, u32::MAX - priority, **addr)
-        });
-        let (addr, candidate) = best?;
-        candidate.state = State::Dialling;
-        self.dialling += 1;
-        Some(*addr)
+        let (_, addr, _) = best?;
+        self.enter(addr, State::Dialling);
+        Some(addr)
+    }
+
+    /// The addresses worth dialling, by when they may be. Who is `complete` has no use for those
+    /// that only upload.
+    fn of_use(
+        &self,
+        complete: bool,
+        refused: impl Fn(SocketAddr) -> bool,
+    ) -> impl Iterator<Item = (Duration, SocketAddr, &Candidate)> {
+        self.idle.iter().filter_map(move |(from, addr)| {
+            steps::count();
+            let candidate = self.known.get(addr)?;
+            let useless = complete && candidate.uploads_only || refused(*addr);
+            (!useless).then_some((*from, *addr, candidate))
+        })
     }
 
     /// When the next one may be dialled.
@@ -119,15 +144,11 @@ impl Candidates {
         complete: bool,
         refused: impl Fn(SocketAddr) -> bool,
     ) -> Option<Duration> {
-        let idle = self.known.iter().filter(|(addr, _)| !refused(**addr));
-        idle.filter_map(|(_, candidate)| candidate.idle_from(complete)).min()
+        self.of_use(complete, refused).next().map(|(from, ..)| from)
     }
 
     pub(crate) fn connected(&mut self, addr: SocketAddr) {
-        self.leave_dialling(addr);
-        if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.state = State::Connected;
-        }
+        self.enter(addr, State::Connected);
     }
 
     /// A connection ended after `lasted`. `jitter` is 0 to 1.
@@ -145,36 +166,26 @@ impl Candidates {
             self.failed(now, addr, jitter);
         } else {
             candidate.failures = 0;
-            candidate.state = State::Idle { from: now + RECONNECT };
+            self.enter(addr, State::Idle { from: now + RECONNECT });
         }
     }
 
     /// Nobody answered, or not as a peer. `jitter` is 0 to 1.
     pub(crate) fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
-        self.leave_dialling(addr);
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.failures += 1;
         if candidate.failures > FAILURES_MAX && candidate.source != Source::User {
-            self.known.remove(&addr);
+            self.forget(addr);
             return;
         }
         let doubled = RETRY_FIRST * 2u32.pow((candidate.failures - 1).min(10));
         let wait = doubled.min(RETRY_MAX).mul_f64(1.0 + jitter / 4.0);
-        candidate.state = State::Idle { from: now + wait };
+        self.enter(addr, State::Idle { from: now + wait });
     }
 
     /// The address is our own.
     pub(crate) fn ourselves(&mut self, addr: SocketAddr) {
-        self.leave_dialling(addr);
-        if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.state = State::Ourselves;
-        }
-    }
-
-    fn leave_dialling(&mut self, addr: SocketAddr) {
-        if self.known.get(&addr).is_some_and(|candidate| candidate.state == State::Dialling) {
-            self.dialling -= 1;
-        }
+        self.enter(addr, State::Ourselves);
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -232,6 +243,22 @@ mod tests {
         }
         assert_eq!(candidates.len(), 1);
         assert_eq!(candidates.dialling(), 0);
+    }
+
+    #[test]
+    fn who_must_wait_is_not_looked_at() {
+        let mut candidates = Candidates::new();
+        for number in 0..2000u32 {
+            let [.., a, b] = number.to_be_bytes();
+            let addr = SocketAddr::from(([10, 0, a, b], 1));
+            candidates.add(Duration::ZERO, Source::Tracker, addr);
+            candidates.failed(Duration::ZERO, addr, 0.0);
+        }
+        let steps = steps::counted(|| {
+            assert_eq!(next(&mut candidates, 9), None);
+            assert_eq!(candidates.next_at(false, |_| false), Some(RETRY_FIRST));
+        });
+        assert!(steps <= 2, "{steps}");
     }
 
     #[test]

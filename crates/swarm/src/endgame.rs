@@ -27,7 +27,8 @@ impl Swarm {
     pub(crate) fn end_game(&mut self, key: PeerKey) -> Option<BlockRequest> {
         let now = self.now;
         let peer = self.peers.get(key)?;
-        let idle = peer.live_count == 0 && now >= peer.end_game_at && !peer.window.is_snubbed();
+        let idle =
+            peer.outstanding.is_empty() && now >= peer.end_game_at && !peer.window.is_snubbed();
         if !idle || !self.is_end_game() {
             return None;
         }
@@ -54,8 +55,8 @@ impl Swarm {
     /// The last block that `owner` will deliver of those that only it was asked for and that
     /// `asking` could deliver too, and in how many seconds.
     fn latest(&self, owner: &Peer, asking: &Peer) -> Option<(f64, BlockRequest)> {
-        let mut ahead = owner.live_count as usize;
-        for request in owner.outstanding.iter().rev().filter(|request| request.live) {
+        let mut ahead = owner.outstanding.len();
+        for request in owner.outstanding.iter().rev() {
             let block = request.block;
             let open = self.pieces.get(block.piece);
             let state = open.and_then(|open| open.state(block.begin / BLOCK_LENGTH));
@@ -75,7 +76,7 @@ fn expected(now: Duration, peer: &Peer, blocks: usize) -> f64 {
     let rate = Some(peer.window.best_rate()).filter(|rate| *rate > 0.0);
     let bytes = blocks as f64 * f64::from(BLOCK_LENGTH);
     let waiting = now.saturating_sub(peer.last_block).as_secs_f64();
-    let stalled = if peer.live_count > 0 { waiting } else { 0.0 };
+    let stalled = if peer.outstanding.is_empty() { 0.0 } else { waiting };
     let latency = peer.window.latency_min().unwrap_or(UNMEASURED_LATENCY);
     latency.as_secs_f64() + bytes / rate.unwrap_or(UNMEASURED_RATE) + stalled
 }

@@ -25,6 +25,8 @@ mod api;
 mod blame;
 mod candidates;
 mod choker;
+#[cfg(test)]
+mod costs;
 mod endgame;
 mod messages;
 mod peer;
@@ -34,12 +36,13 @@ mod pieces;
 mod rate;
 mod requests;
 mod stats;
+mod steps;
 mod timers;
 mod uploads;
 mod verdicts;
 mod window;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -86,6 +89,10 @@ pub struct Swarm {
     refill: Vec<PeerKey>,
     /// All of them are to be looked at.
     refill_all: bool,
+    /// Peers that may be asked and found nothing to ask for.
+    waiting: Vec<PeerKey>,
+    /// When to look at each peer next: at its time-outs or, as most of them only move on, before.
+    checks: BTreeSet<(Duration, PeerKey)>,
 }
 
 impl Swarm {
@@ -118,6 +125,8 @@ impl Swarm {
             actions: VecDeque::new(),
             refill: Vec::new(),
             refill_all: false,
+            waiting: Vec::new(),
+            checks: BTreeSet::new(),
             have: config.have,
             wanted: config.wanted,
         }

@@ -110,7 +110,7 @@ impl Swarm {
             self.picker.add_seed();
             (self.missing, PeerPieces::All)
         } else {
-            self.picker.add_all(&set);
+            self.picker.add_all(&set, &mut self.rng);
             let missing = set.iter().filter(|piece| self.is_missing(*piece));
             (missing.count() as u32, PeerPieces::Some(set))
         };
@@ -142,7 +142,7 @@ impl Swarm {
             let all = std::mem::replace(&mut peer.pieces, PeerPieces::All);
             if let PeerPieces::Some(mut set) = all {
                 set.remove(piece); // this last one was never counted
-                self.picker.remove_all(&set);
+                self.picker.remove_all(&set, &mut self.rng);
             }
             self.picker.add_seed();
             self.drop_if_both_upload(key);
@@ -171,7 +171,7 @@ impl Swarm {
                 let mut set = Bitfield::full(count);
                 set.remove(piece);
                 self.picker.remove_seed();
-                self.picker.add_all(&set);
+                self.picker.add_all(&set, &mut self.rng);
                 peer.pieces = PeerPieces::Some(set);
             }
             PeerPieces::Some(set) => {

@@ -9,11 +9,12 @@ use wire::{Bitfield, BlockRequest, PeerExtensions};
 
 use crate::rate::Rate;
 use crate::window::Window;
-use crate::{Hello, PeerKey};
+use crate::{Hello, PeerKey, steps};
 
 /// Pieces a peer may suggest (BEP 6) before its suggestions are ignored.
 const SUGGESTIONS_MAX: usize = 16;
-/// Requests remembered after they were taken back, to recognise their blocks when they come late.
+/// Requests remembered after they were taken back, to recognise their blocks when they come late. A
+/// wider window is remembered whole: it was earned by delivering.
 const TAKEN_BACK_MAX: usize = 4096;
 /// And for how long, when the peer need not answer them: no queue is longer than this.
 const TAKEN_BACK_AGE_MAX: Duration = Duration::from_mins(2);
@@ -30,8 +31,6 @@ pub(crate) enum PeerPieces {
 pub(crate) struct Outstanding {
     pub(crate) block: BlockRequest,
     pub(crate) sent_at: Duration,
-    /// False once the request was taken back: others may be asked, but the block is still welcome.
-    pub(crate) live: bool,
 }
 
 pub(crate) struct Peer {
@@ -50,8 +49,9 @@ pub(crate) struct Peer {
     pub(crate) window: Window,
     /// Oldest first.
     pub(crate) outstanding: VecDeque<Outstanding>,
+    /// Requests that were taken back: others may be asked, but the block is still welcome.
+    pub(crate) taken_back: VecDeque<Outstanding>,
     pub(crate) live_bytes: u64,
-    pub(crate) live_count: u32,
     /// When the newest request that was answered had been sent: older ones were passed over.
     answered_up_to: Duration,
     pub(crate) working: Option<PieceIndex>,
@@ -91,6 +91,10 @@ pub(crate) struct Peer {
     pub(crate) closing: bool,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
+    /// It is among those that wait for work.
+    pub(crate) waits: bool,
+    /// When it is looked at next.
+    pub(crate) check_at: Duration,
 }
 
 impl Peer {
@@ -109,8 +113,8 @@ impl Peer {
             client: hello.peer_id.client_name(),
             window: Window::new(now),
             outstanding: VecDeque::new(),
+            taken_back: VecDeque::new(),
             live_bytes: 0,
-            live_count: 0,
             answered_up_to: Duration::ZERO,
             working: None,
             allowed_in: Vec::new(),
@@ -137,6 +141,8 @@ impl Peer {
             end_game_at: Duration::ZERO,
             closing: false,
             refill: false,
+            waits: false,
+            check_at: Duration::MAX,
         }
     }
 
@@ -149,6 +155,14 @@ impl Peer {
         match &self.pieces {
             PeerPieces::All => true,
             PeerPieces::Some(set) => set.has(piece),
+        }
+    }
+
+    /// The pieces, unless it has all.
+    pub(crate) fn listed(&self) -> Option<&Bitfield> {
+        match &self.pieces {
+            PeerPieces::All => None,
+            PeerPieces::Some(set) => Some(set),
         }
     }
 
@@ -185,54 +199,50 @@ impl Peer {
         }
     }
 
-    pub(crate) fn asked(&mut self, now: Duration, block: BlockRequest) {
-        if self.live_count == 0 {
-            self.last_block = now; // the clock for a time-out starts with the work
-        }
-        self.live_count += 1;
-        self.live_bytes += u64::from(block.length);
-        self.outstanding.push_back(Outstanding { block, sent_at: now, live: true });
+    /// Requests that were not taken back.
+    pub(crate) fn live_count(&self) -> u32 {
+        self.outstanding.len() as u32
     }
 
-    /// The request for exactly this block, a live one first. It is removed.
-    pub(crate) fn answered(&mut self, block: BlockRequest) -> Option<Outstanding> {
-        let same = |request: &Outstanding| request.block == block;
-        let at = self.outstanding.iter().position(|request| same(request) && request.live);
-        let at = at.or_else(|| self.outstanding.iter().position(same))?;
-        let mut request = self.outstanding.remove(at)?;
-        let was_live = request.live;
-        self.take(&mut request);
-        Some(Outstanding { live: was_live, ..request })
+    pub(crate) fn asked(&mut self, now: Duration, block: BlockRequest) {
+        if self.outstanding.is_empty() {
+            self.last_block = now; // the clock for a time-out starts with the work
+        }
+        self.live_bytes += u64::from(block.length);
+        self.outstanding.push_back(Outstanding { block, sent_at: now });
+    }
+
+    /// The request for exactly this block, a live one first, and whether it is one. It is removed.
+    pub(crate) fn answered(&mut self, block: BlockRequest) -> Option<(Outstanding, bool)> {
+        if let Some(at) = position(&self.outstanding, block) {
+            self.live_bytes -= u64::from(block.length);
+            return Some((self.outstanding.remove(at)?, true));
+        }
+        let at = position(&self.taken_back, block)?;
+        Some((self.taken_back.remove(at)?, false))
     }
 
     pub(crate) fn was_asked(&self, block: BlockRequest) -> bool {
-        self.outstanding.iter().any(|request| request.block == block)
+        position(&self.outstanding, block).or_else(|| position(&self.taken_back, block)).is_some()
     }
 
     /// Takes back the live requests that `which` names; returns them.
     pub(crate) fn take_back(&mut self, which: impl Fn(&Outstanding) -> bool) -> Vec<BlockRequest> {
+        let remembered = self.outstanding.len().max(TAKEN_BACK_MAX);
         let mut taken = Vec::new();
-        let mut outstanding = std::mem::take(&mut self.outstanding);
-        for request in &mut outstanding {
-            if request.live && which(request) {
-                self.take(request);
+        self.outstanding.retain(|request| {
+            steps::count();
+            let goes = which(request);
+            if goes {
+                self.live_bytes -= u64::from(request.block.length);
+                self.taken_back.push_back(*request);
                 taken.push(request.block);
             }
-        }
-        self.outstanding = outstanding;
-        while self.outstanding.len() > TAKEN_BACK_MAX {
-            let Some(at) = self.outstanding.iter().position(|request| !request.live) else { break };
-            self.outstanding.remove(at);
-        }
+            !goes
+        });
+        let excess = self.taken_back.len().saturating_sub(remembered);
+        self.taken_back.drain(..excess);
         taken
-    }
-
-    fn take(&mut self, request: &mut Outstanding) {
-        if request.live {
-            request.live = false;
-            self.live_count -= 1;
-            self.live_bytes -= u64::from(request.block.length);
-        }
     }
 
     /// A block came for a request of that time.
@@ -242,7 +252,7 @@ impl Peer {
 
     /// When the oldest live request times out: the peer stalls, or it went on without that one.
     pub(crate) fn times_out_at(&self) -> Option<Duration> {
-        let oldest = self.outstanding.iter().find(|request| request.live)?;
+        let oldest = self.outstanding.front()?;
         let since = if self.is_passed_over(oldest) { oldest.sent_at } else { self.last_block };
         Some(oldest.sent_at.max(since) + self.window.timeout())
     }
@@ -261,9 +271,15 @@ impl Peer {
     /// Forgets requests that were taken back long ago. With the fast extension each has an answer,
     /// which is waited for.
     pub(crate) fn forget_old(&mut self, now: Duration) {
-        let old = |request: &mut Outstanding| {
-            !request.live && request.sent_at + TAKEN_BACK_AGE_MAX <= now
-        };
-        while !self.is_fast() && self.outstanding.pop_front_if(old).is_some() {}
+        let old = |request: &mut Outstanding| request.sent_at + TAKEN_BACK_AGE_MAX <= now;
+        while !self.is_fast() && self.taken_back.pop_front_if(old).is_some() {}
     }
+}
+
+/// Peers mostly answer in order: the one looked for is the first or close to it.
+fn position(requests: &VecDeque<Outstanding>, block: BlockRequest) -> Option<usize> {
+    requests.iter().position(|request| {
+        steps::count();
+        request.block == block
+    })
 }

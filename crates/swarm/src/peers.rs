@@ -6,7 +6,7 @@ use metainfo::PieceIndex;
 use wire::{ExtendedHandshake, Message, allowed_fast_set};
 
 use crate::peer::{Peer, PeerPieces};
-use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm};
+use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm, steps};
 
 /// Pieces a choked peer may request (BEP 6 suggests 10).
 const ALLOWED_FAST: usize = 10;
@@ -52,11 +52,18 @@ impl Peers {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer> {
-        self.slots.iter().filter_map(|slot| slot.peer.as_deref())
+        let slots = self.slots.iter().inspect(|_| steps::count());
+        slots.filter_map(|slot| slot.peer.as_deref())
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.slots.iter_mut().filter_map(|slot| slot.peer.as_deref_mut())
+    /// To walk over the peers and change the swarm at the same time.
+    pub(crate) fn indices(&self) -> std::ops::Range<u32> {
+        0..self.slots.len() as u32
+    }
+
+    pub(crate) fn key_at(&self, index: u32) -> Option<PeerKey> {
+        steps::count();
+        self.peek(index).map(|peer| peer.key)
     }
 
     pub(crate) fn keys(&self) -> Vec<PeerKey> {
@@ -111,6 +118,7 @@ impl Swarm {
             self.candidates.connected(hello.addr);
         }
         self.greet(key, &hello);
+        self.schedule_check(key);
         Ok(key)
     }
 
@@ -208,10 +216,10 @@ impl Swarm {
         let Some(gone) = self.peers.remove(peer) else { return };
         match &gone.pieces {
             PeerPieces::All => self.picker.remove_seed(),
-            PeerPieces::Some(set) => self.picker.remove_all(set),
+            PeerPieces::Some(set) => self.picker.remove_all(set, &mut self.rng),
         }
-        let live = gone.outstanding.iter().filter(|request| request.live);
-        self.release(peer.index, live.map(|request| request.block).collect());
+        self.checks.remove(&(gone.check_at, peer));
+        self.release(peer.index, gone.outstanding.iter().map(|request| request.block));
         self.free_work(peer.index, gone.working);
         if let Some(addr) = gone.listens_at {
             let connected_for = now.saturating_sub(gone.connected_at);

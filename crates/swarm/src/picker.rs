@@ -1,34 +1,48 @@
-//! Rarest first with random ties, O(1) for each change of availability.
+//! Rarest first with random ties, O(1) for each change of availability and of what may be picked.
 //!
-//! `order` holds the pieces that may be picked, sorted by how many connected peers have them;
-//! `ends` holds where each count's run ends. One more copy of a piece is a swap to the end of its
-//! run and a step of the border. Peers that have everything count once, in one integer. A peer
-//! with many pieces at once only marks the order stale; it is rebuilt in one counting sort when
-//! next asked.
+//! `order` holds all pieces, sorted by how many connected peers have them; `runs` holds where each
+//! count's run ends, and how far those that may be picked go, which stand first in it. One more copy
+//! of a piece is a swap to the end of its run and a step of the border. Peers that have everything
+//! count once, in one integer. A peer with many pieces at once only marks the order stale; it is
+//! rebuilt in one counting sort when next asked.
+//!
+//! A pick looks at the rarest pieces first, but not for ever: a peer that has none of the rarest
+//! [`LOOKS_MAX`] gets the rarest of [`SAMPLE`] that it has.
 
 use metainfo::PieceIndex;
 use wire::Bitfield;
 
-const NOWHERE: u32 = u32::MAX;
+use crate::steps;
+
+/// Pieces and runs that a pick looks at in the order of rarity.
+const LOOKS_MAX: usize = 256;
+/// Pieces of the peer that are compared after that: the best of so many is about the rarest
+/// hundredth.
+const SAMPLE: usize = 64;
+/// A peer with fewer pieces than this share of all is counted one by one: a sort costs more.
+const FEW: u32 = 16;
+
+/// The pieces with one number of copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Run {
+    /// Where those that may be picked end.
+    pickable: u32,
+    end: u32,
+}
 
 pub(crate) struct Picker {
     /// Copies among peers that don't have everything.
     copies: Vec<u32>,
     seeds: u32,
     order: Vec<PieceIndex>,
-    /// Where a piece stands in `order`; `NOWHERE` when it is not to be picked.
+    /// Where a piece stands in `order`.
     place: Vec<u32>,
-    /// `ends[c]` is where the run of pieces with `c` copies ends.
-    ends: Vec<u32>,
+    runs: Vec<Run>,
+    pickable: Bitfield,
     stale: bool,
     /// Grows whenever a piece becomes pickable: who found nothing at one version finds nothing
     /// until the next.
     version: u64,
-    #[cfg(test)]
-    swaps: u64,
-    /// Pieces looked at by picks.
-    #[cfg(test)]
-    pub(crate) looks: std::cell::Cell<u64>,
 }
 
 // Indices into these vectors are the picker's own: pieces are checked against the torrent before
@@ -36,23 +50,17 @@ pub(crate) struct Picker {
 #[allow(clippy::indexing_slicing)]
 impl Picker {
     pub(crate) fn new(pieces: u32, pickable: impl Iterator<Item = PieceIndex>) -> Self {
-        let order: Vec<PieceIndex> = pickable.collect();
-        let mut place = vec![NOWHERE; pieces as usize];
-        for (at, piece) in (0..).zip(&order) {
-            place[*piece as usize] = at;
-        }
+        let mut set = Bitfield::new(pieces);
+        pickable.for_each(|piece| _ = set.insert(piece));
         Self {
             copies: vec![0; pieces as usize],
             seeds: 0,
-            order,
-            place,
-            ends: vec![0],
+            order: (0..pieces).collect(),
+            place: (0..pieces).collect(),
+            runs: Vec::new(),
+            pickable: set,
             stale: true,
             version: 0,
-            #[cfg(test)]
-            swaps: 0,
-            #[cfg(test)]
-            looks: std::cell::Cell::new(0),
         }
     }
 
@@ -65,14 +73,24 @@ impl Picker {
     }
 
     /// A peer came with these pieces.
-    pub(crate) fn add_all(&mut self, pieces: &Bitfield) {
-        pieces.iter().for_each(|piece| self.copies[piece as usize] += 1);
+    pub(crate) fn add_all(&mut self, pieces: &Bitfield, rng: &mut fastrand::Rng) {
+        if pieces.count() < pieces.len() / FEW {
+            return pieces.iter().for_each(|piece| self.add_copy(piece, rng));
+        }
+        for piece in pieces.iter() {
+            steps::count();
+            self.copies[piece as usize] += 1;
+        }
         self.stale |= pieces.count() > 0;
     }
 
     /// A peer left with these pieces.
-    pub(crate) fn remove_all(&mut self, pieces: &Bitfield) {
+    pub(crate) fn remove_all(&mut self, pieces: &Bitfield, rng: &mut fastrand::Rng) {
+        if pieces.count() < pieces.len() / FEW {
+            return pieces.iter().for_each(|piece| self.remove_copy(piece, rng));
+        }
         for piece in pieces.iter() {
+            steps::count();
             let copies = &mut self.copies[piece as usize];
             *copies = copies.saturating_sub(1);
         }
@@ -81,119 +99,153 @@ impl Picker {
 
     /// One peer more has the piece.
     pub(crate) fn add_copy(&mut self, piece: PieceIndex, rng: &mut fastrand::Rng) {
-        let copies = self.copies[piece as usize];
-        self.copies[piece as usize] = copies + 1;
-        if self.stale || self.place[piece as usize] == NOWHERE {
+        let before = self.copies[piece as usize];
+        self.copies[piece as usize] = before + 1;
+        if self.stale {
             return;
         }
-        let copies = copies as usize;
-        if self.ends.len() <= copies + 1 {
-            self.ends.resize(copies + 2, self.order.len() as u32);
+        let run = before as usize;
+        if self.runs.len() <= run + 1 {
+            let end = self.order.len() as u32;
+            self.runs.resize(run + 2, Run { pickable: end, end });
         }
-        let last = self.ends[copies] - 1;
+        let pickable = self.pickable.has(piece);
+        if pickable {
+            self.leave_pickable(piece, run);
+        }
+        let last = self.runs[run].end - 1;
         self.swap(self.place[piece as usize], last);
-        self.ends[copies] = last;
-        self.swap(last, rng.u32(last..self.ends[copies + 1])); // a random place among its equals
+        self.runs[run].end = last;
+        // It is the first of its new run now: before those that may be picked.
+        let first_other = self.runs[run + 1].pickable;
+        if pickable {
+            self.swap(last, rng.u32(last..first_other)); // a random place among its equals
+        } else {
+            self.swap(last, first_other - 1);
+            self.runs[run + 1].pickable = first_other - 1;
+        }
     }
 
     /// One peer fewer has the piece.
     pub(crate) fn remove_copy(&mut self, piece: PieceIndex, rng: &mut fastrand::Rng) {
-        let copies = self.copies[piece as usize];
-        let Some(fewer) = copies.checked_sub(1) else { return };
+        let before = self.copies[piece as usize];
+        let Some(fewer) = before.checked_sub(1) else { return };
         self.copies[piece as usize] = fewer;
-        if self.stale || self.place[piece as usize] == NOWHERE {
+        if self.stale {
             return;
         }
-        let fewer = fewer as usize;
-        let first = self.ends[fewer];
-        self.swap(self.place[piece as usize], first);
-        self.ends[fewer] = first + 1;
-        let start = if fewer == 0 { 0 } else { self.ends[fewer - 1] };
-        self.swap(first, rng.u32(start..=first));
+        let (run, fewer) = (before as usize, fewer as usize);
+        let pickable = self.pickable.has(piece);
+        let first = self.start(run);
+        if pickable {
+            self.swap(self.place[piece as usize], first);
+        } else {
+            // The first that may be picked goes where the last one is, and that one to its place.
+            let last_pickable = self.runs[run].pickable;
+            self.swap(self.place[piece as usize], last_pickable);
+            self.swap(last_pickable, first);
+            self.runs[run].pickable = last_pickable + 1;
+        }
+        self.runs[fewer].end = first + 1;
+        if pickable {
+            self.join_pickable(piece, fewer);
+            let (start, end) = (self.start(fewer), self.runs[fewer].pickable);
+            self.swap(end - 1, rng.u32(start..end));
+        }
     }
 
     /// The piece may be picked again.
     pub(crate) fn insert(&mut self, piece: PieceIndex) {
-        if self.place[piece as usize] != NOWHERE {
-            return;
-        }
-        self.version += 1;
-        self.place[piece as usize] = self.order.len() as u32;
-        self.order.push(piece);
-        if self.stale {
-            return;
-        }
-        let copies = self.copies[piece as usize] as usize;
-        if self.ends.len() <= copies {
-            self.ends.resize(copies + 1, self.order.len() as u32 - 1);
-        }
-        // One swap for each run behind its own: as many as peers, not as pieces.
-        for run in (copies..self.ends.len()).rev() {
-            self.ends[run] += 1;
-            if run > copies {
-                let first = self.ends[run - 1];
-                self.swap(self.place[piece as usize], first);
+        if self.pickable.insert(piece) {
+            self.version += 1;
+            if !self.stale {
+                self.join_pickable(piece, self.copies[piece as usize] as usize);
             }
         }
     }
 
     /// The piece is not to be picked: it is open, or there.
     pub(crate) fn remove(&mut self, piece: PieceIndex) {
-        if self.place[piece as usize] == NOWHERE {
-            return;
+        if self.pickable.remove(piece) && !self.stale {
+            self.leave_pickable(piece, self.copies[piece as usize] as usize);
         }
-        if self.stale {
-            let place = self.place[piece as usize];
-            self.swap(place, self.order.len() as u32 - 1);
-        } else {
-            for run in self.copies[piece as usize] as usize..self.ends.len() {
-                let last = self.ends[run] - 1;
-                self.swap(self.place[piece as usize], last);
-                self.ends[run] = last;
-            }
-        }
-        self.order.pop();
-        self.place[piece as usize] = NOWHERE;
     }
 
-    /// The rarest piece that `has` says the peer has.
+    /// Puts a piece of the run behind the last that may be picked, as one of them.
+    fn join_pickable(&mut self, piece: PieceIndex, run: usize) {
+        let next = self.runs[run].pickable;
+        self.swap(self.place[piece as usize], next);
+        self.runs[run].pickable = next + 1;
+    }
+
+    /// Puts a piece of the run before those that may not be picked, as one of them.
+    fn leave_pickable(&mut self, piece: PieceIndex, run: usize) {
+        let last = self.runs[run].pickable - 1;
+        self.swap(self.place[piece as usize], last);
+        self.runs[run].pickable = last;
+    }
+
+    fn start(&self, run: usize) -> u32 {
+        run.checked_sub(1).map_or(0, |before| self.runs[before].end)
+    }
+
+    /// The rarest piece that a peer has: one with these pieces, or with all.
     pub(crate) fn pick(
         &mut self,
         rng: &mut fastrand::Rng,
-        has: impl Fn(PieceIndex) -> bool,
+        has: Option<&Bitfield>,
     ) -> Option<PieceIndex> {
         if self.stale {
             self.rebuild(rng);
         }
-        self.looked_at(self.order.iter().copied()).find(|piece| has(*piece))
+        let mut looks = 0;
+        // What nobody but seeds has, comes first and only seeds give.
+        for run in usize::from(has.is_some())..self.runs.len() {
+            looks += 1;
+            steps::count();
+            for place in self.start(run)..self.runs[run].pickable {
+                let piece = self.order[place as usize];
+                if has.is_none_or(|has| has.has(piece)) {
+                    return Some(piece);
+                }
+                looks += 1;
+                steps::count();
+                if looks >= LOOKS_MAX {
+                    break;
+                }
+            }
+            if looks >= LOOKS_MAX {
+                let sample = self.anywhere(rng, has).take(SAMPLE);
+                return sample.min_by_key(|piece| self.copies[*piece as usize]);
+            }
+        }
+        None
     }
 
-    /// Any piece that `has` says the peer has: the first one after a random place. While nothing is
-    /// there to give, a piece that many have is had soonest.
+    /// Any piece that a peer has: the first one after a random place. While nothing is there to
+    /// give, a piece that many have is had soonest.
     pub(crate) fn pick_any(
         &self,
         rng: &mut fastrand::Rng,
-        has: impl Fn(PieceIndex) -> bool,
+        has: Option<&Bitfield>,
     ) -> Option<PieceIndex> {
-        if self.order.is_empty() {
-            return None;
-        }
-        let (before, after) = self.order.split_at(rng.usize(..self.order.len()));
-        self.looked_at(after.iter().chain(before).copied()).find(|piece| has(*piece))
+        self.anywhere(rng, has).next()
     }
 
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self, reason = "tests count")]
-    fn looked_at<I: Iterator<Item = PieceIndex>>(&self, pieces: I) -> I {
-        pieces
+    /// The rarest of these pieces that may be picked.
+    pub(crate) fn pick_of(&self, pieces: impl Iterator<Item = PieceIndex>) -> Option<PieceIndex> {
+        let pickable = pieces.filter(|piece| self.is_pickable(*piece));
+        pickable.min_by_key(|piece| self.copies[*piece as usize])
     }
 
-    #[cfg(test)]
-    fn looked_at(
-        &self,
-        pieces: impl Iterator<Item = PieceIndex>,
-    ) -> impl Iterator<Item = PieceIndex> {
-        pieces.inspect(|_| self.looks.set(self.looks.get() + 1))
+    fn anywhere<'a>(
+        &'a self,
+        rng: &mut fastrand::Rng,
+        has: Option<&'a Bitfield>,
+    ) -> impl Iterator<Item = PieceIndex> + 'a {
+        let first = rng.u32(..self.pickable.len().max(1));
+        let pieces = self.pickable.common_from(has.unwrap_or(&self.pickable), first);
+        pieces.inspect(|_| steps::count()) // and one for each 64 pieces of the torrent
     }
 
     /// Changes whenever a piece becomes pickable.
@@ -206,12 +258,13 @@ impl Picker {
         if self.stale {
             self.rebuild(rng);
         }
-        self.order.last().is_some_and(|piece| self.seeds > 0 || self.copies[*piece as usize] > 0)
+        let nobodys = self.runs.first().map_or(0, |run| run.pickable);
+        self.pickable.count() > if self.seeds > 0 { 0 } else { nobodys }
     }
 
     /// Whether the piece may be picked.
     pub(crate) fn is_pickable(&self, piece: PieceIndex) -> bool {
-        self.place.get(piece as usize).is_some_and(|place| *place != NOWHERE)
+        self.pickable.has(piece)
     }
 
     /// The fewest copies of any piece.
@@ -228,35 +281,36 @@ impl Picker {
 
     fn rebuild(&mut self, rng: &mut fastrand::Rng) {
         rng.shuffle(&mut self.order);
-        let most = self.order.iter().map(|piece| self.copies[*piece as usize]).max().unwrap_or(0);
-        let mut ends = vec![0; most as usize + 1];
-        for piece in &self.order {
-            ends[self.copies[*piece as usize] as usize] += 1;
+        let most = self.copies.iter().max().copied().unwrap_or_default();
+        self.runs.clear();
+        self.runs.resize(most as usize + 1, Run::default());
+        for (copies, piece) in self.copies.iter().zip(0..) {
+            steps::count();
+            let run = &mut self.runs[*copies as usize];
+            run.end += 1;
+            run.pickable += u32::from(self.pickable.has(piece));
         }
         let mut total = 0;
-        let mut next: Vec<u32> = Vec::with_capacity(ends.len());
-        for end in &mut ends {
-            next.push(total);
-            total += *end;
-            *end = total;
+        for run in &mut self.runs {
+            let start = total;
+            total += run.end;
+            // For now each part's begin; every piece that is placed moves it on.
+            *run = Run { end: start + run.pickable, pickable: start };
         }
         let mut order = vec![0; self.order.len()];
         for piece in &self.order {
-            let slot = &mut next[self.copies[*piece as usize] as usize];
-            order[*slot as usize] = *piece;
-            self.place[*piece as usize] = *slot;
-            *slot += 1;
+            let run = &mut self.runs[self.copies[*piece as usize] as usize];
+            let next = if self.pickable.has(*piece) { &mut run.pickable } else { &mut run.end };
+            order[*next as usize] = *piece;
+            self.place[*piece as usize] = *next;
+            *next += 1;
         }
         self.order = order;
-        self.ends = ends;
         self.stale = false;
     }
 
     fn swap(&mut self, a: u32, b: u32) {
-        #[cfg(test)]
-        {
-            self.swaps += 1;
-        }
+        steps::count();
         self.order.swap(a as usize, b as usize);
         let piece = self.order[a as usize];
         self.place[piece as usize] = a;
@@ -270,6 +324,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::steps::counted;
 
     fn assert_sorted(picker: &Picker) {
         let copies: Vec<u32> =
@@ -278,50 +333,118 @@ mod tests {
         for (place, piece) in picker.order.iter().enumerate() {
             assert_eq!(picker.place[*piece as usize] as usize, place);
         }
-        for (count, end) in picker.ends.iter().enumerate() {
+        for (count, run) in picker.runs.iter().enumerate() {
             let right = copies.iter().filter(|copies| **copies as usize <= count).count();
-            assert_eq!(*end as usize, right, "run {count} of {copies:?}");
+            assert_eq!(run.end as usize, right, "run {count} of {copies:?}");
+            for place in picker.start(count)..run.end {
+                let pickable = picker.is_pickable(picker.order[place as usize]);
+                assert_eq!(pickable, place < run.pickable, "{place} of run {count}");
+            }
         }
+    }
+
+    fn every(nth: u32, pieces: u32) -> Bitfield {
+        let mut set = Bitfield::new(pieces);
+        (0..pieces).step_by(nth as usize).for_each(|piece| assert!(set.insert(piece)));
+        set
     }
 
     proptest! {
         #[test]
         fn the_order_holds_through_any_changes(
-            steps in proptest::collection::vec((0..6u8, 0..20u32), 0..200),
+            steps in proptest::collection::vec((0..8u8, 0..20u32), 0..200),
         ) {
             let mut rng = fastrand::Rng::with_seed(1);
             let mut picker = Picker::new(20, 0..20);
-            picker.pick(&mut rng, |_| false);
+            picker.pick(&mut rng, None);
             for (kind, piece) in steps {
                 match kind {
                     0 | 1 => picker.add_copy(piece, &mut rng),
                     2 => picker.remove_copy(piece, &mut rng),
                     3 => picker.remove(piece),
                     4 => picker.insert(piece),
+                    5 => picker.add_all(&every(20, 20), &mut rng),
+                    6 => picker.remove_all(&every(20, 20), &mut rng),
                     _ => {
-                        picker.add_all(&Bitfield::full(piece.max(1)).clone());
-                        picker.pick(&mut rng, |_| false);
+                        picker.add_all(&every(piece + 1, 20), &mut rng);
+                        picker.pick(&mut rng, None);
                     }
+                }
+                if picker.stale {
+                    picker.rebuild(&mut rng);
                 }
                 assert_sorted(&picker);
             }
         }
     }
 
-    #[test]
-    fn one_change_costs_the_same_however_large_the_torrent() {
+    /// The most steps that each kind of change takes, with one set of pieces in every peer.
+    fn most_steps(pieces: u32, peers: u32) -> [u64; 5] {
         let mut rng = fastrand::Rng::with_seed(1);
-        for pieces in [100, 100_000] {
-            let mut picker = Picker::new(pieces, 0..pieces);
-            picker.pick(&mut rng, |_| false);
-            for piece in 0..100 {
-                picker.add_copy(piece, &mut rng);
-            }
-            for piece in 0..50 {
-                picker.remove_copy(piece, &mut rng);
-            }
-            assert_eq!(picker.swaps, 300, "two swaps a change");
+        let mut picker = Picker::new(pieces, 0..pieces);
+        let (half, tenth) = (every(2, pieces), every(10, pieces));
+        for _ in 0..peers {
+            picker.add_all(&half, &mut rng);
         }
+        picker.pick(&mut rng, None);
+        let mut most = [0; 5];
+        let mut note = |kind: usize, steps: u64| most[kind] = most[kind].max(steps);
+        for piece in 0..100 {
+            note(0, counted(|| picker.add_copy(piece, &mut rng)));
+            note(1, counted(|| picker.remove(piece)));
+            note(2, counted(|| picker.remove_copy(piece, &mut rng)));
+            note(3, counted(|| picker.insert(piece)));
+            for has in [None, Some(&half), Some(&tenth)] {
+                note(4, counted(|| assert!(picker.pick(&mut rng, has).is_some())));
+            }
+        }
+        assert_sorted(&picker);
+        most
+    }
+
+    #[test]
+    fn one_change_costs_the_same_however_large_the_torrent_and_the_swarm() {
+        for (pieces, peers) in [(1000, 1), (100_000, 1), (1000, 200), (100_000, 20)] {
+            let [add, remove, withdraw, insert, _] = most_steps(pieces, peers);
+            assert!(add <= 3 && withdraw <= 3, "{add} and {withdraw} with {pieces}, {peers}");
+            assert_eq!((remove, insert), (1, 1), "{pieces} pieces, {peers} peers");
+        }
+    }
+
+    #[test]
+    fn a_pick_looks_at_so_many_and_no_more() {
+        let bound = 320;
+        for (pieces, peers) in [(1000, 1), (100_000, 1), (1000, 200), (100_000, 20)] {
+            let [.., pick] = most_steps(pieces, peers);
+            assert!(pick <= bound, "{pick} with {pieces} pieces, {peers} peers");
+        }
+        // The rarer half is with others, and what the peer has is all over the rest.
+        let pieces = 100_000;
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut picker = Picker::new(pieces, 0..pieces);
+        let few = every(100, pieces);
+        picker.add_all(&Bitfield::full(pieces), &mut rng);
+        picker.add_all(&every(2, pieces), &mut rng);
+        few.iter().for_each(|piece| picker.add_copy(piece, &mut rng));
+        picker.pick(&mut rng, None);
+        let mut picked = None;
+        let steps = counted(|| picked = picker.pick(&mut rng, Some(&few)));
+        assert!(steps <= bound, "{steps}");
+        assert!(picked.is_some_and(|piece| few.has(piece)));
+    }
+
+    #[test]
+    fn who_comes_with_little_does_not_make_us_sort() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut picker = Picker::new(100_000, 0..100_000);
+        picker.pick(&mut rng, None);
+        let few = every(20_000, 100_000);
+        let steps = counted(|| {
+            picker.add_all(&few, &mut rng);
+            picker.remove_all(&few, &mut rng);
+            picker.pick(&mut rng, None);
+        });
+        assert!(steps < 50, "{steps}");
     }
 
     #[test]
@@ -334,12 +457,31 @@ mod tests {
             let mut common = Bitfield::full(10);
             common.remove(3);
             common.remove(7);
-            picker.add_all(&common);
-            let first = picker.pick(&mut rng, |_| true).unwrap();
+            picker.add_all(&common, &mut rng);
+            let first = picker.pick(&mut rng, None).unwrap();
             assert!(matches!(first, 3 | 7));
             assert_eq!(picker.fewest_copies(), 1);
             firsts.insert(first);
         }
         assert_eq!(firsts.len(), 2);
+    }
+
+    #[test]
+    fn who_has_none_of_the_rarest_gets_a_rare_one_of_its_own() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut picker = Picker::new(10_000, 0..10_000);
+        let (even, mut rarer) = (every(2, 10_000), every(2, 10_000));
+        rarer.iter().filter(|piece| piece % 20 == 0).collect::<Vec<_>>().iter().for_each(|piece| {
+            rarer.remove(*piece);
+        });
+        picker.add_all(&Bitfield::full(10_000), &mut rng);
+        picker.add_all(&rarer, &mut rng);
+        picker.add_all(&even, &mut rng);
+        let rare = (0..100).filter(|_| {
+            let piece = picker.pick(&mut rng, Some(&even)).unwrap();
+            assert!(even.has(piece));
+            picker.copies[piece as usize] == 2
+        });
+        assert!(rare.count() >= 95, "a tenth of its pieces are rarer than the others");
     }
 }

@@ -6,6 +6,11 @@ use std::net::IpAddr;
 use metainfo::{BLOCK_LENGTH, Geometry, PieceIndex};
 use wire::BlockRequest;
 
+use crate::steps;
+
+/// Memory of so many pieces is kept for others.
+const SPARE_MAX: usize = 32;
+
 /// One block of an open piece. Peers are named by their index in the swarm's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockState {
@@ -26,7 +31,7 @@ impl BlockState {
 }
 
 /// A piece of which some blocks were asked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct OpenPiece {
     pub(crate) blocks: Vec<BlockState>,
     /// Blocks nobody was asked for.
@@ -43,23 +48,18 @@ pub(crate) struct OpenPiece {
 }
 
 impl OpenPiece {
-    pub(crate) fn new(blocks: u32, pads: impl Iterator<Item = u32>, parole: bool) -> Self {
-        let mut states = vec![BlockState::Free; blocks as usize];
+    /// A piece in place of this one, in the same memory.
+    fn renew(&mut self, blocks: u32, pads: impl Iterator<Item = u32>, parole: bool) {
+        self.blocks.clear();
+        self.blocks.resize(blocks as usize, BlockState::Free);
         for pad in pads {
-            if let Some(state) = states.get_mut(pad as usize) {
-                *state = BlockState::Pad;
-            }
+            self.set(pad, BlockState::Pad);
         }
-        let free = states.iter().filter(|state| **state == BlockState::Free).count() as u32;
-        Self {
-            blocks: states,
-            free,
-            missing: free,
-            worker: None,
-            parole,
-            first_free: 0,
-            sources: Vec::new(),
-        }
+        let free = self.blocks.iter().filter(|state| **state == BlockState::Free).count() as u32;
+        (self.free, self.missing, self.first_free) = (free, free, 0);
+        self.worker = None;
+        self.parole = parole;
+        self.sources.clear();
     }
 
     /// Takes the first free block for a peer.
@@ -105,15 +105,15 @@ impl OpenPiece {
     }
 
     /// A block arrived. Returns who else was asked for it; `None` when it was there already.
-    pub(crate) fn receive(&mut self, block: u32, peer: u32, from: IpAddr) -> Option<Vec<u32>> {
+    pub(crate) fn receive(&mut self, block: u32, peer: u32, from: IpAddr) -> Option<Others> {
         let others = match self.state(block)? {
             BlockState::Received(_) | BlockState::Pad => return None,
             BlockState::Free => {
                 self.free -= 1;
-                Vec::new()
+                [None, None]
             }
-            BlockState::Requested(who) => vec![who],
-            BlockState::Twice(a, b) => vec![a, b],
+            BlockState::Requested(who) => [Some(who), None],
+            BlockState::Twice(a, b) => [Some(a), Some(b)],
         };
         let source = self.sources.iter().position(|source| *source == from);
         let source = source.unwrap_or_else(|| {
@@ -122,7 +122,7 @@ impl OpenPiece {
         });
         self.set(block, BlockState::Received(u16::try_from(source).unwrap_or(u16::MAX)));
         self.missing -= 1;
-        Some(others.into_iter().filter(|other| *other != peer).collect())
+        Some(others.map(|other| other.filter(|other| *other != peer)))
     }
 
     /// Who sent each block; `None` for pads.
@@ -135,10 +135,13 @@ impl OpenPiece {
     }
 }
 
+/// Peers besides the sender that were asked for a block: two at most.
+type Others = [Option<u32>; 2];
+
 /// What a block that arrived did to its piece.
 pub(crate) struct Arrival {
     /// Who else was asked for it.
-    pub(crate) others: Vec<u32>,
+    pub(crate) others: Others,
     /// It was the last one missing.
     pub(crate) completes: bool,
 }
@@ -150,8 +153,12 @@ pub(crate) struct Pieces {
     open: BTreeMap<PieceIndex, OpenPiece>,
     /// The open pieces with a block that nobody was asked for.
     partial: BTreeSet<PieceIndex>,
-    /// Who sent each block of the pieces that are being hashed and written.
-    verifying: BTreeMap<PieceIndex, Vec<Option<IpAddr>>>,
+    /// Those of them that nobody works on.
+    orphans: BTreeSet<PieceIndex>,
+    /// The pieces that are being hashed and written.
+    verifying: BTreeMap<PieceIndex, OpenPiece>,
+    /// Memory of pieces that are done, for the next ones.
+    spare: Vec<OpenPiece>,
     reserved_blocks: u32,
 }
 
@@ -166,7 +173,9 @@ impl Pieces {
             pads,
             open: BTreeMap::new(),
             partial: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             verifying: BTreeMap::new(),
+            spare: Vec::new(),
             reserved_blocks: 0,
         }
     }
@@ -185,16 +194,24 @@ impl Pieces {
         self.open.get(&piece)
     }
 
-    pub(crate) fn get_mut(&mut self, piece: PieceIndex) -> Option<&mut OpenPiece> {
-        self.open.get_mut(&piece)
-    }
-
     /// Open pieces with a block that nobody was asked for.
     pub(crate) fn partial(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
-        self.partial.iter().filter_map(|piece| Some((*piece, self.open.get(piece)?)))
+        let partial = self.partial.iter().inspect(|_| steps::count());
+        partial.filter_map(|piece| Some((*piece, self.open.get(piece)?)))
     }
 
-    /// How many of them.
+    /// Open pieces with a block that nobody was asked for, and that nobody works on.
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
+        let orphans = self.orphans.iter().inspect(|_| steps::count());
+        orphans.filter_map(|piece| Some((*piece, self.open.get(piece)?)))
+    }
+
+    /// Whether anybody was asked for any block that has not arrived.
+    pub(crate) fn any_requested(&self) -> bool {
+        self.open.values().inspect(|_| steps::count()).any(OpenPiece::is_requested)
+    }
+
+    /// How many have a block that nobody was asked for.
     pub(crate) fn partial_count(&self) -> usize {
         self.partial.len()
     }
@@ -203,10 +220,11 @@ impl Pieces {
     /// download and goes straight to verification.
     pub(crate) fn open(&mut self, piece: PieceIndex, worker: u32, parole: bool) -> bool {
         let pads = self.pads.get(&piece).into_iter().flatten().copied();
-        let mut open = OpenPiece::new(self.geometry.block_count(piece), pads, parole);
+        let mut open = self.spare.pop().unwrap_or_default();
+        open.renew(self.geometry.block_count(piece), pads, parole);
         self.reserved_blocks += self.geometry.block_count(piece);
         if open.missing == 0 {
-            self.verifying.insert(piece, open.senders());
+            self.verifying.insert(piece, open);
             return true;
         }
         open.worker = Some(worker);
@@ -247,16 +265,28 @@ impl Pieces {
         let completes = open.missing == 0;
         self.sort(block.piece);
         if completes && let Some(open) = self.open.remove(&block.piece) {
-            self.verifying.insert(block.piece, open.senders());
+            self.verifying.insert(block.piece, open);
         }
         Some(Arrival { others, completes })
     }
 
+    /// The peer no longer works on the piece.
+    pub(crate) fn leave(&mut self, piece: PieceIndex, peer: u32) {
+        if let Some(open) = self.open.get_mut(&piece).filter(|open| open.worker == Some(peer)) {
+            open.worker = None;
+            self.sort(piece);
+        }
+    }
+
     fn sort(&mut self, piece: PieceIndex) {
-        if self.open.get(&piece).is_some_and(|open| open.free > 0) {
-            self.partial.insert(piece);
-        } else {
-            self.partial.remove(&piece);
+        let open = self.open.get(&piece).filter(|open| open.free > 0);
+        let (partial, orphan) = (open.is_some(), open.is_some_and(|open| open.worker.is_none()));
+        for (set, belongs) in [(&mut self.partial, partial), (&mut self.orphans, orphan)] {
+            if belongs {
+                set.insert(piece);
+            } else {
+                set.remove(&piece);
+            }
         }
     }
 
@@ -277,17 +307,34 @@ impl Pieces {
     /// Gives an open piece up, with what was received of it. Returns those bytes.
     pub(crate) fn abandon(&mut self, piece: PieceIndex) -> u64 {
         let Some(open) = self.open.remove(&piece) else { return 0 };
-        self.partial.remove(&piece);
+        self.sort(piece);
         self.reserved_blocks -= self.geometry.block_count(piece);
         let received = (0..).zip(&open.blocks).filter(|(_, state)| state.is_received());
-        received.map(|(block, _)| u64::from(self.geometry.block_size(piece, block))).sum()
+        let received =
+            received.map(|(block, _)| u64::from(self.geometry.block_size(piece, block))).sum();
+        self.keep_spare(open);
+        received
     }
 
-    /// Verification ended, either way: the piece's reservation ends. Who sent its blocks.
-    pub(crate) fn verified(&mut self, piece: PieceIndex) -> Option<Vec<Option<IpAddr>>> {
-        let senders = self.verifying.remove(&piece)?;
-        self.reserved_blocks -= self.geometry.block_count(piece);
+    /// Verification ended well: the piece's reservation ends.
+    pub(crate) fn good(&mut self, piece: PieceIndex) {
+        if let Some(open) = self.verifying.remove(&piece) {
+            self.reserved_blocks -= self.geometry.block_count(piece);
+            self.keep_spare(open);
+        }
+    }
+
+    /// Verification failed: the piece's reservation ends. Who sent its blocks.
+    pub(crate) fn bad(&mut self, piece: PieceIndex) -> Option<Vec<Option<IpAddr>>> {
+        let senders = self.verifying.get(&piece)?.senders();
+        self.good(piece);
         Some(senders)
+    }
+
+    fn keep_spare(&mut self, open: OpenPiece) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(open);
+        }
     }
 
     /// The request for block number `block` of `piece`.
@@ -304,6 +351,8 @@ impl Pieces {
         assert_eq!(self.reserved_blocks, reserved);
         let partial = self.open.iter().filter(|(_, open)| open.free > 0);
         assert!(partial.map(|(piece, _)| piece).eq(&self.partial));
+        let orphans = self.open.iter().filter(|(_, open)| open.free > 0 && open.worker.is_none());
+        assert!(orphans.map(|(piece, _)| piece).eq(&self.orphans));
         for open in self.open.values() {
             let count = |which: fn(&BlockState) -> bool| {
                 open.blocks.iter().filter(|state| which(state)).count() as u32
@@ -325,26 +374,28 @@ mod tests {
 
     #[test]
     fn a_block_goes_from_free_to_received_once() {
-        let mut piece = OpenPiece::new(3, std::iter::once(2), false);
+        let mut piece = OpenPiece::default();
+        piece.renew(3, std::iter::once(2), false);
         assert_eq!((piece.free, piece.missing), (2, 2));
         assert_eq!(piece.take_free(7), Some(0));
         assert_eq!(piece.take_free(7), Some(1));
         assert_eq!(piece.take_free(7), None, "the pad is never asked for");
         piece.release(1, 7);
         assert_eq!(piece.free, 1);
-        assert_eq!(piece.receive(0, 7, A), Some(vec![]));
+        assert_eq!(piece.receive(0, 7, A), Some([None, None]));
         assert_eq!(piece.receive(0, 7, A), None, "twice");
-        assert_eq!(piece.receive(1, 8, B), Some(vec![]), "late data is welcome");
+        assert_eq!(piece.receive(1, 8, B), Some([None, None]), "late data is welcome");
         assert_eq!((piece.free, piece.missing), (0, 0));
         assert_eq!(piece.senders(), [Some(A), Some(B), None]);
     }
 
     #[test]
     fn the_slower_of_two_is_named_for_a_cancel() {
-        let mut piece = OpenPiece::new(1, std::iter::empty(), false);
+        let mut piece = OpenPiece::default();
+        piece.renew(1, std::iter::empty(), false);
         piece.take_free(1);
         piece.set(0, BlockState::Twice(1, 2));
-        assert_eq!(piece.receive(0, 2, A), Some(vec![1]));
+        assert_eq!(piece.receive(0, 2, A), Some([Some(1), None]));
     }
 
     #[test]
@@ -361,8 +412,9 @@ mod tests {
             assert_eq!(arrival.completes, block == 3);
             pieces.assert_consistent();
         }
-        assert!(pieces.verified(0).is_some() && pieces.verified(1).is_some());
-        assert!(pieces.verified(1).is_none());
+        pieces.good(0);
+        assert!(pieces.bad(1).is_some());
+        assert!(pieces.bad(1).is_none());
         assert_eq!(pieces.reserved_blocks(), 0);
     }
 

@@ -53,7 +53,7 @@ impl Swarm {
 
     /// How many blocks a peer was asked for and did not send yet.
     pub fn expected(&self, key: PeerKey) -> usize {
-        self.peers.get(key).map_or(0, |peer| peer.outstanding.len())
+        self.peers.get(key).map_or(0, |peer| peer.outstanding.len() + peer.taken_back.len())
     }
 
     /// A block's body arrived whole.
@@ -63,7 +63,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else {
             return self.unwanted(block);
         };
-        let Some(request) = peer.answered(block) else { return self.unwanted(block) };
+        let Some((request, _)) = peer.answered(block) else { return self.unwanted(block) };
         peer.answers_up_to(request.sent_at);
         peer.last_received = now;
         peer.last_block = now;
@@ -77,7 +77,7 @@ impl Swarm {
         let discarded = std::mem::take(&mut peer.discarding);
         self.wants_more(key);
         if discarded {
-            self.release(key.index, vec![block]);
+            self.release(key.index, [block]);
             return self.unwanted(block);
         }
 
@@ -87,7 +87,7 @@ impl Swarm {
         if arrival.completes {
             self.actions.push_back(Action::Verify { piece: block.piece });
         }
-        for other in arrival.others {
+        for other in arrival.others.into_iter().flatten() {
             self.cancel(other, block);
         }
         BlockOutcome::Stored
@@ -111,25 +111,25 @@ impl Swarm {
     pub(crate) fn rejected(&mut self, key: PeerKey, block: BlockRequest) -> Result<(), Fault> {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        let request = peer.answered(block).ok_or(Fault::RejectedNothing)?;
+        let (_, live) = peer.answered(block).ok_or(Fault::RejectedNothing)?;
         if peer.is_choking {
             // Its allowed pieces turned out not to be.
             peer.allowed_in.retain(|piece| *piece != block.piece);
-        } else if request.live && now >= peer.patient_until {
+        } else if live && now >= peer.patient_until {
             // A burst of rejections is one reason to wait, not many.
             let doublings = peer.rejections.min(PATIENCE_DOUBLINGS_MAX);
             peer.patient_until = now + PATIENCE_FIRST * 2u32.pow(doublings);
             peer.rejections += 1;
         }
-        if request.live {
-            self.release(key.index, vec![block]);
+        if live {
+            self.release(key.index, [block]);
             self.refill_everybody();
         }
         Ok(())
     }
 
     /// Blocks that a peer will not deliver go back to the free ones.
-    pub(crate) fn release(&mut self, index: u32, blocks: Vec<BlockRequest>) {
+    pub(crate) fn release(&mut self, index: u32, blocks: impl IntoIterator<Item = BlockRequest>) {
         for block in blocks {
             self.pieces.release(block, index);
         }
@@ -137,9 +137,8 @@ impl Swarm {
 
     /// The peer no longer works on its piece: somebody else may go on with it.
     pub(crate) fn free_work(&mut self, index: u32, piece: Option<PieceIndex>) {
-        let open = piece.and_then(|piece| self.pieces.get_mut(piece));
-        if let Some(open) = open.filter(|open| open.worker == Some(index)) {
-            open.worker = None;
+        if let Some(piece) = piece {
+            self.pieces.leave(piece, index);
         }
     }
 
@@ -159,15 +158,20 @@ impl Swarm {
     /// Fills the windows that were marked.
     pub(crate) fn refill_windows(&mut self) {
         if std::mem::take(&mut self.refill_all) {
-            for key in self.peers.keys() {
-                self.wants_more(key);
+            for index in self.peers.indices() {
+                self.peers.key_at(index).into_iter().for_each(|key| self.wants_more(key));
             }
         }
-        for key in std::mem::take(&mut self.refill) {
+        let mut refill = std::mem::take(&mut self.refill);
+        for key in refill.drain(..) {
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.refill = false;
             }
             self.fill_window(key);
+            self.schedule_check(key);
+        }
+        if self.refill.is_empty() {
+            self.refill = refill; // its memory serves again
         }
     }
 
@@ -187,15 +191,24 @@ impl Swarm {
             let Some(peer) = self.peers.get(key) else { return };
             let block_bytes = u64::from(BLOCK_LENGTH);
             let full = peer.live_bytes + block_bytes > window
-                || peer.live_count >= peer.window.requests_max();
-            if peer.live_count > 0 && full {
+                || peer.live_count() >= peer.window.requests_max();
+            if !peer.outstanding.is_empty() && full {
                 return;
             }
-            let Some(block) = self.next_block(key) else { return };
+            let Some(block) = self.next_block(key) else { return self.waits(key) };
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.asked(now, block);
             }
             self.send(key, Message::Request(block));
+        }
+    }
+
+    /// Nothing is left to ask of the peer: if it has nothing to do at all, it waits.
+    fn waits(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.outstanding.is_empty() && !peer.waits {
+            peer.waits = true;
+            self.waiting.push(key);
         }
     }
 
@@ -211,22 +224,15 @@ impl Swarm {
             .or_else(|| self.anybodys(key));
         let Some(piece) = piece else { return self.end_game(key) };
         let block = self.pieces.take_free(piece, key.index)?;
-        if let Some(peer) = self.peers.get_mut(key) {
-            peer.working = Some(piece);
-        }
+        let before = self.peers.get_mut(key)?.working.replace(piece);
+        self.free_work(key.index, before.filter(|before| *before != piece));
         Some(block)
     }
 
     /// A piece that nobody works on; of several the one that is nearest to its end.
     fn orphan(&self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(key)?;
-        // A worker that went on to another piece, or left, will not come back to this one.
-        let works = |worker: u32, piece| {
-            self.peers.peek(worker).is_some_and(|worker| worker.working == Some(piece))
-        };
-        let orphans = self.pieces.partial().filter(|(piece, open)| {
-            !open.worker.is_some_and(|worker| works(worker, *piece)) && peer.may_request(*piece)
-        });
+        let orphans = self.pieces.orphans().filter(|(piece, _)| peer.may_request(*piece));
         orphans.min_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
     }
 
@@ -243,11 +249,15 @@ impl Swarm {
     fn open_new(&mut self, key: PeerKey) -> Option<PieceIndex> {
         loop {
             let peer = self.peers.get(key)?;
-            let idle = peer.live_count == 0;
+            let idle = peer.outstanding.is_empty();
             if peer.exhausted == Some(self.picker.version())
                 || !idle && self.pieces.partial_count() >= self.partial_max()
             {
                 return None;
+            }
+            let smallest = self.geometry.block_count(self.geometry.piece_count().saturating_sub(1));
+            if !self.fits(smallest) && (!idle || self.hopeless().is_none()) {
+                return None; // whichever it would be: no need to choose
             }
             let Some(piece) = self.choose(key) else {
                 let version = self.picker.version();
@@ -274,12 +284,16 @@ impl Swarm {
         let peer = self.peers.get(key)?;
         let (picker, rng) = (&mut self.picker, &mut self.rng);
         let mut suggested = peer.suggested.iter().rev().copied();
-        suggested.find(|piece| picker.is_pickable(*piece) && peer.may_request(*piece)).or_else(
-            || match self.have.count() {
-                RANDOM_FIRST.. => picker.pick(rng, |piece| peer.may_request(piece)),
-                _ => picker.pick_any(rng, |piece| peer.may_request(piece)),
-            },
-        )
+        let suggested =
+            suggested.find(|piece| picker.is_pickable(*piece) && peer.may_request(*piece));
+        suggested.or_else(|| match self.have.count() {
+            _ if peer.is_choking => {
+                let allowed = peer.allowed_in.iter().copied();
+                picker.pick_of(allowed.filter(|piece| peer.has(*piece)))
+            }
+            RANDOM_FIRST.. => picker.pick(rng, peer.listed()),
+            _ => picker.pick_any(rng, peer.listed()),
+        })
     }
 
     /// Pieces with free blocks before an occupied peer opens no more: half as many again as peers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wire::Message;
 
 use crate::peer::Peer;
-use crate::{Fault, PeerKey, Swarm, endgame};
+use crate::{Fault, PeerKey, Swarm, endgame, steps};
 
 /// Silence after which we say that we are still here; clients drop a peer after two minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
@@ -16,32 +16,43 @@ impl Swarm {
     /// Does what is due.
     pub fn tick(&mut self, now: Duration) {
         self.now = now;
-        for key in self.peers.keys() {
-            self.check_peer(key);
+        let mut due = Vec::new();
+        while self.checks.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, key)) = self.checks.pop_first() else { break };
+            steps::count();
+            due.push(key);
         }
+        for key in due {
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.check_at = Duration::MAX;
+            }
+            self.check_peer(key);
+            self.schedule_check(key);
+        }
+        self.wake_waiting();
         self.choke_round();
     }
 
     /// When [`Self::tick`] or [`Self::next_dial`] has something to do next.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let mut next: Option<Duration> = None;
-        let mut at = |when: Duration| next = Some(next.map_or(when, |next| next.min(when)));
-        for peer in self.peers.iter() {
-            at(peer.last_sent + KEEP_ALIVE);
-            at(peer.last_received + SILENCE_MAX);
-            peer.times_out_at().into_iter().for_each(&mut at);
-            if peer.patient_until > self.now {
-                at(peer.patient_until);
-            }
+        let check = self.checks.first().map(|(at, _)| *at);
+        let round = (self.peers.len() > 0).then(|| self.choker.next_round());
+        let end_game = self.is_waiting().then(|| self.now + endgame::RECHECK);
+        let times = [check, round, end_game, self.next_dial_at()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Looks at a peer in time for what comes next. It may have been put off by then: a time-out
+    /// moves on with each block, and is not moved here as often.
+    pub(crate) fn schedule_check(&mut self, key: PeerKey) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else { return };
+        let due = peer.due(now);
+        if due < peer.check_at {
+            self.checks.remove(&(peer.check_at, key));
+            self.checks.insert((due, key));
+            peer.check_at = due;
         }
-        if self.peers.len() > 0 {
-            at(self.choker.next_round());
-        }
-        if self.is_waiting() {
-            at(self.now + endgame::RECHECK);
-        }
-        self.next_dial_at().into_iter().for_each(&mut at);
-        next
     }
 
     /// Whether a peer has nothing to do while another is busy: it may take over a block by and by.
@@ -49,10 +60,23 @@ impl Swarm {
         if self.paused || self.is_complete() {
             return false;
         }
-        let waits = |peer: &Peer| {
-            peer.live_count == 0 && peer.may_request_any(self.now) && !peer.window.is_snubbed()
-        };
-        self.peers.iter().any(|peer| peer.live_count > 0) && self.peers.iter().any(waits)
+        let waits = |peer: &Peer| peer.is_idle(self.now) && !peer.window.is_snubbed();
+        let mut waiting = self.waiting.iter().inspect(|_| steps::count());
+        waiting.any(|key| self.peers.get(*key).is_some_and(waits)) && self.pieces.any_requested()
+    }
+
+    /// The end game may have work by now for those who found none.
+    fn wake_waiting(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for key in waiting.drain(..) {
+            steps::count();
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            peer.waits = false;
+            if peer.is_idle(self.now) {
+                self.wants_more(key);
+            }
+        }
+        self.waiting = waiting;
     }
 
     fn check_peer(&mut self, key: PeerKey) {
@@ -72,7 +96,7 @@ impl Swarm {
             self.refill_others_first(key);
         }
         let Some(peer) = self.peers.get_mut(key) else { return };
-        let idle = peer.live_count == 0 && peer.may_request_any(now);
+        let idle = peer.is_idle(now);
         let timed_out = peer.times_out_at().is_some_and(|at| at <= now);
         if timed_out {
             // Others may have its blocks; if they come after all, they are still welcome.
@@ -84,7 +108,7 @@ impl Swarm {
             self.refill_others_first(key);
         }
         if idle {
-            self.wants_more(key); // its patience is over, or the end game has work for it by now
+            self.wants_more(key); // its patience is over
         }
         if quiet {
             self.send(key, Message::KeepAlive);
@@ -97,5 +121,19 @@ impl Swarm {
             self.wants_more(key);
         }
         self.wants_more(stalled);
+    }
+}
+
+impl Peer {
+    /// When something is due for it next.
+    fn due(&self, now: Duration) -> Duration {
+        let heard = (self.last_sent + KEEP_ALIVE).min(self.last_received + SILENCE_MAX);
+        let patient = Some(self.patient_until).filter(|until| *until > now);
+        patient.into_iter().chain(self.times_out_at()).fold(heard, Duration::min)
+    }
+
+    /// Whether it could be asked for something and is not.
+    fn is_idle(&self, now: Duration) -> bool {
+        self.outstanding.is_empty() && self.may_request_any(now)
     }
 }

@@ -27,7 +27,7 @@ impl Swarm {
     /// A piece passed its hash and is on disk: it is ours now.
     pub fn piece_written(&mut self, now: Duration, piece: PieceIndex) {
         self.now = now;
-        self.pieces.verified(piece);
+        self.pieces.good(piece);
         let missing = self.is_missing(piece);
         if !self.have.insert(piece) {
             return;
@@ -36,22 +36,15 @@ impl Swarm {
         if missing {
             self.missing -= 1;
         }
-        let mut told = Vec::new();
-        let mut changed = Vec::new();
-        for peer in self.peers.iter_mut() {
+        for index in self.peers.indices() {
+            let Some(peer) = self.peers.at(index) else { continue };
+            let key = peer.key;
             if !peer.has(piece) {
-                told.push(peer.key);
+                self.send(key, Message::Have(piece)); // who has it has no use for it
             } else if missing {
                 peer.interesting = peer.interesting.saturating_sub(1);
-                changed.push(peer.key);
+                self.changed_interest(key);
             }
-        }
-        // A peer that has the piece has no use for a HAVE.
-        for peer in told {
-            self.send(peer, Message::Have(piece));
-        }
-        for peer in changed {
-            self.changed_interest(peer);
         }
         self.refill_everybody();
         if missing && self.missing == 0 {
@@ -70,7 +63,7 @@ impl Swarm {
     /// A piece failed its hash. `digests` holds one for each block.
     pub fn piece_failed(&mut self, now: Duration, piece: PieceIndex, digests: &[u64]) {
         self.now = now;
-        let Some(senders) = self.pieces.verified(piece) else { return };
+        let Some(senders) = self.pieces.bad(piece) else { return };
         self.totals.failed += u64::from(self.geometry.piece_size(piece));
         if senders.iter().all(Option::is_none) {
             // Padding alone: no peer can help, and trying again would never end.

@@ -127,18 +127,38 @@ impl Bitfield {
 
     /// The pieces in the set, in order.
     pub fn iter(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        self.words.iter().zip((0u32..).step_by(64)).flat_map(|(word, base)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                let bit = left.leading_zeros();
-                if bit == 64 {
-                    return None;
-                }
-                left &= !(TOP >> bit);
-                Some(base.saturating_add(bit))
-            })
-        })
+        self.words.iter().zip((0u32..).step_by(64)).flat_map(|(word, base)| ones(*word, base))
     }
+
+    /// The pieces in both sets: in order from `first` on, then those before it. What is in neither
+    /// costs a sixty-fourth of a step.
+    pub fn common_from<'a>(
+        &'a self,
+        other: &'a Self,
+        first: PieceIndex,
+    ) -> impl Iterator<Item = PieceIndex> + 'a {
+        let word = move |at: u32, keep: u64| {
+            let at_both = |set: &Self| set.words.get(at as usize).copied().unwrap_or_default();
+            ones(at_both(self) & at_both(other) & keep, at.saturating_mul(64))
+        };
+        let (split, from) = (first / 64, u64::MAX >> (first % 64));
+        let after = (split.saturating_add(1)..self.length.div_ceil(64)).chain(0..split);
+        word(split, from)
+            .chain(after.flat_map(move |at| word(at, u64::MAX)))
+            .chain(word(split, !from))
+    }
+}
+
+/// The pieces whose bits a word has.
+fn ones(mut left: u64, base: PieceIndex) -> impl Iterator<Item = PieceIndex> {
+    std::iter::from_fn(move || {
+        let bit = left.leading_zeros();
+        if bit == 64 {
+            return None;
+        }
+        left &= !(TOP >> bit);
+        Some(base.saturating_add(bit))
+    })
 }
 
 /// The bit of a word's first piece.
@@ -178,6 +198,19 @@ mod tests {
             assert_eq!(set.iter().collect::<Vec<_>>(), (0..length).collect::<Vec<_>>());
             assert_eq!(Bitfield::from_wire(&set.to_wire(), length), Ok(set));
         }
+    }
+
+    #[test]
+    fn what_two_sets_share_comes_from_anywhere_on_and_once_round() {
+        let (mut thirds, mut halves) = (Bitfield::new(200), Bitfield::new(200));
+        (0..200).step_by(3).for_each(|piece| assert!(thirds.insert(piece)));
+        (0..200).step_by(2).for_each(|piece| assert!(halves.insert(piece)));
+        for first in [0, 1, 63, 64, 66, 127, 150, 199] {
+            let sixths = || (0..200).step_by(6);
+            let expected = sixths().filter(|p| *p >= first).chain(sixths().filter(|p| *p < first));
+            assert!(thirds.common_from(&halves, first).eq(expected), "{first}");
+        }
+        assert_eq!(thirds.common_from(&Bitfield::new(200), 5).next(), None);
     }
 
     #[test]

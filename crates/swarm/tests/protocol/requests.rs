@@ -306,3 +306,17 @@ fn the_end_game_wakes_an_idle_peer_by_itself() {
     let wake = script.swarm.next_timeout().unwrap().saturating_sub(script.now);
     assert!(wake <= Duration::from_millis(500), "{wake:?} with {slow:?} slow");
 }
+
+#[test]
+fn who_waits_takes_over_once_another_stalls() {
+    let mut script = Script::leecher(1);
+    script.source(plain(1), &[0]);
+    script.actions();
+    let idle = script.source(plain(2), &[0]);
+    assert_eq!(script.requests(idle), [], "the other may still be quick");
+    let asked = (0..12).find_map(|_| {
+        script.later(Duration::from_millis(250));
+        script.requests(idle).pop()
+    });
+    assert!(asked.is_some(), "nothing but time passed");
+}
