@@ -1,8 +1,11 @@
 //! The engine's one clock: every core gets its `now` from here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Time since the session began. Copied into every shard, so that all cores share one origin.
+/// Tokio's time is the system's, but for tests that make it stand still.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock(Instant);
 
@@ -17,7 +20,7 @@ impl Clock {
     }
 
     /// The tokio instant of a core's absolute deadline.
-    pub(crate) fn instant(&self, at: Duration) -> tokio::time::Instant {
-        (self.0 + at).into()
+    pub(crate) fn instant(&self, at: Duration) -> Instant {
+        self.0 + at
     }
 }

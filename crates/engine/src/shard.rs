@@ -86,12 +86,9 @@ pub(crate) fn start(
     let ours = sender.clone();
     session.on_shutdown(stop);
     thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-        let clock = session.clock;
-        let landing = RefCell::new(Landing::new());
-        let context = ShardContext { session, clock, arena, pools, sender: ours, landing };
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
-            let shard = Shard { context: Rc::new(context), torrents: HashMap::new() };
+            let shard = Shard::new(session, arena, pools, ours);
             tokio::select! {
                 () = shard.run(receiver) => {}
                 _ = stopped => {}
@@ -107,6 +104,18 @@ struct Shard {
 }
 
 impl Shard {
+    /// `sender` leads to it.
+    fn new(
+        session: Arc<SessionShared>,
+        arena: Arena,
+        pools: Pools,
+        sender: mpsc::UnboundedSender<ShardMessage>,
+    ) -> Self {
+        let (clock, landing) = (session.clock, RefCell::new(Landing::new()));
+        let context = ShardContext { session, clock, arena, pools, sender, landing };
+        Self { context: Rc::new(context), torrents: HashMap::new() }
+    }
+
     async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<ShardMessage>) {
         while let Some(message) = receiver.recv().await {
             self.handle(message);
@@ -184,3 +193,6 @@ impl Shard {
         tokio::task::spawn_local(torrent.run());
     }
 }
+
+#[cfg(test)]
+mod costs;

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use wire::{BlockRequest, Limits, Message};
 
+use super::calls::{self, Call};
 use super::out::OutQueue;
 use super::receive::{ReceiveError, Receiver};
 use crate::torrent::Torrent;
@@ -31,9 +32,19 @@ const AHEAD_WINDOW: Duration = Duration::from_millis(250);
 struct Run {
     id: u64,
     begin: u32,
-    blocks: Vec<BlockRequest>,
+    /// How many blocks it has of [`Reading::blocks`].
+    blocks: usize,
     bytes: usize,
-    data: Option<Rc<ReadBuffer>>,
+    data: Option<ReadBuffer>,
+}
+
+/// Runs that are being read, in order.
+#[derive(Default)]
+struct Reading {
+    runs: VecDeque<Run>,
+    /// The blocks of all of them.
+    blocks: VecDeque<BlockRequest>,
+    next_id: u64,
 }
 
 /// Bytes of small messages that may wait for the socket before the peer is no longer read from.
@@ -51,11 +62,12 @@ pub(crate) struct Connection {
     pub(crate) key: PeerKey,
     stream: TcpStream,
     out: RefCell<OutQueue>,
-    runs: RefCell<VecDeque<Run>>,
-    next_run: Cell<u64>,
+    reading: RefCell<Reading>,
     ahead: RefCell<Ahead>,
     /// The last run was in memory: there is no need to read ahead of the socket.
     cached: Cell<bool>,
+    /// Its torrent is about to write to it.
+    touched: Cell<bool>,
     closing: RefCell<Option<String>>,
     changed: Notify,
 }
@@ -66,14 +78,14 @@ impl Connection {
             key,
             stream,
             out: RefCell::default(),
-            runs: RefCell::default(),
-            next_run: Cell::new(0),
+            reading: RefCell::default(),
             ahead: RefCell::new(Ahead {
                 bytes: AHEAD_BYTES_START,
                 window_start: Duration::ZERO,
                 window_sent: 0,
             }),
             cached: Cell::new(false),
+            touched: Cell::new(false),
             closing: RefCell::default(),
             changed: Notify::new(),
         }
@@ -115,7 +127,14 @@ impl Connection {
 
     /// One non-blocking scattered read.
     pub(crate) fn try_read(&self, slices: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
-        self.stream.try_read_vectored(slices)
+        let got = self.stream.try_read_vectored(slices);
+        calls::count(if got.is_ok() { Call::Receive } else { Call::ReceiveInVain });
+        got
+    }
+
+    /// Notes whether its torrent is about to write to it; returns what was noted before.
+    pub(crate) fn set_touched(&self, touched: bool) -> bool {
+        self.touched.replace(touched)
     }
 
     /// Ends the connection as soon as its task runs.
@@ -157,48 +176,57 @@ impl Connection {
         if self.cached.get() && self.has_output() {
             return 0; // read when it can be sent, it is sent out of the processor's cache
         }
-        let reading: usize = self.runs.borrow().iter().map(|run| run.bytes).sum();
+        let reading: usize = self.reading.borrow().runs.iter().map(|run| run.bytes).sum();
         let queued = self.out.borrow().len() + reading;
         u32::try_from(self.ahead.borrow().bytes.saturating_sub(queued)).unwrap_or(u32::MAX)
     }
 
-    /// Notes a contiguous run that is being read; the id names it in [`Self::run_read`].
-    pub(crate) fn run_started(&self, begin: u32, blocks: Vec<BlockRequest>) -> u64 {
-        let id = self.next_run.get();
-        self.next_run.set(id + 1);
+    /// Notes a contiguous run that is being read; the number names it in [`Self::run_read`].
+    pub(crate) fn run_started(&self, begin: u32, blocks: &[BlockRequest]) -> u64 {
+        let mut reading = self.reading.borrow_mut();
+        let id = reading.next_id;
+        reading.next_id += 1;
         let bytes = blocks.iter().map(|block| block.length as usize).sum();
-        self.runs.borrow_mut().push_back(Run { id, begin, blocks, bytes, data: None });
+        reading.blocks.extend(blocks);
+        reading.runs.push_back(Run { id, begin, blocks: blocks.len(), bytes, data: None });
         id
     }
 
     /// A run was read: queues it, and those behind it that were ready before.
     pub(crate) fn run_read(&self, id: u64, data: ReadBuffer) {
-        if let Some(run) = self.runs.borrow_mut().iter_mut().find(|run| run.id == id) {
-            run.data = Some(Rc::new(data));
+        let mut reading = self.reading.borrow_mut();
+        if let Some(run) = reading.runs.iter_mut().find(|run| run.id == id) {
+            run.data = Some(data);
         }
-        self.queue_ready();
-    }
-
-    fn queue_ready(&self) {
-        let mut runs = self.runs.borrow_mut();
-        let mut out = self.out.borrow_mut();
-        while let Some(Run { data: Some(data), .. }) = runs.front() {
-            let data = Rc::clone(data);
-            let Some(run) = runs.pop_front() else { return };
-            for block in run.blocks {
-                out.push_block(block, Rc::clone(&data), (block.begin - run.begin) as usize);
-            }
-        }
+        reading.queue_ready(&mut self.out.borrow_mut());
     }
 
     /// A run can't be read: its blocks, which the peer will not get.
     pub(crate) fn run_failed(&self, id: u64) -> Vec<BlockRequest> {
-        let mut runs = self.runs.borrow_mut();
-        let at = runs.iter().position(|run| run.id == id);
-        let failed = at.and_then(|at| runs.remove(at)).map_or_else(Vec::new, |run| run.blocks);
-        drop(runs);
-        self.queue_ready(); // those behind it may have waited for it
+        let mut reading = self.reading.borrow_mut();
+        let failed = reading.remove(id);
+        reading.queue_ready(&mut self.out.borrow_mut()); // those behind it may have waited for it
         failed
+    }
+}
+
+impl Reading {
+    /// Moves the runs at the front that are there to where they wait for the socket.
+    fn queue_ready(&mut self, out: &mut OutQueue) {
+        while let Some(run) = self.runs.pop_front_if(|run| run.data.is_some()) {
+            let blocks = self.blocks.drain(..run.blocks);
+            if let Some(data) = run.data {
+                out.push_run(blocks, run.begin, data);
+            }
+        }
+    }
+
+    /// Takes a run out. Returns its blocks.
+    fn remove(&mut self, id: u64) -> Vec<BlockRequest> {
+        let Some(at) = self.runs.iter().position(|run| run.id == id) else { return Vec::new() };
+        let before: usize = self.runs.iter().take(at).map(|run| run.blocks).sum();
+        let count = self.runs.remove(at).map_or(0, |run| run.blocks);
+        self.blocks.drain(before..before + count).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection to one peer: sockets in, messages out. All decisions are the swarm's.
 
+pub(crate) mod calls;
 pub(crate) mod connection;
 pub(crate) mod handshake;
 mod landing;

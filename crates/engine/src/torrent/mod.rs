@@ -65,6 +65,8 @@ struct State {
     retry_at: Option<Duration>,
     /// Connections with something new in their queue.
     dirty: Vec<Rc<Connection>>,
+    /// What a peer was about to be sent, when last looked at: memory for the next look.
+    asked: Vec<BlockRequest>,
     /// Blocks charged to the session's budget.
     charged: u32,
     limit: u32,
@@ -94,6 +96,7 @@ impl Torrent {
                 unwritten: Vec::new(),
                 retry_at: None,
                 dirty: Vec::new(),
+                asked: Vec::new(),
                 charged: 0,
                 limit: 0,
                 published_at: Duration::ZERO,
@@ -246,7 +249,7 @@ impl Torrent {
     pub(crate) fn writable(&self, connection: &Rc<Connection>) {
         let now = self.context.clock.now();
         let mut state = self.state.borrow_mut();
-        state.dirty.push(Rc::clone(connection));
+        touch(&mut state, connection.key, |_| {});
         self.settle(&mut state, now);
     }
 
@@ -264,7 +267,8 @@ impl Torrent {
             if state.dirty.is_empty() {
                 break;
             }
-            for connection in std::mem::take(&mut state.dirty) {
+            while let Some(connection) = state.dirty.pop() {
+                connection.set_touched(false);
                 loop {
                     let sent = connection.flush(now);
                     if sent > 0 {
@@ -385,7 +389,7 @@ impl Torrent {
 fn touch(state: &mut State, peer: PeerKey, add: impl FnOnce(&Connection)) {
     if let Some(connection) = state.peers.get(&peer) {
         add(connection);
-        if !state.dirty.iter().any(|other| other.key == peer) {
+        if !connection.set_touched(true) {
             state.dirty.push(Rc::clone(connection));
         }
     }

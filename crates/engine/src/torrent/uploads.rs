@@ -7,8 +7,9 @@ use storage::{READ_BYTES_MAX, ReadBuffer, StorageError};
 use swarm::PeerKey;
 use wire::{BlockRequest, Message};
 
-use super::{State, Torrent};
+use super::{State, Torrent, touch};
 use crate::peer::Connection;
+use crate::peer::calls::{self, Call};
 use crate::shard::ShardMessage;
 
 impl Torrent {
@@ -25,9 +26,10 @@ impl Torrent {
             if room == 0 {
                 return false;
             }
-            let mut blocks = Vec::new();
+            let blocks = &mut state.asked;
+            blocks.clear();
             let bytes_max = room.min(READ_BYTES_MAX);
-            state.swarm.take_uploads(now, connection.key, bytes_max, &mut blocks);
+            state.swarm.take_uploads(now, connection.key, bytes_max, blocks);
             if blocks.is_empty() {
                 return false;
             }
@@ -43,8 +45,8 @@ impl Torrent {
     }
 
     /// True when the run was there at once.
-    fn read_run(&self, connection: &Connection, blocks: Vec<BlockRequest>) -> bool {
-        let (Some(first), Some(last)) = (blocks.first().copied(), blocks.last().copied()) else {
+    fn read_run(&self, connection: &Connection, blocks: &[BlockRequest]) -> bool {
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
             return false;
         };
         let length = last.begin + last.length - first.begin;
@@ -52,6 +54,7 @@ impl Torrent {
         let (pools, store) = (&self.context.pools, &self.shared.store);
         let cached = pools.read_cached(store, first.piece, first.begin, length);
         connection.reads_cached(cached.is_some());
+        calls::count(if cached.is_some() { Call::ReadCached } else { Call::ReadDisk });
         if let Some(data) = cached {
             connection.run_read(run, data);
             return true;
@@ -93,21 +96,14 @@ impl Torrent {
                 }
             }
         }
-        state.dirty.push(connection);
+        touch(&mut state, peer, |_| {});
         self.settle(&mut state, now);
     }
 }
 
 /// Splits blocks into runs that follow each other within one piece.
-fn contiguous(blocks: Vec<BlockRequest>) -> Vec<Vec<BlockRequest>> {
-    let mut runs: Vec<Vec<BlockRequest>> = Vec::new();
-    for block in blocks {
-        match runs.last_mut() {
-            Some(run) if run.last().is_some_and(|last| follows(*last, block)) => run.push(block),
-            _ => runs.push(vec![block]),
-        }
-    }
-    runs
+fn contiguous(blocks: &[BlockRequest]) -> impl Iterator<Item = &[BlockRequest]> {
+    blocks.chunk_by(|last, next| follows(*last, *next))
 }
 
 fn follows(last: BlockRequest, next: BlockRequest) -> bool {
@@ -124,14 +120,14 @@ mod tests {
 
     #[test]
     fn only_neighbours_in_one_piece_are_merged() {
-        let runs = contiguous(vec![
+        let blocks = [
             block(1, 0, 16),
             block(1, 16, 16),
             block(1, 48, 16),
             block(2, 64, 16),
             block(2, 0, 16),
-        ]);
-        let sizes: Vec<usize> = runs.iter().map(Vec::len).collect();
+        ];
+        let sizes: Vec<usize> = contiguous(&blocks).map(<[_]>::len).collect();
         assert_eq!(sizes, [2, 1, 1, 1]);
     }
 }

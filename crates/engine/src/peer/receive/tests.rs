@@ -177,3 +177,20 @@ fn a_discarded_body_that_looks_like_the_next_head_is_dropped_whole() {
     let wanted = [Heard::Block(request(0), None), Heard::Block(request(1), Some(real))];
     assert!(books.heard == wanted);
 }
+
+#[test]
+fn a_mebibyte_that_is_there_takes_four_reads() {
+    let mut rng = Rng::with_seed(3);
+    let asked: Vec<BlockRequest> = (0..640).map(request).collect();
+    let mut stream = Vec::new();
+    for block in &asked {
+        push_block(&mut stream, &mut rng, *block);
+    }
+    let (mut books, mut reads) = (books(asked), 0);
+    run(&stream, &mut books, || {
+        reads += 1;
+        usize::MAX
+    });
+    assert_eq!(books.heard.len(), 640);
+    assert!(reads <= 10 * 4 + 8, "{reads} for 10 MiB; the first few are short");
+}
