@@ -66,8 +66,8 @@ pub struct FileStore {
     /// to do, is still at it.
     syncing: Mutex<()>,
     /// Held while writing to a file, by its index: the kernel lets one in at a time anyway, and
-    /// whoever waits there spins instead of leaving the core to somebody else.
-    writing: [Mutex<()>; WRITE_TURNS],
+    /// whoever waits there spins instead of leaving the core to somebody else. Most seeds never write.
+    writing: OnceLock<Box<[Mutex<()>; WRITE_TURNS]>>,
     /// The file system can't read without waiting: it is not asked again.
     never_cached: AtomicBool,
 }
@@ -120,7 +120,7 @@ impl FileStore {
             marks,
             changes: Mutex::default(),
             syncing: Mutex::default(),
-            writing: Default::default(),
+            writing: OnceLock::new(),
             never_cached: AtomicBool::new(false),
         }))
     }

@@ -231,5 +231,18 @@ impl Swarm {
             self.fill_upload_slots();
         }
         self.refill_everybody();
+        if self.peers.len() == 0 && self.is_complete() {
+            self.rest();
+        }
+    }
+
+    /// A complete torrent that nobody is connected to keeps what it has and whom it knows. Thousands
+    /// of them must fit into little memory.
+    fn rest(&mut self) {
+        self.picker.rest();
+        self.pieces.rest();
+        self.refill.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.actions.shrink_to_fit();
     }
 }

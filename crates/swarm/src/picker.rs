@@ -31,7 +31,8 @@ struct Run {
 }
 
 pub(crate) struct Picker {
-    /// Copies among peers that don't have everything.
+    /// Copies among peers that don't have everything. Empty, as the tables below, until it is needed:
+    /// a seed that nobody talks to has no memory for each piece.
     copies: Vec<u32>,
     seeds: u32,
     order: Vec<PieceIndex>,
@@ -53,15 +54,32 @@ impl Picker {
         let mut set = Bitfield::new(pieces);
         pickable.for_each(|piece| _ = set.insert(piece));
         Self {
-            copies: vec![0; pieces as usize],
+            copies: Vec::new(),
             seeds: 0,
-            order: (0..pieces).collect(),
-            place: (0..pieces).collect(),
+            order: Vec::new(),
+            place: Vec::new(),
             runs: Vec::new(),
             pickable: set,
             stale: true,
             version: 0,
         }
+    }
+
+    /// Gives the memory back that choosing takes. For when no peer is left and nothing is to be chosen.
+    pub(crate) fn rest(&mut self) {
+        self.copies = Vec::new();
+        self.order = Vec::new();
+        self.place = Vec::new();
+        self.runs = Vec::new();
+        self.stale = true;
+    }
+
+    fn count_copies(&mut self) {
+        self.copies.resize(self.pickable.len() as usize, 0);
+    }
+
+    fn copies_of(&self, piece: PieceIndex) -> u32 {
+        self.copies.get(piece as usize).copied().unwrap_or_default()
     }
 
     pub(crate) fn add_seed(&mut self) {
@@ -77,6 +95,7 @@ impl Picker {
         if pieces.count() < pieces.len() / FEW {
             return pieces.iter().for_each(|piece| self.add_copy(piece, rng));
         }
+        self.count_copies();
         for piece in pieces.iter() {
             steps::count();
             self.copies[piece as usize] += 1;
@@ -91,14 +110,16 @@ impl Picker {
         }
         for piece in pieces.iter() {
             steps::count();
-            let copies = &mut self.copies[piece as usize];
-            *copies = copies.saturating_sub(1);
+            if let Some(copies) = self.copies.get_mut(piece as usize) {
+                *copies = copies.saturating_sub(1);
+            }
         }
         self.stale |= pieces.count() > 0;
     }
 
     /// One peer more has the piece.
     pub(crate) fn add_copy(&mut self, piece: PieceIndex, rng: &mut fastrand::Rng) {
+        self.count_copies();
         let before = self.copies[piece as usize];
         self.copies[piece as usize] = before + 1;
         if self.stale {
@@ -128,7 +149,7 @@ impl Picker {
 
     /// One peer fewer has the piece.
     pub(crate) fn remove_copy(&mut self, piece: PieceIndex, rng: &mut fastrand::Rng) {
-        let before = self.copies[piece as usize];
+        let before = self.copies_of(piece);
         let Some(fewer) = before.checked_sub(1) else { return };
         self.copies[piece as usize] = fewer;
         if self.stale {
@@ -235,7 +256,7 @@ impl Picker {
     /// The rarest of these pieces that may be picked.
     pub(crate) fn pick_of(&self, pieces: impl Iterator<Item = PieceIndex>) -> Option<PieceIndex> {
         let pickable = pieces.filter(|piece| self.is_pickable(*piece));
-        pickable.min_by_key(|piece| self.copies[*piece as usize])
+        pickable.min_by_key(|piece| self.copies_of(*piece))
     }
 
     fn anywhere<'a>(
@@ -269,7 +290,8 @@ impl Picker {
 
     /// The fewest copies of any piece.
     pub(crate) fn fewest_copies(&self) -> u32 {
-        self.copies.iter().min().map_or(0, |fewest| fewest + self.seeds)
+        let fewest = self.copies.iter().min().copied().unwrap_or_default();
+        if self.pickable.is_empty() { 0 } else { fewest + self.seeds }
     }
 
     /// The share of pieces with more copies than the fewest.
@@ -280,6 +302,11 @@ impl Picker {
     }
 
     fn rebuild(&mut self, rng: &mut fastrand::Rng) {
+        self.count_copies();
+        if self.order.is_empty() {
+            self.order = (0..self.pickable.len()).collect();
+            self.place = vec![0; self.order.len()];
+        }
         rng.shuffle(&mut self.order);
         let most = self.copies.iter().max().copied().unwrap_or_default();
         self.runs.clear();
@@ -352,7 +379,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_order_holds_through_any_changes(
-            steps in proptest::collection::vec((0..8u8, 0..20u32), 0..200),
+            steps in proptest::collection::vec((0..9u8, 0..20u32), 0..200),
         ) {
             let mut rng = fastrand::Rng::with_seed(1);
             let mut picker = Picker::new(20, 0..20);
@@ -365,6 +392,7 @@ mod tests {
                     4 => picker.insert(piece),
                     5 => picker.add_all(&every(20, 20), &mut rng),
                     6 => picker.remove_all(&every(20, 20), &mut rng),
+                    7 => picker.rest(),
                     _ => {
                         picker.add_all(&every(piece + 1, 20), &mut rng);
                         picker.pick(&mut rng, None);

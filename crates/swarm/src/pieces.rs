@@ -331,6 +331,11 @@ impl Pieces {
         Some(senders)
     }
 
+    /// Gives memory back that was kept for the next pieces.
+    pub(crate) fn rest(&mut self) {
+        self.spare = Vec::new();
+    }
+
     fn keep_spare(&mut self, open: OpenPiece) {
         if self.spare.len() < SPARE_MAX {
             self.spare.push(open);

@@ -14,6 +14,23 @@ use wire::{Bitfield, BlockRequest, ExtendedHandshake, Message, PeerId, Reserved}
 const BLOCKS: u32 = 64;
 const PIECES: u32 = 10_000;
 
+fn config(seed: u64, have: Bitfield) -> Config {
+    let piece_length = BLOCKS * BLOCK_LENGTH;
+    let length = u64::from(PIECES) * u64::from(piece_length);
+    Config {
+        geometry: Geometry::new(length, piece_length).unwrap(),
+        info_hash: InfoHash([1; 20]),
+        have,
+        wanted: None,
+        pad_blocks: Vec::new(),
+        listen_port: None,
+        client_version: String::new(),
+        own_peer_id: PeerId([b'm'; 20]),
+        settings: Settings { peers_max: 1000, ..Settings::default() },
+        seed,
+    }
+}
+
 struct Torrent {
     swarm: Swarm,
     now: Duration,
@@ -26,20 +43,7 @@ struct Torrent {
 
 impl Torrent {
     fn new(seed: u64) -> Self {
-        let (now, piece_length) = (Duration::from_secs(1000), BLOCKS * BLOCK_LENGTH);
-        let length = u64::from(PIECES) * u64::from(piece_length);
-        let config = Config {
-            geometry: Geometry::new(length, piece_length).unwrap(),
-            info_hash: InfoHash([1; 20]),
-            have: Bitfield::new(PIECES),
-            wanted: None,
-            pad_blocks: Vec::new(),
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
-            settings: Settings { peers_max: 1000, ..Settings::default() },
-            seed,
-        };
+        let (now, config) = (Duration::from_secs(1000), config(seed, Bitfield::new(PIECES)));
         let (asked, verifying) = (VecDeque::with_capacity(100_000), VecDeque::with_capacity(1000));
         Self { swarm: Swarm::new(now, config), now, asked, verifying, held: 0 }
     }
@@ -153,6 +157,26 @@ fn an_idle_peer_costs_little_more_than_its_bitfield() {
     assert!(each <= bitfield + 1500, "{each} bytes for a peer");
     let returned = measure(|| drop(torrent)).bytes_current;
     assert!(-returned >= held, "{returned}");
+}
+
+#[test]
+fn a_seed_that_nobody_talks_to_has_a_bit_for_each_piece() {
+    let bitfield = i64::from(PIECES / 8);
+    let config = config(1, Bitfield::full(PIECES));
+    let mut torrent = Torrent::new(1);
+    let mut swarm = None;
+    let new = measure(|| swarm = Some(Swarm::new(torrent.now, config))).bytes_current;
+    assert!(new <= bitfield + 500, "{new} bytes");
+    torrent.swarm = swarm.unwrap();
+    let kept = measure(|| {
+        let peers: Vec<PeerKey> = (0..100).map(|number| torrent.joins(number)).collect();
+        torrent.act();
+        peers.into_iter().for_each(|peer| torrent.swarm.remove_peer(torrent.now, peer));
+        torrent.act();
+    });
+    assert!(kept.bytes_max > 100 * bitfield as u64, "{kept:?}");
+    // Places for as many peers.
+    assert!(kept.bytes_current <= 100 * 32, "{kept:?}");
 }
 
 #[test]

@@ -57,7 +57,8 @@ impl FileStore {
             }
             let file = self.writable(segment.file)?;
             let path = || self.file_path(segment.file);
-            let turn = self.writing[segment.file % self.writing.len()].lock();
+            let turns = self.writing.get_or_init(Box::default);
+            let turn = turns[segment.file % turns.len()].lock();
             let written = write_at(&file, segment.offset, segment.length, &mut source);
             drop(turn);
             written.map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
