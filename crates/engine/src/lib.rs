@@ -36,6 +36,7 @@ mod oneoff;
 mod payload;
 mod peer;
 mod probe;
+mod rest;
 mod resume;
 mod roster;
 mod session;

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::net;
+use crate::rest;
 use crate::resume;
 use crate::roster::Roster;
 use crate::settings::{SessionBuilder, Settings};
@@ -77,7 +78,7 @@ pub(crate) struct SessionShared {
     pub(crate) state: StateWriter,
     pub(crate) trackers: TrackerClient,
     listening: Vec<SocketAddr>,
-    arena: Arena,
+    pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
     roster: RwLock<Roster>,
     shutdown: Mutex<Vec<oneshot::Sender<()>>>,
@@ -326,6 +327,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     }
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
+    control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
     let rooms = accept::WaitingRooms::new();
     for listener in listeners {
         let session = Arc::clone(&shared);

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metainfo::BLOCK_LENGTH;
 
 use crate::buffer::Buffer;
+use crate::last_use::LastUse;
 
 const BLOCK_BYTES: usize = BLOCK_LENGTH as usize;
 
@@ -25,6 +26,7 @@ struct Shared {
     free: Mutex<Vec<Buffer>>,
     blocks_max: usize,
     in_use: AtomicUsize,
+    last_use: LastUse,
 }
 
 /// 16 KiB of memory, with zeros or old bytes in it. Dropping it gives it back to its arena.
@@ -37,13 +39,19 @@ impl Arena {
     /// `blocks_max` is how many blocks are kept in all, used and free; what goes beyond it under
     /// load is given back to the system instead of being recycled.
     pub fn new(blocks_max: usize) -> Self {
-        Self(Arc::new(Shared { free: Mutex::default(), blocks_max, in_use: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared {
+            free: Mutex::default(),
+            blocks_max,
+            in_use: AtomicUsize::new(0),
+            last_use: LastUse::default(),
+        }))
     }
 
     /// A block, recycled if there is one. Its contents are arbitrary.
     pub fn take(&self) -> Block {
         let recycled = self.0.lock().pop();
         let bytes = recycled.unwrap_or_else(|| Buffer::new(BLOCK_BYTES));
+        self.0.last_use.note();
         self.0.in_use.fetch_add(1, Ordering::Relaxed);
         Block { bytes, arena: Arc::clone(&self.0) }
     }
@@ -58,9 +66,12 @@ impl Arena {
         self.0.lock().len()
     }
 
-    /// Gives all idle memory back to the system; for when nothing is being downloaded.
-    pub fn trim(&self) {
-        drop(mem::take(&mut *self.0.lock()));
+    /// To be called now and then: gives all idle memory back to the system when nobody took a
+    /// block between two calls.
+    pub fn rest(&self) {
+        if self.0.last_use.is_over() {
+            drop(mem::take(&mut *self.0.lock()));
+        }
     }
 }
 
@@ -130,7 +141,17 @@ mod tests {
         assert_eq!(arena.in_use(), 5, "nothing is refused");
         drop(blocks);
         assert_eq!((arena.in_use(), arena.idle()), (0, 2));
-        arena.trim();
+    }
+
+    #[test]
+    fn idle_memory_is_given_back_when_nobody_wants_it_any_more() {
+        let arena = Arena::new(2);
+        drop(arena.take());
+        arena.rest();
+        drop(arena.take());
+        arena.rest();
+        assert_eq!(arena.idle(), 1, "taken since");
+        arena.rest();
         assert_eq!(arena.idle(), 0);
     }
 

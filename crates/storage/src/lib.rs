@@ -18,6 +18,7 @@ mod check;
 mod error;
 mod handles;
 mod hash_tree;
+mod last_use;
 mod memory;
 mod pools;
 mod record;

@@ -190,6 +190,12 @@ impl Pools {
         }));
     }
 
+    /// To be called now and then: gives memory for reads back when nothing was read between two
+    /// calls.
+    pub fn rest(&self) {
+        self.0.buffers.rest();
+    }
+
     /// Makes everything durable that was written before this call; see [`FileStore::sync`].
     pub fn sync(
         &self,

@@ -82,6 +82,9 @@ pub trait StateStore: Send {
     /// # Errors
     /// When that does not work either.
     fn start_over(&mut self) -> Result<(), StateError>;
+
+    /// Called now and then when nobody else calls: gives memory back that was of use before.
+    fn rest(&mut self) {}
 }
 
 /// Records in memory, for tests and for sessions that leave no trace.

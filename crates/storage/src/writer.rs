@@ -191,6 +191,14 @@ impl StateWriter {
         handle
     }
 
+    /// To be called now and then: when nothing was loaded or saved between two calls, the store
+    /// gives memory back. Waits for nobody.
+    pub fn rest(&self) {
+        if let Ok(mut store) = self.0.shared.store.try_lock() {
+            store.rest();
+        }
+    }
+
     /// Saves everything reported so far and returns when it is saved. Waits for the disk.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use metainfo::BLOCK_LENGTH;
 
 use super::READ_BYTES_MAX;
 use crate::buffer::Buffer;
+use crate::last_use::LastUse;
 
 /// Buffer sizes: one block, and doubled until the longest read.
 const CLASSES: usize = (READ_BYTES_MAX / BLOCK_LENGTH).ilog2() as usize + 1;
@@ -19,6 +20,7 @@ const IDLE_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Buffers {
     idle: Mutex<[Vec<Buffer>; CLASSES]>,
+    last_use: LastUse,
 }
 
 /// Bytes that were read. Dropping it recycles the memory.
@@ -35,11 +37,19 @@ fn class_bytes(class: usize) -> usize {
 impl Buffers {
     /// A buffer of `length` bytes, at most [`READ_BYTES_MAX`], with old bytes in it.
     pub(super) fn take(self: &Arc<Self>, length: usize) -> ReadBuffer {
+        self.last_use.note();
         let class = (0..CLASSES).find(|class| class_bytes(*class) >= length).unwrap_or(CLASSES - 1);
         let recycled = self.lock().get_mut(class).and_then(Vec::pop);
         let bytes = recycled.unwrap_or_else(|| Buffer::new(class_bytes(class)));
         let length = length.min(bytes.len());
         ReadBuffer { bytes, length, home: Arc::clone(self) }
+    }
+
+    /// Gives idle memory back when none was taken since the last call.
+    pub(super) fn rest(&self) {
+        if self.last_use.is_over() {
+            drop(mem::take(&mut *self.lock()));
+        }
     }
 
     /// Lists of free buffers are whole at every moment, whoever panicked.
@@ -98,5 +108,7 @@ mod tests {
         let many: Vec<_> = (0..100).map(|_| buffers.take(READ_BYTES_MAX as usize)).collect();
         drop(many);
         assert_eq!(buffers.lock()[CLASSES - 1].len(), IDLE_BYTES_MAX / READ_BYTES_MAX as usize);
+        (0..2).for_each(|_| buffers.rest());
+        assert!(buffers.lock().iter().all(Vec::is_empty));
     }
 }

@@ -1,0 +1,45 @@
+//! What a session at rest gives back: memory for blocks, for reads and of the state, some seconds
+//! after its last use.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use crate::session::SessionShared;
+
+/// Memory is kept through pauses of a transfer. After two looks without use it is given back.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// For as long as the session lives.
+pub(crate) async fn now_and_then(session: Weak<SessionShared>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(session) = session.upgrade() else { return };
+        session.arena.rest();
+        session.pools.rest();
+        session.state.rest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Session;
+
+    #[tokio::test(start_paused = true)]
+    async fn blocks_are_given_back_after_seconds_without_use() {
+        let session = Session::builder().listen(false).start().await.unwrap();
+        let shared = &session.inner.shared;
+        let looks = tokio::spawn(now_and_then(Arc::downgrade(shared)));
+        for _ in 0..5 {
+            drop(shared.arena.take());
+            tokio::time::sleep(LOOK_EVERY).await;
+            assert_eq!(shared.arena.idle(), 1, "used between the looks");
+        }
+        tokio::time::sleep(2 * LOOK_EVERY).await;
+        assert_eq!(shared.arena.idle(), 0);
+        looks.abort();
+        session.shutdown().await;
+    }
+}
