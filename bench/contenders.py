@@ -21,7 +21,7 @@ class Job:
     ip: str
     port: int
     peers: tuple = ()  # of ip:port
-    tracker: str | None = None  # where to ask for peers, for who takes none as arguments
+    tracked: bool = False  # peers come from the torrent's tracker, not only from `peers`
 
     @property
     def endpoint(self):
@@ -58,7 +58,7 @@ class Peerless(Contender):
 
     def _where(self, job):
         words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state"]
-        return words + ([] if job.payload.tracker else ["--no-tracker"])
+        return words + ([] if job.tracked else ["--no-tracker"])
 
     def leech(self, job):
         peers = [word for peer in job.peers for word in ("--peer", peer)]
@@ -88,7 +88,7 @@ class Libtorrent(Contender):
         return [self.program, LIBTORRENT_CLIENT, mode, job.payload.torrent, job.directory, job.endpoint]
 
     def leech(self, job):
-        return [*self._command("leech", job), job.tracker]
+        return self._command("leech", job)
 
     def seed(self, job):
         return self._command("seed", job)
@@ -112,7 +112,7 @@ class Aria2(Contender):
             f"--listen-port={job.port}", "--disable-ipv6=true", "--enable-dht=false", "--enable-dht6=false",
             "--bt-enable-lpd=false", "--file-allocation=none", "--bt-max-peers=0",
             "--bt-request-peer-speed-limit=0", "--bt-max-open-files=1000", "--summary-interval=0", *extra,
-            *([f"--bt-tracker={job.tracker}"] if job.tracker else []), job.payload.torrent,
+            job.payload.torrent,
         ]
 
     def leech(self, job):
@@ -152,7 +152,7 @@ class Rqbit(Contender):
 
 
 class Rtorrent(Contender):
-    """A seeder only: as a leecher 0.9.8 stops in the middle of what libtorrent sends it."""
+    """It refuses a torrent without a tracker. A seeder only: as a leecher 0.9.8 stops in the middle of what libtorrent sends it."""
 
     name = "rtorrent"
 
@@ -165,7 +165,6 @@ class Rtorrent(Contender):
 system.daemon.set = true
 directory.default.set = "{job.directory}"
 session.path.set = "{job.home}/session"
-network.bind_address.set = {job.ip}
 network.port_range.set = {job.port}-{job.port}
 network.port_random.set = no
 protocol.encryption.set = none
@@ -174,7 +173,7 @@ dht.mode.set = disable
 trackers.use_udp.set = no
 throttle.global_up.max_rate.set_kb = 0
 pieces.memory.max.set = 8000M
-schedule2 = load, 0, 0, "load.start={job.payload.torrent}"
+schedule2 = load,0,0,"load.start={job.payload.torrent}"
 """
         )
         return [self.program, "-n", "-o", f"import={settings}"]

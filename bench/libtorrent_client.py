@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """libtorrent over plain TCP alone, for the interpreter that has it.
 
-    libtorrent_client.py leech  TORRENT DIR IP:PORT TRACKER            ends when complete
+    libtorrent_client.py leech  TORRENT DIR IP:PORT                    ends when complete
     libtorrent_client.py seed   TORRENT DIR IP:PORT                    seeds until its input ends
     libtorrent_client.py check  TORRENT DIR IP:PORT                    ends when all is hashed
     libtorrent_client.py create PATH TORRENT PIECE_BYTES               writes the .torrent
     libtorrent_client.py idle   TORRENTS_DIR DIR IP:PORT check|trust   says "ready", seeds as above
 
-Peers come from a tracker: those it connects to at once, any others half a second later.
+Peers come from the torrent's tracker: to those it connects at once, to others after half a second.
 """
 
 import sys
@@ -49,11 +49,9 @@ def wait_for(ses, kind):
                 sys.exit(str(alert))
 
 
-def move(mode, torrent, directory, endpoint, *trackers):
+def move(mode, torrent, directory, endpoint):
     ses = session(endpoint)
-    added = parameters(torrent, directory)
-    added.trackers = list(trackers)
-    handle = ses.add_torrent(added)
+    handle = ses.add_torrent(parameters(torrent, directory))
     if mode == "leech":
         wait_for(ses, lt.torrent_finished_alert)
         return

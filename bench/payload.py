@@ -15,10 +15,10 @@ FILES_IN_FOLDER = 256
 class Payload:
     """Random files below `home/data` and a .torrent of them."""
 
-    def __init__(self, home, peerless, *, mib, piece, file_bytes=None, tracker=None):
+    def __init__(self, home, peerless, *, mib, piece, tracker, file_bytes=None):
         """`piece`: as `peerless create` takes it. `file_bytes`: many files, of so many bytes each."""
         self.size, self.data, self.torrent = mib * MIB, home / "data", home / "payload.torrent"
-        self.many, self.tracker, self.piece = file_bytes is not None, tracker, piece
+        self.many, self.piece = file_bytes is not None, piece
         self.name = "payload"
         self.digests = {}  # path below the download directory -> SHA-256
         if self.many:
@@ -27,8 +27,7 @@ class Payload:
                 self._write(f"{self.name}/{folder}/{number:05}.bin", file_bytes)
         else:
             self._write(self.name, self.size)
-        command = [peerless, "create", self.source, "-o", self.torrent, "--piece-length", piece]
-        command += ["--tracker", tracker] if tracker else []
+        command = [peerless, "create", self.source, "-o", self.torrent, "--piece-length", piece, "--tracker", tracker]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def _write(self, below, length):

@@ -31,24 +31,23 @@ class Row:
     needs: tuple = ()  # clients without which nobody can run it
     piece: str = "1M"
     file_bytes: int | None = None
-    tracked: bool = False  # peers find each other by a tracker
 
     def payload(self, home, bench, mib=None):
         if not self.mib:
             return None
         home.mkdir()
-        tracker = bench.tracker.url if self.tracked else None
         program = bench.contenders["peerless"].program
-        return Payload(home, program, mib=mib or self.mib, piece=self.piece, file_bytes=self.file_bytes,
-                       tracker=tracker)
+        return Payload(home, program, mib=mib or self.mib, piece=self.piece, tracker=bench.tracker.url,
+                       file_bytes=self.file_bytes)
 
 
-def fetch(about, goals, *, mib, labels=("peerless", *LEECHERS), seeders=1, leechers=1, metrics=FETCH,
-          ratios=("cpu", "wall"), **options):
+def fetch(about, goals, *, mib, labels=("peerless", *LEECHERS), seeders=1, leechers=1, tracked=False,
+          metrics=FETCH, ratios=("cpu", "wall"), **options):
     """A row of each client as the leecher of libtorrent."""
 
     def run(bench, payload, label):
-        return transfer(bench, payload, "libtorrent", label, seeders=seeders, leechers=leechers)
+        return transfer(bench, payload, "libtorrent", label, seeders=seeders, leechers=leechers,
+                        tracked=tracked)
 
     return Row(about, labels, run, metrics, ratios, goals, mib, ("libtorrent",), **options)
 

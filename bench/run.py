@@ -84,6 +84,8 @@ def inside(options):
             failed.append(name)
             print(f"\n## {name}: not reported\n{why}", flush=True)
             continue
+        finally:
+            bench.clean(bench.scratch / name)
         print(f"\n## {name}\n\n{text}", flush=True)
         if options.write:
             README.write_text(table.put(README.read_text(), name, text))
@@ -104,7 +106,6 @@ def report(bench, name, row, options, missing, kernel):
             samples[label].append(figures)
             short = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
             print(f"{name} {number + 1}/{options.runs} {label}: {short}", file=sys.stderr, flush=True)
-    bench.clean(bench.scratch / name)
     medians = table.medians(samples)
     notes = [
         f"{payload or row.about}; medians of {options.runs} interleaved runs; "
