@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from contenders import PeerlessShaNi
+from idle import ManyTorrents, idle
 from offline import check, create
 from payload import Payload
 from surroundings import memory_mib
@@ -27,15 +28,16 @@ class Row:
     metrics: tuple
     ratios: tuple
     goals: tuple
-    mib: int = 0  # of the payload; 0: the row makes what it needs
+    mib: int = 0  # of the payload
     needs: tuple = ()  # clients without which nobody can run it
     piece: str = "1M"
     file_bytes: int | None = None
+    many_torrents: bool = False
 
-    def payload(self, home, bench, mib=None):
-        if not self.mib:
-            return None
+    def payload(self, home, bench, mib, torrents):
         home.mkdir()
+        if self.many_torrents:
+            return ManyTorrents(home, torrents)
         program = bench.contenders["peerless"].program
         return Payload(home, program, mib=mib or self.mib, piece=self.piece, tracker=bench.tracker.url,
                        file_bytes=self.file_bytes)
@@ -132,6 +134,15 @@ ROWS = {
         "1 MiB, from the start of the process to its end",
         (Goal("wall", 0.1), Goal("wall", 1, LEECHERS)),
         mib=1, piece="256K", metrics=("wall", "cpu_seconds", "others"), ratios=("wall",),
+    ),
+    "idle": Row(
+        "10,000 seeding torrents without a peer",
+        ("peerless", "libtorrent", "transmission"),
+        idle,
+        ("ready", "rss", "anon", "idle", "others"),
+        ("ready", "rss", "anon"),
+        (Goal("rss", 50), Goal("idle", 0.1), Goal("ready", 0.4)),
+        many_torrents=True,
     ),
     "memory": Row(
         "of a download from a peerless seeder, the fastest there is, at its peak and over time",

@@ -41,6 +41,7 @@ def arguments():
     parser.add_argument("--runs", type=int, default=3, help="runs of each client; medians are printed")
     parser.add_argument("--clients", help="only these, by the names in the tables, separated by /")
     parser.add_argument("--size", type=int, metavar="MIB", help="of every payload, to try things out")
+    parser.add_argument("--torrents", type=int, metavar="N", help="of the row of idle ones, likewise")
     parser.add_argument("--scratch", type=Path, help="where files go; default: /dev/shm if it has room")
     parser.add_argument("--python", help="an interpreter that has libtorrent")
     parser.add_argument("--rqbit", help="its binary")
@@ -53,8 +54,9 @@ def arguments():
 def outside(options):
     """Builds, and starts this program again in namespaces of its own."""
     if options.build:
-        build = ["cargo", "build", "--release", "--locked", "-p", "peerless"]
-        subprocess.run(build, cwd=ROOT, check=True)
+        build = ["cargo", "build", "--release", "--locked"]
+        for what in (["-p", "peerless"], ["-p", "peerless-engine", "--examples"]):
+            subprocess.run([*build, *what], cwd=ROOT, check=True)
     # Ended from outside, it still ends the clients and removes their files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     where = options.scratch
@@ -98,7 +100,7 @@ def report(bench, name, row, options, missing, kernel):
     lacking = [needed for needed in row.needs if needed not in bench.contenders]
     if lacking or not labels:
         raise Failed(f"needs {', '.join(lacking or wanted)}, which is not here")
-    payload = row.payload(bench.scratch / name, bench, options.size)
+    payload = row.payload(bench.scratch / name, bench, options.size, options.torrents)
     samples = {label: [] for label in labels}
     for number in range(options.runs):
         for label in labels:
@@ -108,7 +110,7 @@ def report(bench, name, row, options, missing, kernel):
             print(f"{name} {number + 1}/{options.runs} {label}: {short}", file=sys.stderr, flush=True)
     medians = table.medians(samples)
     notes = [
-        f"{payload or row.about}; medians of {options.runs} interleaved runs; "
+        f"{payload}; medians of {options.runs} interleaved runs; "
         + surroundings.describe(bench.scratch, bench.contenders, [*labels, *row.needs])
         + f"; hashed by {kernel}."
     ]
