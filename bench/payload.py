@@ -15,11 +15,11 @@ FILES_IN_FOLDER = 256
 class Payload:
     """Random files below `home/data` and a .torrent of them."""
 
-    def __init__(self, home, peerless, *, mib, piece, tracker, file_bytes=None):
+    def __init__(self, home, peerless, *, mib, piece, tracker, file_bytes=None, name="payload"):
         """`piece`: as `peerless create` takes it. `file_bytes`: many files, of so many bytes each."""
         self.size, self.data, self.torrent = mib * MIB, home / "data", home / "payload.torrent"
         self.many, self.piece = file_bytes is not None, piece
-        self.name = "payload"
+        self.name = name
         self.digests = {}  # path below the download directory -> SHA-256
         if self.many:
             for number in range(self.size // file_bytes):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
+from connections import Parcels, connections
 from contenders import PeerlessShaNi
 from idle import ManyTorrents, idle
 from offline import check, create
@@ -16,6 +17,7 @@ LEECHERS = ("libtorrent", "aria2", "rqbit")
 FETCH = ("speed", "cpu", "user", "system", "anon", "others")
 SERVE = ("speed", "seed_cpu", "seed_user", "seed_system", "others")
 SMALL_FILE_BYTES = 64 * 1024
+MANY, FEW = "1,000 connections", "16 connections"
 BUDGET_MIB = min(max(memory_mib() // 16, 16), 256)
 """What peerless holds of received data at most, unasked: see `engine/settings.rs`."""
 
@@ -23,7 +25,7 @@ BUDGET_MIB = min(max(memory_mib() // 16, 16), 256)
 @dataclass(frozen=True)
 class Row:
     about: str
-    labels: tuple  # who takes part: a name of a client each
+    labels: tuple  # who takes part: a name of a client each, or what is told apart of the first in `needs`
     run: Callable  # (bench, payload, label) -> figures
     metrics: tuple
     ratios: tuple
@@ -33,12 +35,16 @@ class Row:
     piece: str = "1M"
     file_bytes: int | None = None
     many_torrents: bool = False
+    parcels: bool = False
+    base: str = "peerless"  # the label that others are compared with
 
     def payload(self, home, bench, mib, torrents):
         home.mkdir()
         if self.many_torrents:
             return ManyTorrents(home, torrents)
         program = bench.contenders["peerless"].program
+        if self.parcels:
+            return Parcels(home, program, mib=mib or self.mib, tracker=bench.tracker.url)
         return Payload(home, program, mib=mib or self.mib, piece=self.piece, tracker=bench.tracker.url,
                        file_bytes=self.file_bytes)
 
@@ -143,6 +149,18 @@ ROWS = {
         ("ready", "rss", "anon"),
         (Goal("rss", 50), Goal("idle", 0.1), Goal("ready", 0.4)),
         many_torrents=True,
+    ),
+    "connections": Row(
+        "a peerless downloader that 1,000 or 16 connections serve",
+        (MANY, FEW),
+        connections,
+        ("speed", "cpu", "user", "system", "others"),
+        ("cpu",),
+        (Goal("cpu", 1.5, (FEW,), ours=MANY),),
+        1024,
+        ("peerless",),
+        parcels=True,
+        base=MANY,
     ),
     "memory": Row(
         "of a download from a peerless seeder, the fastest there is, at its peak and over time",

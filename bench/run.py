@@ -96,7 +96,8 @@ def inside(options):
 
 def report(bench, name, row, options, missing, kernel):
     wanted = options.clients.split("/") if options.clients else row.labels
-    labels = [label for label in row.labels if label in bench.contenders and label in wanted]
+    here = bench.contenders.keys() | (row.labels if row.parcels else ())
+    labels = [label for label in row.labels if label in here and label in wanted]
     lacking = [needed for needed in row.needs if needed not in bench.contenders]
     if lacking or not labels:
         raise Failed(f"needs {', '.join(lacking or wanted)}, which is not here")
@@ -120,7 +121,7 @@ def report(bench, name, row, options, missing, kernel):
     noisy = [label for label in labels if medians[label].get("others", 0) > TOO_BUSY_CORES]
     if noisy:
         notes.append(f"**Noisy**: other processes took more than {TOO_BUSY_CORES} cores beside {', '.join(noisy)}.")
-    return "\n".join(notes) + "\n\n" + table.render(row.metrics, row.ratios, row.goals, medians)
+    return "\n".join(notes) + "\n\n" + table.render(row.metrics, row.ratios, row.goals, medians, row.base)
 
 
 def main():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def describe(scratch, contenders, names):
     """A line about everything, with the versions of the clients named."""
-    versions = dict.fromkeys(contenders[name].version() for name in names)
+    versions = dict.fromkeys(contenders[name].version() for name in names if name in contenders)
     return (
         f"{datetime.date.today()}; {os.cpu_count()} cores ({cpu_model()}); Linux {platform.release()}; "
         f"files on {file_system(scratch)}; {', '.join(versions)}"
