@@ -1,26 +1,42 @@
 #!/usr/bin/env python3
-"""The rival in bench/run.py: libtorrent as a plain-TCP leecher or seeder.
+"""libtorrent over plain TCP alone, for the interpreter that has it.
 
-    libtorrent_client.py leech TORRENT DIR PORT PEER_HOST:PORT   exits when complete
-    libtorrent_client.py seed  TORRENT DIR PORT                  prints "ready", seeds until killed
+    libtorrent_client.py leech  TORRENT DIR IP:PORT                    ends when complete
+    libtorrent_client.py seed   TORRENT DIR IP:PORT                    seeds until its input ends
+    libtorrent_client.py check  TORRENT DIR IP:PORT                    ends when all is hashed
+    libtorrent_client.py create PATH TORRENT PIECE_BYTES               writes the .torrent
+    libtorrent_client.py idle   TORRENTS_DIR DIR IP:PORT check|trust   says "ready", seeds as above
 
-Everything but plain TCP is off on both sides of the comparison.
+Peers come from the torrent's tracker: to those it connects at once, to others after half a second.
 """
 
 import sys
+from pathlib import Path
 
 import libtorrent as lt
 
+ENCRYPTION_DISABLED = 2
 
-def session(port):
+
+def session(endpoint):
     return lt.session({
-        "listen_interfaces": f"127.0.0.1:{port}",
+        "listen_interfaces": endpoint,
         "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
         "enable_outgoing_utp": False, "enable_incoming_utp": False,
-        "in_enc_policy": 2, "out_enc_policy": 2,
+        "in_enc_policy": ENCRYPTION_DISABLED, "out_enc_policy": ENCRYPTION_DISABLED,
         "allow_multiple_connections_per_ip": True,
+        "stop_tracker_timeout": 1,
+        "active_downloads": -1, "active_seeds": -1, "active_limit": 100_000,
         "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification,
     })
+
+
+def parameters(torrent, directory):
+    added = lt.add_torrent_params()
+    added.ti = lt.torrent_info(str(torrent))
+    added.save_path = directory
+    added.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
+    return added
 
 
 def wait_for(ses, kind):
@@ -33,22 +49,50 @@ def wait_for(ses, kind):
                 sys.exit(str(alert))
 
 
-def main():
-    mode, torrent, directory, port = sys.argv[1:5]
-    ses = session(port)
-    params = lt.add_torrent_params()
-    params.ti = lt.torrent_info(torrent)
-    params.save_path = directory
-    params.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
-    handle = ses.add_torrent(params)
+def move(mode, torrent, directory, endpoint):
+    ses = session(endpoint)
+    handle = ses.add_torrent(parameters(torrent, directory))
     if mode == "leech":
-        host, _, peer_port = sys.argv[5].rpartition(":")
-        handle.connect_peer((host, int(peer_port)))
         wait_for(ses, lt.torrent_finished_alert)
-    else:
-        wait_for(ses, lt.torrent_checked_alert)
-        print("ready", flush=True)
+        return
+    wait_for(ses, lt.torrent_checked_alert)
+    if not handle.status().is_seeding:
+        sys.exit("not complete")
+    if mode == "seed":
         sys.stdin.read()
+
+
+def create(path, torrent, piece_bytes):
+    files = lt.file_storage()
+    lt.add_files(files, path)
+    made = lt.create_torrent(files, int(piece_bytes), lt.create_torrent.v1_only)
+    lt.set_piece_hashes(made, str(Path(path).parent))
+    Path(torrent).write_bytes(lt.bencode(made.generate()))
+
+
+def idle(torrents, directory, endpoint, trust):
+    ses = session(endpoint)
+    names = sorted(Path(torrents).iterdir())
+    for name in names:
+        added = parameters(name, directory)
+        if trust == "trust":
+            added.flags |= lt.torrent_flags.seed_mode
+        ses.async_add_torrent(added)
+    while len(ses.get_torrent_status(lambda status: status.is_seeding)) < len(names):
+        ses.wait_for_alert(50)
+        ses.pop_alerts()
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+def main():
+    mode, *arguments = sys.argv[1:]
+    if mode == "create":
+        create(*arguments)
+    elif mode == "idle":
+        idle(*arguments)
+    else:
+        move(mode, *arguments)
 
 
 main()

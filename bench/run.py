@@ -1,233 +1,133 @@
 #!/usr/bin/env python3
-"""Wall speed and CPU of get, seed and check over loopback TCP, with libtorrent in the same run.
+"""Speed, CPU and memory of peerless beside its rivals, row by row (README.md says what each means).
 
-    python3 bench/run.py [--size MIB] [--runs N] [--write]
+    python3 bench/run.py                              # builds, runs every row, prints its tables
+    python3 bench/run.py --rows download,seed         # some rows
+    python3 bench/run.py --write                      # puts the tables into bench/README.md
 
-Builds the release binary, makes a payload, and runs the combinations interleaved (A B C A B C), since
-a machine's speed drifts: read the ratios, not the absolute figures. Every downloaded byte is compared
-with the payload before a figure is reported. CPU is user + system time of the process that the row
-names, from its start (a leecher's exit status, a seeder's /proc entry), per GiB of payload.
-libtorrent takes part when it can be imported (`pip install libtorrent`); --python names the
-interpreter that has it. --write puts the table into bench/README.md between its markers.
+Clients take turns (A B C A B C), since a machine's speed drifts: read ratios, not absolute figures.
+A row in which a copy was not byte-identical, or a client failed, is not reported. Everything runs in
+a network namespace of its own: needs Linux, and root or the right to make user namespaces.
 """
 
 import argparse
-import datetime
-import filecmp
-import os
-import pathlib
-import platform
-import shutil
-import socket
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
-import time
+from pathlib import Path
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "peerless"
-RIVAL = ROOT / "bench" / "libtorrent_client.py"
-TICK = os.sysconf("SC_CLK_TCK")
-READY_SECONDS = 60
-RUN_SECONDS = 300
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests/interop"))
 
+import netns  # noqa: E402
+import surroundings  # noqa: E402
+import table  # noqa: E402
+import tools  # noqa: E402
+from bench import Bench  # noqa: E402
+from contenders import find  # noqa: E402
+from processes import Failed  # noqa: E402
+from rows import ROWS  # noqa: E402
 
-def main():
-    args = parse_args()
-    if args.build:
-        subprocess.run(["cargo", "build", "--release", "--bin", "peerless"], cwd=ROOT, check=True)
-    has_rival = subprocess.run([args.python, "-c", "import libtorrent"], capture_output=True).returncode == 0
-    if not has_rival:
-        print("libtorrent can't be imported: no rival in this run", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="peerless-bench-", dir=args.scratch) as scratch:
-        table = measure(Bench(pathlib.Path(scratch), args), args.runs, has_rival)
-    text = render(table, args, has_rival)
-    print(text)
-    if args.write:
-        write_readme(text)
+README = ROOT / "bench/README.md"
+MEMORY_FILE_SYSTEM = Path("/dev/shm")
+ROOM_BYTES = 6 << 30  # two copies of the largest payload, and what four leechers leave
+TOO_BUSY_CORES = 0.2
 
 
-def parse_args():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=1024, help="payload in MiB (default 1024)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each row; medians are printed")
-    parser.add_argument("--scratch", default=None, help="where to put files (default: the system's)")
-    parser.add_argument("--python", default=sys.executable, help="an interpreter that has libtorrent")
-    parser.add_argument("--no-build", dest="build", action="store_false")
-    parser.add_argument("--write", action="store_true", help="put the table into bench/README.md")
+    parser.add_argument("--rows", help=f"some of {', '.join(ROWS)}; default: all")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each client; medians are printed")
+    parser.add_argument("--clients", help="only these, by the names in the tables, separated by /")
+    parser.add_argument("--size", type=int, metavar="MIB", help="of every payload, to try things out")
+    parser.add_argument("--torrents", type=int, metavar="N", help="of the row of idle ones, likewise")
+    parser.add_argument("--scratch", type=Path, help="where files go; default: /dev/shm if it has room")
+    parser.add_argument("--python", help="an interpreter that has libtorrent")
+    parser.add_argument("--rqbit", help="its binary")
+    parser.add_argument("--no-build", dest="build", action="store_false", help="take the binaries that are there")
+    parser.add_argument("--write", action="store_true", help="put the tables into bench/README.md")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-class Bench:
-    """One payload, and the commands that move it."""
+def outside(options):
+    """Builds, and starts this program again in namespaces of its own."""
+    if options.build:
+        build = ["cargo", "build", "--release", "--locked"]
+        for what in (["-p", "peerless"], ["-p", "peerless-engine", "--examples"]):
+            subprocess.run([*build, *what], cwd=ROOT, check=True)
+    # Ended from outside, it still ends the clients and removes their files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    where = options.scratch
+    if where is None and surroundings.free_bytes(MEMORY_FILE_SYSTEM) > ROOM_BYTES:
+        where = MEMORY_FILE_SYSTEM
+    with tempfile.TemporaryDirectory(prefix="peerless-bench-", dir=where) as scratch:
+        words = [sys.executable, __file__, *sys.argv[1:], "--inside", "--scratch", scratch]
+        return subprocess.run(netns.command(words)).returncode
 
-    def __init__(self, scratch, args):
-        self.scratch, self.python, self.mib = scratch, args.python, args.size
-        self.payload = scratch / "data" / "payload.bin"
-        self.payload.parent.mkdir()
-        with open(self.payload, "wb") as file:
-            for _ in range(args.size):
-                file.write(os.urandom(1 << 20))
-        self.torrent = scratch / "payload.torrent"
-        subprocess.run([BINARY, "create", self.payload, "-o", self.torrent, "--piece-length", "1M"],
-                       check=True, stdout=subprocess.DEVNULL)
 
-    def environment(self, role):
-        return os.environ | {"XDG_STATE_HOME": str(self.scratch / f"state-{role}")}
-
-    def seeder(self, client, port):
-        if client == "peerless":
-            command = [BINARY, "seed", self.torrent, self.payload.parent, "--port", str(port),
-                       "--bind", "127.0.0.1", "--no-tracker", "--json"]
-        else:
-            command = [self.python, RIVAL, "seed", self.torrent, self.payload.parent, str(port)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL, env=self.environment("seed"))
-        process.stdout.readline()  # the first line says that it is up
-        wait_for_port(port)
-        wait_until_idle(process.pid)
-        return process
-
-    def transfer(self, seeder, leecher):
-        port, out = free_port(), self.scratch / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.rmtree(self.scratch / "state-get", ignore_errors=True)
-        out.mkdir()
-        serving = self.seeder(seeder, port)
+def inside(options):
+    # Of the new PID namespace, for the CPU of the processes in it; the mount namespace is new too.
+    subprocess.run(["mount", "-t", "proc", "proc", "/proc"], check=True)
+    netns.raise_loopback()
+    found, missing = find(tools.file(tools.PEERLESS), options.python, options.rqbit)
+    bench = Bench(options.scratch, found)
+    names = options.rows.split(",") if options.rows else list(ROWS)
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    kernel = surroundings.hash_kernel(tools.PEERLESS)
+    failed = []
+    for name in names:
         try:
-            before = cpu_of(serving.pid)
-            if leecher == "peerless":
-                command = [BINARY, "get", self.torrent, "-o", out, "--bind", "127.0.0.1", "--no-tracker",
-                           "--peer", f"127.0.0.1:{port}", "--quiet"]
-            else:
-                command = [self.python, RIVAL, "leech", self.torrent, out, str(free_port()), f"127.0.0.1:{port}"]
-            wall, cpu = timed(command, self.environment("get"))
-            seed_cpu = [after - then for after, then in zip(cpu_of(serving.pid), before)]
+            text = report(bench, name, ROWS[name], options, missing, kernel)
+        except Failed as why:
+            failed.append(name)
+            print(f"\n## {name}: not reported\n{why}", flush=True)
+            continue
         finally:
-            serving.kill()
-            serving.wait()
-        if not filecmp.cmp(self.payload, out / "payload.bin", shallow=False):
-            sys.exit(f"{seeder} -> {leecher}: the copy differs from the payload; nothing is reported")
-        return [(f"get: {leecher} from {seeder}", wall, cpu), (f"seed: {seeder} to {leecher}", wall, seed_cpu)]
-
-    def check(self):
-        command = [BINARY, "check", self.torrent, self.payload.parent, "--quiet"]
-        wall, cpu = timed(command, self.environment("check"))
-        return [("check: peerless", wall, cpu)]
+            bench.clean(bench.scratch / name)
+        print(f"\n## {name}\n\n{text}", flush=True)
+        if options.write:
+            README.write_text(table.put(README.read_text(), name, text))
+    return 1 if failed else 0
 
 
-def measure(bench, runs, has_rival):
-    pairs = [("peerless", "peerless")]
-    if has_rival:
-        pairs += [("libtorrent", "peerless"), ("peerless", "libtorrent"), ("libtorrent", "libtorrent")]
-    rows = {}
-    for run in range(runs):
-        for row in [row for pair in pairs for row in bench.transfer(*pair)] + bench.check():
-            rows.setdefault(row[0], []).append(row[1:])
-        print(f"run {run + 1} of {runs} done", file=sys.stderr)
-    gib = bench.mib / 1024
-    table = []
-    for name, figures in rows.items():
-        wall = statistics.median(wall for wall, _ in figures)
-        user = statistics.median(cpu[0] for _, cpu in figures) / gib
-        system = statistics.median(cpu[1] for _, cpu in figures) / gib
-        table.append((name, bench.mib / wall, user, system))
-    return table
-
-
-def render(table, args, has_rival):
-    lines = [
-        f"{datetime.date.today()}, {args.size} MiB, 1 MiB pieces, medians of {args.runs} interleaved runs; "
-        f"{os.cpu_count()} cores ({cpu_model()}), Linux {platform.release()}, files on {file_system(args.scratch)}; "
-        f"{version([BINARY, '--version'])}" + has_rival * f", libtorrent {rival_version(args.python)}",
-        "",
-        "| row | MiB/s | CPU-s/GiB | user | sys |",
-        "|---|---|---|---|---|",
+def report(bench, name, row, options, missing, kernel):
+    wanted = options.clients.split("/") if options.clients else row.labels
+    here = bench.contenders.keys() | (row.labels if row.parcels else ())
+    labels = [label for label in row.labels if label in here and label in wanted]
+    lacking = [needed for needed in row.needs if needed not in bench.contenders]
+    if lacking or not labels:
+        raise Failed(f"needs {', '.join(lacking or wanted)}, which is not here")
+    payload = row.payload(bench.scratch / name, bench, options.size, options.torrents)
+    samples = {label: [] for label in labels}
+    for number in range(options.runs):
+        for label in labels:
+            figures = row.run(bench, payload, label)
+            samples[label].append(figures)
+            short = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
+            print(f"{name} {number + 1}/{options.runs} {label}: {short}", file=sys.stderr, flush=True)
+    medians = table.medians(samples)
+    notes = [
+        f"{payload}; medians of {options.runs} interleaved runs; "
+        + surroundings.describe(bench.scratch, bench.contenders, [*labels, *row.needs])
+        + f"; hashed by {kernel}."
     ]
-    lines += [f"| {name} | {speed:.0f} | {user + system:.2f} | {user:.2f} | {system:.2f} |"
-              for name, speed, user, system in table]
-    return "\n".join(lines)
+    absent = [f"{label} ({missing.get(label, 'not asked for')})" for label in row.labels if label not in labels]
+    if absent:
+        notes.append(f"Left out: {', '.join(absent)}.")
+    noisy = [label for label in labels if medians[label].get("others", 0) > TOO_BUSY_CORES]
+    if noisy:
+        notes.append(f"**Noisy**: other processes took more than {TOO_BUSY_CORES} cores beside {', '.join(noisy)}.")
+    return "\n".join(notes) + "\n\n" + table.render(row.metrics, row.ratios, row.goals, medians, row.base)
 
 
-def write_readme(text):
-    path = ROOT / "bench" / "README.md"
-    begin, end = "<!-- table -->", "<!-- /table -->"
-    head, _, rest = path.read_text().partition(begin)
-    _, _, tail = rest.partition(end)
-    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
+def main():
+    options = arguments()
+    return inside(options) if options.inside else outside(options)
 
 
-def timed(command, environment):
-    """Wall seconds and (user, system) CPU seconds of a command that must succeed."""
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    deadline = start + RUN_SECONDS
-    pid, status, usage = 0, 0, None
-    while pid == 0:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid == 0:
-            if time.monotonic() > deadline:
-                process.kill()
-                sys.exit(f"{command[0]} {command[1]} took more than {RUN_SECONDS} s")
-            time.sleep(0.002)
-    wall = time.monotonic() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return wall, (usage.ru_utime, usage.ru_stime)
-
-
-def cpu_of(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) / TICK, int(fields[12]) / TICK
-
-
-def wait_for_port(port):
-    deadline = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                sys.exit(f"no seeder on port {port} within {READY_SECONDS} s")
-            time.sleep(0.02)
-
-
-def wait_until_idle(pid):
-    """The seeder's own check must not count as seeding: wait until its CPU stands still."""
-    deadline, still, last = time.monotonic() + READY_SECONDS, 0, None
-    while still < 3 and time.monotonic() < deadline:
-        now = cpu_of(pid)
-        still = still + 1 if now == last else 0
-        last = now
-        time.sleep(0.1)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def version(command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def rival_version(python):
-    return version([python, "-c", "import libtorrent; print(libtorrent.__version__)"])
-
-
-def file_system(scratch):
-    return version(["stat", "--file-system", "--format", "%T", scratch or tempfile.gettempdir()])
-
-
-def cpu_model():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-main()
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,6 +4,7 @@ It hands out the peers it was told about (`introduce`) and those that announced,
 of every announce for cases that ask what a client said.
 """
 
+import contextlib
 import http.server
 import socket
 import struct
@@ -36,6 +37,12 @@ class PlainTracker:
             for torrent in torrents:
                 known = self._peers[torrent.info_hash]
                 known |= {netns.split(seeder.serving(torrent)) for seeder in seeders}
+
+    def forget(self, torrents):
+        """From now on, know nobody who has `torrents`."""
+        with self._lock:
+            for torrent in torrents:
+                self._peers.pop(torrent.info_hash, None)
 
     def announce(self, query, source):
         # A plus sign stands for itself in an info hash, not for a space.
@@ -83,8 +90,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # who says goodbye may not wait for an answer
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *_):
         pass

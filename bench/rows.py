@@ -1,0 +1,174 @@
+"""The rows: what each moves or hashes, between whom, what it shows, and the goal beside it."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+from connections import Parcels, connections
+from contenders import PeerlessShaNi
+from idle import ManyTorrents, idle
+from offline import check, create
+from payload import Payload
+from surroundings import memory_mib
+from table import Goal
+from transfer import transfer
+
+SHA_NI = PeerlessShaNi.name
+LEECHERS = ("libtorrent", "aria2", "rqbit")
+FETCH = ("speed", "cpu", "user", "system", "anon", "others")
+SERVE = ("speed", "seed_cpu", "seed_user", "seed_system", "others")
+SMALL_FILE_BYTES = 64 * 1024
+MANY, FEW = "1,000 connections", "16 connections"
+BUDGET_MIB = min(max(memory_mib() // 16, 16), 256)
+"""What peerless holds of received data at most, unasked: see `engine/settings.rs`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    about: str
+    labels: tuple  # who takes part: a name of a client each, or what is told apart of the first in `needs`
+    run: Callable  # (bench, payload, label) -> figures
+    metrics: tuple
+    ratios: tuple
+    goals: tuple
+    mib: int = 0  # of the payload
+    needs: tuple = ()  # clients without which nobody can run it
+    piece: str = "1M"
+    file_bytes: int | None = None
+    many_torrents: bool = False
+    parcels: bool = False
+    base: str = "peerless"  # the label that others are compared with
+
+    def payload(self, home, bench, mib, torrents):
+        home.mkdir()
+        if self.many_torrents:
+            return ManyTorrents(home, torrents)
+        program = bench.contenders["peerless"].program
+        if self.parcels:
+            return Parcels(home, program, mib=mib or self.mib, tracker=bench.tracker.url)
+        return Payload(home, program, mib=mib or self.mib, piece=self.piece, tracker=bench.tracker.url,
+                       file_bytes=self.file_bytes)
+
+
+def fetch(about, goals, *, mib, labels=("peerless", *LEECHERS), seeders=1, leechers=1, tracked=False,
+          metrics=FETCH, ratios=("cpu", "wall"), **options):
+    """A row of each client as the leecher of libtorrent."""
+
+    def run(bench, payload, label):
+        return transfer(bench, payload, "libtorrent", label, seeders=seeders, leechers=leechers,
+                        tracked=tracked)
+
+    return Row(about, labels, run, metrics, ratios, goals, mib, ("libtorrent",), **options)
+
+
+def ahead():
+    """Ahead of every rival in CPU, none slower than the best in wall time."""
+    return (Goal("cpu", 1, LEECHERS), Goal("wall", 1, LEECHERS))
+
+
+ROWS = {
+    "download": fetch(
+        "one libtorrent seeder to each client",
+        (
+            Goal("cpu", 0.4, ("libtorrent",)),
+            Goal("cpu", 0.6, ("aria2",)),
+            Goal("wall", 1, ("libtorrent",)),
+            Goal("cpu", 0.7, ("libtorrent",), ours=SHA_NI),
+            Goal("cpu", 1, ("aria2",), ours=SHA_NI),
+        ),
+        mib=1024,
+        labels=("peerless", SHA_NI, *LEECHERS),
+    ),
+    "pair": Row(
+        "each client from one of its own kind",
+        ("peerless", "libtorrent", "rqbit"),
+        lambda bench, payload, label: transfer(bench, payload, label, label),
+        ("speed", "cpu", "seed_cpu", "others"),
+        ("cpu", "wall"),
+        (
+            Goal("speed", 2, ("libtorrent",), least=True),
+            Goal("speed", 3, ("rqbit",), least=True),
+        ),
+        1024,
+    ),
+    "seed": Row(
+        "each client to one libtorrent leecher",
+        ("peerless", "libtorrent", "rtorrent", "rqbit", "aria2"),
+        lambda bench, payload, label: transfer(bench, payload, label, "libtorrent"),
+        SERVE,
+        ("seed_cpu", "wall"),
+        (Goal("seed_cpu", 0.5, ("rtorrent",)), Goal("seed_cpu", 0.35, ("libtorrent",))),
+        1024,
+        ("libtorrent",),
+    ),
+    "check": Row(
+        "hashing what is in the page cache, from the start of a process to its end",
+        ("peerless", SHA_NI, *LEECHERS),
+        check,
+        ("speed", "gib_per_core", "cpu", "user", "system", "others"),
+        ("cpu", "wall"),
+        (
+            Goal("gib_per_core", 2, least=True),
+            Goal("gib_per_core", 1.2, ours=SHA_NI, least=True),
+            Goal("speed", 4, ("libtorrent",), least=True),
+        ),
+        2048,
+    ),
+    "create": Row(
+        "making a .torrent of what is in the page cache",
+        ("peerless", SHA_NI, "libtorrent"),
+        create,
+        ("speed", "gib_per_core", "cpu", "user", "system", "others"),
+        ("cpu", "wall"),
+        (
+            Goal("gib_per_core", 2, least=True),
+            Goal("gib_per_core", 1.2, ours=SHA_NI, least=True),
+            Goal("speed", 4, ("libtorrent",), least=True),
+        ),
+        2048,
+    ),
+    "small-files": fetch(
+        "5,000 files of 64 KiB", ahead(), mib=313, file_bytes=SMALL_FILE_BYTES
+    ),
+    "small-pieces": fetch("pieces of 16 KiB", ahead(), mib=512, piece="16K"),
+    "large-pieces": fetch("pieces of 16 MiB", ahead(), mib=512, piece="16M"),
+    "four-seeders": fetch("four libtorrent seeders to each client", ahead(), mib=512, seeders=4),
+    "four-leechers": fetch(
+        "one libtorrent seeder to four of each client, which find each other by a tracker; CPU of all four",
+        ahead(), mib=256, leechers=4, tracked=True,
+    ),
+    "start": fetch(
+        "1 MiB, from the start of the process to its end",
+        (Goal("wall", 0.1), Goal("wall", 1, LEECHERS)),
+        mib=1, piece="256K", metrics=("wall", "cpu_seconds", "others"), ratios=("wall",),
+    ),
+    "idle": Row(
+        "10,000 seeding torrents without a peer",
+        ("peerless", "libtorrent", "transmission"),
+        idle,
+        ("ready", "rss", "anon", "idle", "others"),
+        ("ready", "rss", "anon"),
+        (Goal("rss", 50), Goal("idle", 0.1), Goal("ready", 0.4)),
+        many_torrents=True,
+    ),
+    "connections": Row(
+        "a peerless downloader that 1,000 or 16 connections serve",
+        (MANY, FEW),
+        connections,
+        ("speed", "cpu", "user", "system", "others"),
+        ("cpu",),
+        (Goal("cpu", 1.5, (FEW,), ours=MANY),),
+        1024,
+        ("peerless",),
+        parcels=True,
+        base=MANY,
+    ),
+    "memory": Row(
+        "of a download from a peerless seeder, the fastest there is, at its peak and over time",
+        ("peerless", *LEECHERS),
+        lambda bench, payload, label: transfer(bench, payload, "peerless", label),
+        ("speed", "rss", "anon", "growth", "others"),
+        ("rss", "anon"),
+        (Goal("rss", 64 + BUDGET_MIB), Goal("growth", 1.1)),
+        2048,
+    ),
+}
