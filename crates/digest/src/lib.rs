@@ -33,7 +33,7 @@
 //!
 //! `schedule` keeps a `job` per message, asks the `plan` which `tier` (a kernel and a number of
 //! lanes) suits the number of jobs, and gives it a run of blocks of each. `function` is what the two
-//! algorithms do not share; `lanes` and `sha_ni` have the rounds. All `unsafe` of the project is in
+//! algorithms do not share; `lanes` and `sha_ni` have the rounds. All `unsafe` of this crate is in
 //! those two: loads and stores whose bounds a reference proves, and instructions whose presence a
 //! value proves that only detection makes.
 

@@ -35,7 +35,7 @@ mod tests {
         for _ in 0..5 {
             drop(shared.arena.take());
             tokio::time::sleep(LOOK_EVERY).await;
-            assert_eq!(shared.arena.idle(), 1, "used between the looks");
+            assert!(shared.arena.idle() > 0, "used between the looks");
         }
         tokio::time::sleep(2 * LOOK_EVERY).await;
         assert_eq!(shared.arena.idle(), 0);

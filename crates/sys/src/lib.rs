@@ -1,0 +1,7 @@
+//! What the system has and the standard library lacks, one safe type each.
+//!
+//! Beside `digest` this is the only room with `unsafe` code. It knows nothing of BitTorrent.
+
+mod slab;
+
+pub use slab::{Part, SLAB_BYTES, slab};
