@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_last_block_given_back_is_the_first_handed_out() {
-        let arena = Arena::new(8);
+        let arena = Arena::new(SLAB_BLOCKS);
         let (mut first, second) = (arena.take(), arena.take());
         first[0] = 7;
         drop(second);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn idle_memory_is_given_back_when_nobody_wants_it_any_more() {
-        let arena = Arena::new(2);
+        let arena = Arena::new(SLAB_BLOCKS);
         drop(arena.take());
         arena.rest();
         drop(arena.take());
