@@ -52,17 +52,30 @@ impl Torrent {
 
     /// The pool is done with a piece.
     pub(crate) fn piece_outcome(&self, piece: PieceIndex, outcome: PieceOutcome) {
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
         self.in_pool.set(self.in_pool.get() - 1);
+        if let (PieceOutcome::Written { .. }, Some(record)) = (&outcome, self.shared.record.get()) {
+            record.written(piece);
+        }
+        if !self.failed.get() {
+            self.change(|state, now| self.take_outcome(state, now, piece, outcome));
+        }
+        self.release();
+    }
+
+    fn take_outcome(
+        &self,
+        state: &mut State,
+        now: Duration,
+        piece: PieceIndex,
+        outcome: PieceOutcome,
+    ) {
         match outcome {
             PieceOutcome::Written { digests } => {
                 if let Some(digests) = digests {
                     state.swarm.piece_good_digests(now, piece, &digests);
                 }
-                if let Some(record) = self.shared.record.get() {
-                    record.written(piece);
-                }
+                #[cfg(test)]
+                self.shared.spot(crate::panics::Spot::Piece);
                 state.swarm.piece_written(now, piece);
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PieceCompleted { info_hash, piece });
@@ -76,12 +89,8 @@ impl Torrent {
                 state.swarm.piece_failed(now, piece, &digests);
             }
             PieceOutcome::WriteFailed { error, blocks, .. } => {
-                self.write_failed(&mut state, now, piece, blocks, &error);
+                self.write_failed(state, now, piece, blocks, &error);
             }
-        }
-        self.settle(&mut state, now);
-        if self.stopped.get() && self.is_drained() {
-            self.drained.borrow_mut().take(); // whoever waits hears that it is gone
         }
     }
 
