@@ -104,8 +104,8 @@ impl Torrent {
         error: &StorageError,
     ) {
         let message = error.to_string();
-        tracing::error!(piece, torrent = %self.shared.info_hash(), error = %message, "write failed");
         if state.storage_error.as_ref() != Some(&message) {
+            tracing::error!(torrent = %self.shared.info_hash(), error = %message, "write failed");
             let info_hash = self.shared.info_hash();
             let message = message.clone();
             self.context.session.events.send(Event::StorageError { info_hash, message });
@@ -136,18 +136,16 @@ impl Torrent {
         piece: PieceIndex,
         error: &StorageError,
     ) {
-        let info_hash = self.shared.info_hash();
-        let message = error.to_string();
-        tracing::error!(piece, torrent = %info_hash, error = %message, "piece lost");
         if let Some(record) = self.shared.record.get() {
             record.lost(piece);
         }
         state.swarm.piece_lost(now, piece);
-        self.context.session.events.send(Event::StorageError { info_hash, message });
+        self.unreadable(state, error);
         self.wake();
     }
 
-    /// Data could not be read this time: it stays offered, and the owner hears of it once.
+    /// Data could not be read: the owner hears of it, once for all the pieces of a file. Whether it
+    /// stays offered is for the caller to say.
     pub(super) fn unreadable(&self, state: &mut State, error: &StorageError) {
         let info_hash = self.shared.info_hash();
         let message = error.to_string();
