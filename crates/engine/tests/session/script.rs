@@ -57,10 +57,15 @@ impl Peer {
     /// Reads the other side's handshake and answers with the same info hash. The reserved bits ask
     /// for nothing, or for the fast extension.
     pub(crate) fn shake_hands(&mut self, fast: bool) -> std::io::Result<[u8; 68]> {
+        self.shake_hands_with([0, 0, 0, 0, 0, 0, 0, if fast { 4 } else { 0 }])
+    }
+
+    /// The same with any reserved bits.
+    pub(crate) fn shake_hands_with(&mut self, reserved: [u8; 8]) -> std::io::Result<[u8; 68]> {
         let mut theirs = [0; 68];
         self.stream.read_exact(&mut theirs)?;
         let mut ours = theirs;
-        ours[20..28].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, if fast { 4 } else { 0 }]);
+        ours[20..28].copy_from_slice(&reserved);
         ours[48..].copy_from_slice(b"-XX0001-hostile-peer");
         self.send(&ours)?;
         Ok(theirs)
