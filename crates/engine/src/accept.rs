@@ -1,19 +1,21 @@
 //! Inbound connections: reads the info hash and hands the socket to the torrent's shard.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::net;
 use crate::peer::handshake;
 use crate::session::SessionShared;
 use crate::shard::ShardMessage;
 
-/// Inbound connections that have not named a torrent yet, over all listeners. More wait in the
-/// kernel's backlog: a flood of silent ones costs this many small tasks.
+/// Inbound connections that have not named a torrent yet, over all listeners. One more sends the one
+/// away that has been silent for longest: a flood of them costs this many small tasks, and does not
+/// keep out who names a torrent at once.
 const UNROUTED_MAX: usize = 256;
 
 /// How long an inbound peer has to name a torrent.
@@ -36,11 +38,9 @@ pub(crate) async fn accept_loop(
     rooms: WaitingRooms,
 ) {
     loop {
-        let Ok(waiting) = Arc::clone(&rooms.unrouted).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, addr)) => {
-                let early = Arc::clone(&rooms.early);
-                tokio::spawn(route(Arc::clone(&session), stream, addr, waiting, early));
+                tokio::spawn(route(Arc::clone(&session), stream, addr, rooms.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
@@ -53,18 +53,33 @@ pub(crate) async fn accept_loop(
 /// Where inbound peers wait, over all listeners of a session.
 #[derive(Clone)]
 pub(crate) struct WaitingRooms {
-    /// For those that have not named a torrent yet.
-    unrouted: Arc<Semaphore>,
+    /// For those that have not named a torrent yet: how each is sent away, who came first in front.
+    unrouted: Arc<Mutex<VecDeque<Arc<Notify>>>>,
     /// For those whose torrent is being checked.
     early: Arc<Semaphore>,
 }
 
 impl WaitingRooms {
     pub(crate) fn new() -> Self {
-        Self {
-            unrouted: Arc::new(Semaphore::new(UNROUTED_MAX)),
-            early: Arc::new(Semaphore::new(EARLY_MAX)),
+        Self { unrouted: Arc::default(), early: Arc::new(Semaphore::new(EARLY_MAX)) }
+    }
+
+    /// Lets one more in, and tells who has been there for longest to go if that is one too many.
+    fn enter(&self) -> Arc<Notify> {
+        let ours = Arc::new(Notify::new());
+        let mut unrouted = self.unrouted.lock().unwrap_or_else(PoisonError::into_inner);
+        unrouted.push_back(Arc::clone(&ours));
+        if unrouted.len() > UNROUTED_MAX
+            && let Some(oldest) = unrouted.pop_front()
+        {
+            oldest.notify_one();
         }
+        ours
+    }
+
+    fn leave(&self, ours: &Arc<Notify>) {
+        let mut unrouted = self.unrouted.lock().unwrap_or_else(PoisonError::into_inner);
+        unrouted.retain(|other| !Arc::ptr_eq(ours, other));
     }
 }
 
@@ -72,11 +87,17 @@ async fn route(
     session: Arc<SessionShared>,
     mut stream: TcpStream,
     addr: SocketAddr,
-    waiting: OwnedSemaphorePermit,
-    early: Arc<Semaphore>,
+    rooms: WaitingRooms,
 ) {
-    let routed = handshake::routing(&mut stream, ROUTING_LIMIT).await;
-    drop(waiting);
+    let sent_away = rooms.enter();
+    let routed = tokio::select! {
+        routed = handshake::routing(&mut stream, ROUTING_LIMIT) => routed,
+        () = sent_away.notified() => {
+            tracing::debug!(%addr, "inbound peer refused: silent, and others come");
+            return;
+        }
+    };
+    rooms.leave(&sent_away);
     let (first, info_hash) = match routed {
         Ok(routed) => routed,
         Err(error) => {
@@ -89,7 +110,7 @@ async fn route(
         return;
     };
     if torrent.is_checking() {
-        let room = early.try_acquire();
+        let room = rooms.early.try_acquire();
         let started = tokio::time::timeout(EARLY_LIMIT, torrent.checked());
         if room.is_err() || started.await != Ok(true) {
             tracing::debug!(%addr, %info_hash, "inbound peer refused: the torrent is being checked");

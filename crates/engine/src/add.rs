@@ -12,7 +12,7 @@ use wire::Bitfield;
 
 use crate::announcing;
 use crate::events::Event;
-use crate::handle::{TorrentHandle, TorrentShared};
+use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::resume::{self, Findings};
 use crate::session::{Session, SessionShared};
 use crate::shard::ShardMessage;
@@ -193,7 +193,7 @@ impl BringUp {
     /// Hashes what is in doubt, on all cores, and goes on.
     fn check(self, findings: Findings) {
         if findings.recheck.count() == 0 {
-            return self.begin(findings, None);
+            return self.begin_or_fail(findings, None);
         }
         let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
         let doubtful = findings.recheck.clone();
@@ -209,8 +209,16 @@ impl BringUp {
                 return self.shared.set_state(TorrentState::Stopped);
             }
             let control = self.control.clone();
-            control.spawn_blocking(move || self.begin(findings, Some(report)));
+            control.spawn_blocking(move || self.begin_or_fail(findings, Some(report)));
         });
+    }
+
+    fn begin_or_fail(self, findings: Findings, checked: Option<CheckReport>) {
+        let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
+        let whom = format!("torrent {}", shared.info_hash());
+        if let Err(panicked) = session.panics.catch(whom, || self.begin(findings, checked)) {
+            shared.fail(&session.events, TorrentError::Internal(panicked.to_string()));
+        }
     }
 
     fn begin(self, findings: Findings, checked: Option<CheckReport>) {
@@ -231,15 +239,19 @@ impl BringUp {
             && findings.is_new()
             && let Err(error) = self.shared.store.refuse_strangers(&have, findings.observed())
         {
-            return self.shared.fail(error);
+            return self.fail(error);
         }
         self.shared.begin(&have, resumed_bytes, self.wanted.as_ref());
         resume::begin(&self.session, &self.shared, findings, &have);
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
         match self.prepare(&have) {
             Ok(()) => self.start(have),
-            Err(error) => self.shared.fail(error),
+            Err(error) => self.fail(error),
         }
+    }
+
+    fn fail(&self, error: StorageError) {
+        self.shared.fail(&self.session.events, error.into());
     }
 
     /// Makes what has no data, looks for what is in the way, and warns when the disk is too small.

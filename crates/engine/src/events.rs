@@ -86,6 +86,13 @@ pub enum Event {
         /// Which torrent.
         info_hash: InfoHash,
     },
+    /// It can't run, or not any longer, and was stopped. Other torrents go on.
+    TorrentFailed {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Why, in words.
+        message: String,
+    },
 }
 
 /// The sending end.

@@ -15,7 +15,8 @@ use tracker::Prompt;
 use wire::Bitfield;
 
 use crate::announce::{AnnouncerHandle, TrackerStatus};
-use crate::session::SessionShared;
+use crate::events::{Event, Events};
+use crate::session::{STOP_LIMIT, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::{TorrentState, TorrentStats};
 
@@ -32,6 +33,9 @@ pub enum TorrentError {
     /// The disk refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A bug ended it. What is verified and written stays, and it can be added again.
+    #[error("{0}; the torrent was stopped")]
+    Internal(String),
 }
 
 /// The part of a torrent that all threads see.
@@ -42,7 +46,7 @@ pub(crate) struct TorrentShared {
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
-    failure: Mutex<Option<StorageError>>,
+    failure: Mutex<Option<TorrentError>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
     /// Set when the torrent is stopped: ends a check that is under way.
@@ -52,6 +56,8 @@ pub(crate) struct TorrentShared {
     peers: Mutex<Vec<PeerStats>>,
     /// The state, in `stats`, is another.
     state_changed: Notify,
+    #[cfg(test)]
+    pub(crate) panics_at: Mutex<Option<crate::panics::Spot>>,
 }
 
 impl TorrentShared {
@@ -92,11 +98,20 @@ impl TorrentShared {
             have: Mutex::new(Bitfield::new(geometry.piece_count())),
             peers: Mutex::default(),
             state_changed: Notify::new(),
+            #[cfg(test)]
+            panics_at: Mutex::default(),
         }
     }
 
     pub(crate) fn info_hash(&self) -> InfoHash {
         self.torrent.info_hash
+    }
+
+    /// Panics, once, where a test asked for it.
+    #[cfg(test)]
+    pub(crate) fn spot(&self, spot: crate::panics::Spot) {
+        let taken = lock(&self.panics_at).take_if(|asked| *asked == spot);
+        assert_eq!(taken, None, "a test asked for it");
     }
 
     pub(crate) fn stats(&self) -> TorrentStats {
@@ -118,7 +133,7 @@ impl TorrentShared {
     }
 
     /// Waits for a state in which `there` holds. The states in between may pass unseen.
-    async fn state_where(&self, there: impl Fn(&TorrentState) -> bool) -> TorrentState {
+    pub(crate) async fn state_where(&self, there: impl Fn(&TorrentState) -> bool) -> TorrentState {
         loop {
             let changed = self.state_changed.notified(); // from here on no change is missed
             let state = lock(&self.stats).state.clone();
@@ -195,11 +210,16 @@ impl TorrentShared {
         lock(&self.have).has(piece)
     }
 
-    /// It can't run: what waits for it hears why.
-    pub(crate) fn fail(&self, error: StorageError) {
-        tracing::error!(torrent = %self.info_hash(), %error, "the torrent can't run");
+    /// It can't run, or not any longer: what waits for it hears why.
+    pub(crate) fn fail(&self, events: &Events, error: TorrentError) {
+        let (info_hash, message) = (self.info_hash(), error.to_string());
+        tracing::error!(torrent = %info_hash, error = message, "the torrent can't run");
         *lock(&self.failure) = Some(error);
         self.set_state(TorrentState::Stopped);
+        if let Some(announcer) = self.announcer.get() {
+            announcer.leave(STOP_LIMIT);
+        }
+        events.send(Event::TorrentFailed { info_hash, message });
     }
 
     /// The addresses given so far. From now on they go to the shard.
@@ -310,8 +330,7 @@ impl TorrentHandle {
         if !ended(&self.shared.state_where(|state| there(state) || ended(state)).await) {
             return Ok(());
         }
-        let failure = lock(&self.shared.failure).take();
-        Err(failure.map_or(TorrentError::Stopped, TorrentError::Storage))
+        Err(lock(&self.shared.failure).take().unwrap_or(TorrentError::Stopped))
     }
 
     /// The bytes of a piece that is complete.

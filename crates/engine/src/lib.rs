@@ -33,6 +33,7 @@ mod handle;
 mod http;
 mod net;
 mod oneoff;
+mod panics;
 mod payload;
 mod peer;
 mod probe;

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::net;
+use crate::panics::Panics;
 use crate::rest;
 use crate::resume;
 use crate::roster::Roster;
@@ -77,6 +78,7 @@ pub(crate) struct SessionShared {
     pub(crate) handles: Arc<HandleCache>,
     pub(crate) state: StateWriter,
     pub(crate) trackers: TrackerClient,
+    pub(crate) panics: Panics,
     listening: Vec<SocketAddr>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
@@ -226,6 +228,7 @@ impl Session {
             buffered_bytes: session.arena.in_use() as u64 * u64::from(metainfo::BLOCK_LENGTH),
             download_rate: torrents.iter().map(|stats| stats.download_rate).sum(),
             upload_rate: torrents.iter().map(|stats| stats.upload_rate).sum(),
+            panics: session.panics.count(),
         }
     }
 
@@ -313,6 +316,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         handles: Arc::new(HandleCache::for_this_process()),
         state,
         trackers: settings.tracker_client(),
+        panics: Panics::default(),
         listening,
         arena: arena.clone(),
         shards: OnceLock::new(),

@@ -17,7 +17,7 @@ use swarm::{PeerKey, Source, Swarm};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::handle::TorrentShared;
+use crate::handle::{TorrentError, TorrentShared};
 use crate::peer::Landing;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::session::SessionShared;
@@ -124,7 +124,17 @@ impl Shard {
 
     fn handle(&mut self, message: ShardMessage) {
         match message {
-            ShardMessage::Start { shared, swarm } => self.begin(shared, *swarm),
+            ShardMessage::Start { shared, swarm } => {
+                let context = Rc::clone(&self.context);
+                let whom = format!("torrent {}", shared.info_hash());
+                let begun = || self.begin(Arc::clone(&shared), *swarm);
+                if let Err(panicked) = context.session.panics.catch(whom, begun) {
+                    shared.fail(
+                        &context.session.events,
+                        TorrentError::Internal(panicked.to_string()),
+                    );
+                }
+            }
             ShardMessage::Incoming { info_hash, stream, addr, first, slot } => {
                 let Some(torrent) = self.torrents.get(&info_hash).map(Rc::clone) else { return };
                 match tokio::net::TcpStream::from_std(stream) {
@@ -161,7 +171,7 @@ impl Shard {
 
     fn with(&self, info_hash: &InfoHash, call: impl FnOnce(&Rc<Torrent>)) {
         if let Some(torrent) = self.torrents.get(info_hash) {
-            call(torrent);
+            torrent.guarded(|| call(torrent));
         }
     }
 

@@ -79,4 +79,6 @@ pub struct SessionStats {
     pub download_rate: u64,
     /// Payload bytes per second, all torrents.
     pub upload_rate: u64,
+    /// Bugs that each ended a peer or a torrent, and nothing else.
+    pub panics: u64,
 }

@@ -169,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn a_look_at_a_link_sees_the_link() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        symlink("file", dir.path().join("link")).unwrap();
+        let root = open_root(dir.path()).unwrap();
+        let seen = look(root.as_fd(), &path(&["link"])).unwrap();
+        assert_eq!(kind(&seen), FileType::Symlink);
+    }
+
+    #[test]
     fn plain_files_open_both_ways() {
         let dir = tempfile::tempdir().unwrap();
         let file = path(&["a", "b", "c"]);

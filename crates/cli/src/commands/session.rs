@@ -182,6 +182,9 @@ fn document(event: &Event) -> Option<Value> {
         Event::StorageRecovered { info_hash } => {
             json!({"event": "storage_recovered", "info_hash": info_hash.to_string()})
         }
+        Event::TorrentFailed { info_hash, message } => json!({
+            "event": "torrent_failed", "info_hash": info_hash.to_string(), "message": message,
+        }),
         _ => return None, // one line for each piece would be most of the output
     })
 }

@@ -270,9 +270,14 @@ impl AnnouncerHandle {
 
     /// Ends it: trackers that know us are told, as best effort, within `timeout`.
     pub(crate) async fn stop(&self, timeout: Duration) {
+        self.leave(timeout);
+        self.shared.finished.cancelled().await;
+    }
+
+    /// The same, without waiting for it.
+    pub(crate) fn leave(&self, timeout: Duration) {
         lock(&self.shared.stop_until).get_or_insert(Instant::now() + timeout);
         self.shared.stopping.cancel();
-        self.shared.finished.cancelled().await;
     }
 
     /// Every tracker, tier by tier.

@@ -55,7 +55,8 @@ impl Torrent {
         half_open: OwnedSemaphorePermit,
         slot: OwnedSemaphorePermit,
     ) {
-        match self.open(addr).await {
+        let opened = self.guarded_peer(addr, self.open(addr)).await;
+        match opened.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))) {
             Ok((hello, stream)) => {
                 drop(half_open);
                 self.serve(hello, stream).await;
@@ -91,13 +92,19 @@ impl Torrent {
     ) {
         let session = &self.context.session;
         let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
-        match handshake::incoming(&mut stream, first, ours, HANDSHAKE_LIMIT).await {
-            Ok(theirs) => {
+        let shaken = self.guarded_peer(addr, async {
+            #[cfg(test)]
+            self.shared.spot(crate::panics::Spot::Handshake);
+            handshake::incoming(&mut stream, first, ours, HANDSHAKE_LIMIT).await
+        });
+        match shaken.await {
+            Ok(Ok(theirs)) => {
                 let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
                 let hello = Hello { addr, peer_id, outgoing: false, reserved };
                 self.serve(hello, stream).await;
             }
-            Err(error) => tracing::debug!(%addr, %error, "inbound peer refused"),
+            Ok(Err(error)) => tracing::debug!(%addr, %error, "inbound peer refused"),
+            Err(_) => {} // it is logged
         }
         drop(slot);
     }

@@ -9,6 +9,7 @@ mod uploads;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use tokio::sync::{Notify, oneshot};
 use wire::{BlockRequest, Limits, Message};
 
 use crate::events::Event;
-use crate::handle::TorrentShared;
+use crate::handle::{TorrentError, TorrentShared};
+use crate::panics::Panicked;
 use crate::peer::{Connection, ReceiveError, Receiver, Sink};
 use crate::shard::ShardContext;
 use crate::stats::TorrentState;
@@ -49,6 +51,10 @@ pub(crate) struct Torrent {
     state: RefCell<State>,
     wake: Notify,
     stopped: Cell<bool>,
+    /// The state is being changed: a panic now leaves it in pieces.
+    changing: Cell<bool>,
+    /// It did, and nobody looks at the state any more.
+    failed: Cell<bool>,
     /// Pieces that are being hashed and written.
     in_pool: Cell<u32>,
     /// Dropped when a stopped torrent has heard of all of them.
@@ -107,6 +113,8 @@ impl Torrent {
             }),
             wake: Notify::new(),
             stopped: Cell::new(false),
+            changing: Cell::new(false),
+            failed: Cell::new(false),
             in_pool: Cell::new(0),
             drained: RefCell::default(),
         })
@@ -114,7 +122,16 @@ impl Torrent {
 
     /// Runs the torrent's timers until it is stopped.
     pub(crate) async fn run(self: Rc<Self>) {
+        let panics = &self.context.session.panics;
+        if let Err(panicked) = panics.catch_async(self.whom(), self.run_timers()).await {
+            self.fail(&panicked);
+        }
+    }
+
+    async fn run_timers(self: &Rc<Self>) {
         while !self.stopped.get() {
+            #[cfg(test)]
+            self.shared.spot(crate::panics::Spot::Timers);
             let now = self.context.clock.now();
             {
                 let mut state = self.state.borrow_mut();
@@ -153,13 +170,50 @@ impl Torrent {
         next.chain(publish).min().map_or(now + longest, |next| next.min(now + longest))
     }
 
-    /// Calls into the brain and carries out what it decides.
-    pub(crate) fn with_swarm<T>(&self, call: impl FnOnce(&mut Swarm, Duration) -> T) -> T {
+    /// Changes the state and carries out what the brain decides.
+    fn change<T>(&self, call: impl FnOnce(&mut State, Duration) -> T) -> T {
         let now = self.context.clock.now();
         let mut state = self.state.borrow_mut();
-        let result = call(&mut state.swarm, now);
+        self.changing.set(true);
+        let result = call(&mut state, now);
         self.settle(&mut state, now);
+        self.changing.set(false);
         result
+    }
+
+    /// The same, for who needs nothing but the brain.
+    pub(crate) fn with_swarm(&self, call: impl FnOnce(&mut Swarm, Duration)) {
+        if !self.failed.get() {
+            self.change(|state, now| call(&mut state.swarm, now));
+        }
+    }
+
+    /// Does something about the torrent that may panic, which is the end of it.
+    pub(crate) fn guarded(&self, call: impl FnOnce()) {
+        if let Err(panicked) = self.context.session.panics.catch(self.whom(), call) {
+            self.fail(&panicked);
+        }
+    }
+
+    /// The same for what one peer's task does: the peer's own bytes cost only the peer, unless the
+    /// torrent's state was being changed.
+    async fn guarded_peer<T>(
+        &self,
+        addr: SocketAddr,
+        task: impl Future<Output = T>,
+    ) -> Result<T, Panicked> {
+        let whom = format!("peer {addr} of {}", self.whom());
+        let done = self.context.session.panics.catch_async(whom, task).await;
+        if let Err(panicked) = &done
+            && self.changing.get()
+        {
+            self.fail(panicked);
+        }
+        done
+    }
+
+    fn whom(&self) -> String {
+        format!("torrent {}", self.shared.info_hash())
     }
 
     /// Wakes the timer task: new candidates, a changed deadline.
@@ -183,9 +237,9 @@ impl Torrent {
             .events
             .send(Event::PeerConnected { info_hash: self.shared.info_hash(), addr });
         self.wake(); // the timers have a peer more to look after
-        let guard = Leaving { torrent: self, key: connection.key };
-        let reason = connection.run(self, limits).await;
-        drop(guard);
+        let ended = self.guarded_peer(addr, connection.run(self, limits)).await;
+        let reason = ended.unwrap_or_else(|panicked| panicked.to_string());
+        self.leave(connection.key);
         tracing::debug!(%addr, %reason, "peer left");
         self.context.session.events.send(Event::PeerDisconnected {
             info_hash: self.shared.info_hash(),
@@ -199,13 +253,11 @@ impl Torrent {
         hello: Hello,
         stream: TcpStream,
     ) -> Result<(Rc<Connection>, Limits), swarm::Refusal> {
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
         if self.stopped.get() {
             return Err(swarm::Refusal::Full); // its torrent was stopped during the handshake
         }
-        let added = state.swarm.add_peer(now, hello);
-        let result = added.map(|key| {
+        self.change(|state, now| {
+            let key = state.swarm.add_peer(now, hello)?;
             let connection = Rc::new(Connection::new(key, stream));
             state.peers.insert(key, Rc::clone(&connection));
             let limits = Limits {
@@ -213,19 +265,19 @@ impl Torrent {
                 block_bytes: BLOCK_BYTES_MAX,
                 extended_bytes: EXTENDED_BYTES_MAX,
             };
-            (connection, limits)
-        });
-        self.settle(&mut state, now);
-        result
+            Ok((connection, limits))
+        })
     }
 
     fn leave(&self, key: PeerKey) {
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
-        if state.peers.remove(&key).is_some() {
-            state.swarm.remove_peer(now, key);
+        if self.stopped.get() {
+            return; // it let go of all
         }
-        self.settle(&mut state, now);
+        self.change(|state, now| {
+            if state.peers.remove(&key).is_some() {
+                state.swarm.remove_peer(now, key);
+            }
+        });
         self.wake();
     }
 
@@ -235,22 +287,27 @@ impl Torrent {
         connection: &Connection,
         receiver: &mut Receiver,
     ) -> Result<(), ReceiveError> {
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
-        let mut landing = self.context.landing.borrow_mut();
-        let mut sink = PeerSink { state: &mut state, context: &self.context, connection, now };
-        let got = receiver.read(&mut landing, &mut sink, |slices| connection.try_read(slices));
-        drop(landing);
-        self.settle(&mut state, now);
-        got.map(drop)
+        if self.stopped.get() {
+            return Err(ReceiveError::Closed); // its task hears of it next
+        }
+        self.change(|state, now| {
+            let mut landing = self.context.landing.borrow_mut();
+            let mut sink = PeerSink { torrent: self, state, connection, now };
+            // Until the sink is called it is all about the peer's bytes.
+            self.changing.set(false);
+            #[cfg(test)]
+            self.shared.spot(crate::panics::Spot::Bytes);
+            let got = receiver.read(&mut landing, &mut sink, |slices| connection.try_read(slices));
+            self.changing.set(true);
+            got.map(drop)
+        })
     }
 
     /// The socket takes bytes again.
     pub(crate) fn writable(&self, connection: &Rc<Connection>) {
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
-        touch(&mut state, connection.key, |_| {});
-        self.settle(&mut state, now);
+        if !self.stopped.get() {
+            self.change(|state, _| touch(state, connection.key, |_| {}));
+        }
     }
 
     /// Carries out what the brain decided, then writes each touched socket once.
@@ -352,19 +409,48 @@ impl Torrent {
         if !self.is_drained() {
             *self.drained.borrow_mut() = Some(done);
         }
+        if self.failed.get() {
+            return; // it let go of all
+        }
         let now = self.context.clock.now();
         let mut state = self.state.borrow_mut();
-        for (key, connection) in std::mem::take(&mut state.peers) {
-            connection.close("the torrent was stopped".into());
+        for key in self.let_go(&mut state, "the torrent was stopped") {
             state.swarm.remove_peer(now, key);
         }
+        self.publish(&mut state, now);
+        self.shared.set_state(TorrentState::Stopped);
+        self.wake();
+    }
+
+    /// Ends the torrent after a panic. Nothing is asked of its brain, whose state may be anything.
+    /// Pieces that are on their way to the disk arrive there, and are recorded.
+    fn fail(&self, panicked: &Panicked) {
+        self.failed.set(true);
+        if self.stopped.replace(true) {
+            return self.release(); // it was being stopped
+        }
+        self.let_go(&mut self.state.borrow_mut(), "the torrent failed");
+        let error = TorrentError::Internal(panicked.to_string());
+        self.shared.fail(&self.context.session.events, error);
+        self.wake();
+    }
+
+    /// Closes its peers, which are returned, and frees its memory.
+    fn let_go(&self, state: &mut State, why: &str) -> Vec<PeerKey> {
+        let peers = std::mem::take(&mut state.peers);
+        peers.values().for_each(|connection| connection.close(why.into()));
         state.pieces.clear();
         state.unwritten.clear();
         self.context.session.budget.moved(state.charged, 0);
         state.charged = 0;
-        self.publish(&mut state, now);
-        self.shared.set_state(TorrentState::Stopped);
-        self.wake();
+        peers.into_keys().collect()
+    }
+
+    /// Lets who waits for its end know when that has come.
+    fn release(&self) {
+        if self.is_over() {
+            self.drained.borrow_mut().take();
+        }
     }
 
     /// Stopped, and the pool has nothing of it any more.
@@ -385,6 +471,21 @@ impl Torrent {
     }
 }
 
+impl State {
+    /// Puts a block where it belongs in its piece.
+    fn keep(&mut self, block: BlockRequest, data: Block) {
+        let count = self.swarm.geometry().block_count(block.piece) as usize;
+        let blocks = self.pieces.entry(block.piece).or_insert_with(|| {
+            let mut blocks = Vec::new();
+            blocks.resize_with(count, || None);
+            blocks
+        });
+        if let Some(slot) = blocks.get_mut((block.begin / metainfo::BLOCK_LENGTH) as usize) {
+            *slot = Some(data);
+        }
+    }
+}
+
 /// Adds to a peer's queue and remembers to write it.
 fn touch(state: &mut State, peer: PeerKey, add: impl FnOnce(&Connection)) {
     if let Some(connection) = state.peers.get(&peer) {
@@ -395,29 +496,34 @@ fn touch(state: &mut State, peer: PeerKey, add: impl FnOnce(&Connection)) {
     }
 }
 
-/// Takes the peer out of the swarm however its task ends, a panic included.
-struct Leaving<'a> {
-    torrent: &'a Torrent,
-    key: PeerKey,
-}
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        self.torrent.leave(self.key);
-    }
-}
-
 /// Hands what one peer sent to the brain, and block bodies to their piece.
 struct PeerSink<'a> {
+    torrent: &'a Torrent,
     state: &'a mut State,
-    context: &'a ShardContext,
     connection: &'a Connection,
     now: Duration,
 }
 
+impl PeerSink<'_> {
+    /// A panic in here is the torrent's, outside it is the peer's.
+    fn change<T>(&mut self, call: impl FnOnce(&mut State) -> T) -> T {
+        self.torrent.changing.set(true);
+        let result = call(self.state);
+        self.torrent.changing.set(false);
+        result
+    }
+}
+
 impl Sink for PeerSink<'_> {
     fn message(&mut self, message: &Message<'_>) -> Result<(), Fault> {
-        self.state.swarm.handle(self.now, self.connection.key, message)
+        let (now, key) = (self.now, self.connection.key);
+        #[cfg(test)]
+        let torrent = self.torrent;
+        self.change(|state| {
+            #[cfg(test)]
+            torrent.shared.spot(crate::panics::Spot::Message);
+            state.swarm.handle(now, key, message)
+        })
     }
 
     fn expected(&self) -> usize {
@@ -425,25 +531,24 @@ impl Sink for PeerSink<'_> {
     }
 
     fn memory(&self) -> Block {
-        self.context.arena.take()
+        self.torrent.context.arena.take()
     }
 
     fn block_head(&mut self, block: BlockRequest) -> Result<BlockFate, Fault> {
-        self.state.swarm.block_head(self.now, self.connection.key, block)
+        let (now, key) = (self.now, self.connection.key);
+        self.change(|state| state.swarm.block_head(now, key, block))
     }
 
     fn block(&mut self, block: BlockRequest, data: Option<Block>) {
-        let outcome = self.state.swarm.block(self.now, self.connection.key, block);
-        if let (BlockOutcome::Stored, Some(data)) = (outcome, data) {
-            let count = self.state.swarm.geometry().block_count(block.piece) as usize;
-            let blocks = self.state.pieces.entry(block.piece).or_insert_with(|| {
-                let mut blocks = Vec::new();
-                blocks.resize_with(count, || None);
-                blocks
-            });
-            if let Some(slot) = blocks.get_mut((block.begin / metainfo::BLOCK_LENGTH) as usize) {
-                *slot = Some(data);
+        let (now, key) = (self.now, self.connection.key);
+        self.change(|state| {
+            let outcome = state.swarm.block(now, key, block);
+            if let (BlockOutcome::Stored, Some(data)) = (outcome, data) {
+                state.keep(block, data);
             }
-        }
+        });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,17 +52,30 @@ impl Torrent {
 
     /// The pool is done with a piece.
     pub(crate) fn piece_outcome(&self, piece: PieceIndex, outcome: PieceOutcome) {
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
         self.in_pool.set(self.in_pool.get() - 1);
+        if let (PieceOutcome::Written { .. }, Some(record)) = (&outcome, self.shared.record.get()) {
+            record.written(piece);
+        }
+        if !self.failed.get() {
+            self.change(|state, now| self.take_outcome(state, now, piece, outcome));
+        }
+        self.release();
+    }
+
+    fn take_outcome(
+        &self,
+        state: &mut State,
+        now: Duration,
+        piece: PieceIndex,
+        outcome: PieceOutcome,
+    ) {
         match outcome {
             PieceOutcome::Written { digests } => {
                 if let Some(digests) = digests {
                     state.swarm.piece_good_digests(now, piece, &digests);
                 }
-                if let Some(record) = self.shared.record.get() {
-                    record.written(piece);
-                }
+                #[cfg(test)]
+                self.shared.spot(crate::panics::Spot::Piece);
                 state.swarm.piece_written(now, piece);
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PieceCompleted { info_hash, piece });
@@ -76,12 +89,8 @@ impl Torrent {
                 state.swarm.piece_failed(now, piece, &digests);
             }
             PieceOutcome::WriteFailed { error, blocks, .. } => {
-                self.write_failed(&mut state, now, piece, blocks, &error);
+                self.write_failed(state, now, piece, blocks, &error);
             }
-        }
-        self.settle(&mut state, now);
-        if self.stopped.get() && self.is_drained() {
-            self.drained.borrow_mut().take(); // whoever waits hears that it is gone
         }
     }
 
@@ -95,8 +104,8 @@ impl Torrent {
         error: &StorageError,
     ) {
         let message = error.to_string();
-        tracing::error!(piece, torrent = %self.shared.info_hash(), error = %message, "write failed");
         if state.storage_error.as_ref() != Some(&message) {
+            tracing::error!(torrent = %self.shared.info_hash(), error = %message, "write failed");
             let info_hash = self.shared.info_hash();
             let message = message.clone();
             self.context.session.events.send(Event::StorageError { info_hash, message });
@@ -127,18 +136,16 @@ impl Torrent {
         piece: PieceIndex,
         error: &StorageError,
     ) {
-        let info_hash = self.shared.info_hash();
-        let message = error.to_string();
-        tracing::error!(piece, torrent = %info_hash, error = %message, "piece lost");
         if let Some(record) = self.shared.record.get() {
             record.lost(piece);
         }
         state.swarm.piece_lost(now, piece);
-        self.context.session.events.send(Event::StorageError { info_hash, message });
+        self.unreadable(state, error);
         self.wake();
     }
 
-    /// Data could not be read this time: it stays offered, and the owner hears of it once.
+    /// Data could not be read: the owner hears of it, once for all the pieces of a file. Whether it
+    /// stays offered is for the caller to say.
     pub(super) fn unreadable(&self, state: &mut State, error: &StorageError) {
         let info_hash = self.shared.info_hash();
         let message = error.to_string();

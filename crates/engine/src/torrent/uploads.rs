@@ -83,7 +83,7 @@ impl Torrent {
             Err(error) => {
                 let failed = connection.run_failed(run);
                 match (failed.first(), &error) {
-                    (Some(block), StorageError::Missing { .. }) => {
+                    (Some(block), StorageError::Missing { .. } | StorageError::InTheWay { .. }) => {
                         self.lost(&mut state, now, block.piece, &error);
                     }
                     // The data may well be there: too many open files, an unplugged disk.

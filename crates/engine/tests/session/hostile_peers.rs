@@ -246,6 +246,21 @@ async fn a_peer_that_never_reads_is_not_listened_to() {
     session.shutdown().await;
 }
 
+/// Bits of versions and extensions that nobody here has, or that do not fit the torrent (BEP 52).
+#[tokio::test]
+async fn a_peer_that_claims_every_capability_is_taken_at_its_word_and_no_more() {
+    meets(false, |mut peer| {
+        peer.shake_hands_with([0xff; 8])?;
+        peer.message(14, &[])?;
+        peer.message(9, &[0, 80])?; // a DHT port
+        for id in 21..=23 {
+            peer.message(id, &[0; 48])?; // hash request, hashes, hash reject (BEP 52)
+        }
+        peer.drain()
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn garbage_instead_of_a_handshake_is_refused() {
     meets(false, |mut peer| {

@@ -29,6 +29,13 @@ pub(crate) fn peer(
     addr
 }
 
+/// A port of every address whose connections nobody ever answers.
+pub(crate) fn silence() -> (TcpListener, u16) {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
 /// One connection of a scripted peer.
 pub(crate) struct Peer {
     stream: TcpStream,
@@ -50,13 +57,43 @@ impl Peer {
     /// Reads the other side's handshake and answers with the same info hash. The reserved bits ask
     /// for nothing, or for the fast extension.
     pub(crate) fn shake_hands(&mut self, fast: bool) -> std::io::Result<[u8; 68]> {
+        self.shake_hands_with([0, 0, 0, 0, 0, 0, 0, if fast { 4 } else { 0 }])
+    }
+
+    /// The same with any reserved bits.
+    pub(crate) fn shake_hands_with(&mut self, reserved: [u8; 8]) -> std::io::Result<[u8; 68]> {
         let mut theirs = [0; 68];
         self.stream.read_exact(&mut theirs)?;
         let mut ours = theirs;
-        ours[20..28].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, if fast { 4 } else { 0 }]);
+        ours[20..28].copy_from_slice(&reserved);
         ours[48..].copy_from_slice(b"-XX0001-hostile-peer");
         self.send(&ours)?;
         Ok(theirs)
+    }
+
+    /// The kind and body of the next message; keep-alives are skipped.
+    pub(crate) fn next_message(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+        loop {
+            let mut length = [0; 4];
+            self.stream.read_exact(&mut length)?;
+            let mut body = vec![0; u32::from_be_bytes(length) as usize];
+            self.stream.read_exact(&mut body)?;
+            if !body.is_empty() {
+                return Ok((body.remove(0), body));
+            }
+        }
+    }
+
+    /// Reads the other side's handshake, and from then on waits for as long as a test may.
+    pub(crate) fn read_handshake(&mut self) -> std::io::Result<()> {
+        self.stream.set_read_timeout(Some(DEADLINE))?;
+        self.stream.set_write_timeout(Some(DEADLINE))?;
+        self.stream.read_exact(&mut [0; 68])
+    }
+
+    /// The same connection, for who reads while another writes.
+    pub(crate) fn other_half(&self) -> std::io::Result<Self> {
+        Ok(Self { stream: self.stream.try_clone()? })
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {

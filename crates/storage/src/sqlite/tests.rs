@@ -52,6 +52,19 @@ fn what_is_saved_comes_back_after_a_crash() {
     );
 }
 
+/// `synchronous` is 2 (FULL) where a power cut must not lose it, and 1 (NORMAL) for the rest.
+#[test]
+fn what_claims_durability_is_committed_to_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = SqliteState::open(dir.path()).unwrap();
+    for (through, expected) in [(false, 1), (true, 2), (false, 1)] {
+        state.save(&[save(1, &[0])], through).unwrap();
+        let level: i64 =
+            state.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+        assert_eq!(level, expected, "through: {through}");
+    }
+}
+
 #[test]
 fn later_saves_change_only_what_they_name() {
     let dir = tempfile::tempdir().unwrap();

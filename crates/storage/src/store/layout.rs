@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use metainfo::{FileEntry, SafePath};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Stat, StatVfs, StatVfsMountFlags};
 use rustix::io::Errno;
 use wire::Bitfield;
 
@@ -26,6 +26,11 @@ impl FileStore {
     /// The first obstacle.
     pub fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
         let root = self.existing_root()?;
+        let missing = (0..have.len()).find(|piece| !have.has(*piece));
+        // One that is to be written speaks for all: they are nearly always on one file system.
+        if let Some(file) = missing.and_then(|piece| self.info.files_of_piece(piece).next()) {
+            self.refuse_read_only(file)?;
+        }
         for (file, entry) in self.info.files().iter().enumerate() {
             if entry.attributes.pad {
                 continue;
@@ -39,6 +44,14 @@ impl FileStore {
             {
                 self.refuse_obstacles(root, file, entry)?;
             }
+        }
+        Ok(())
+    }
+
+    fn refuse_read_only(&self, file: usize) -> Result<(), StorageError> {
+        let path = self.file_path(file);
+        if file_system_of(&path)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(StorageError::ReadOnly { path });
         }
         Ok(())
     }
@@ -128,9 +141,7 @@ impl FileStore {
     /// # Errors
     /// When the file system does not say.
     pub fn space(&self) -> Result<Space, StorageError> {
-        let existing = self.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let system = rustix::fs::statvfs(existing)
-            .map_err(|errno| StorageError::new(existing.into(), errno))?;
+        let system = file_system_of(&self.root)?;
         let files = self.info.files().iter().filter(|entry| !entry.attributes.pad);
         let root = self.existing_root().ok().flatten();
         let needed = files.map(|entry| {
@@ -141,6 +152,12 @@ impl FileStore {
         let needed = needed.fold(0, u64::saturating_add);
         Ok(Space { free: system.f_bavail.saturating_mul(system.f_frsize), needed })
     }
+}
+
+/// The file system that a path is on, or will be.
+fn file_system_of(path: &Path) -> Result<StatVfs, StorageError> {
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    rustix::fs::statvfs(existing).map_err(|errno| StorageError::new(existing.into(), errno))
 }
 
 /// The text of a link at `from` that leads to `to`, both below the same root.

@@ -194,3 +194,27 @@ fn a_mebibyte_that_is_there_takes_four_reads() {
     assert_eq!(books.heard.len(), 640);
     assert!(reads <= 10 * 4 + 8, "{reads} for 10 MiB; the first few are short");
 }
+
+/// A message of nearly the allowed length is announced, and comes a byte at a time.
+#[test]
+fn a_length_alone_buys_no_memory() {
+    let mut receiver = Receiver::new(LIMITS);
+    let mut landing = Landing::new();
+    let mut books = books([]);
+    let length = LIMITS.extended_bytes.to_be_bytes();
+    let stream = [&length[..], &[20], &vec![7; 99_999]].concat();
+    let (mut at, mut room_max) = (0, 0);
+    while books.heard.is_empty() {
+        let read = |slices: &mut [IoSliceMut<'_>]| {
+            let first = slices.iter_mut().find(|slice| !slice.is_empty()).expect("room to read");
+            first[0] = stream[at];
+            at += 1;
+            Ok(1)
+        };
+        receiver.read(&mut landing, &mut books, read).unwrap();
+        room_max = room_max.max(receiver.carry.capacity().saturating_sub(at));
+    }
+    assert_eq!(at, stream.len());
+    // Vectors double.
+    assert!(room_max <= 2 * CARRY_STEP + at / 2, "{room_max}");
+}

@@ -145,8 +145,13 @@ fn a_read_only_volume_is_told_apart() {
         return;
     };
     let sample = Sample::single(1);
-    let result = sample.write(&sample.open(&root), 0);
+    let store = sample.open(&root);
+    let result = sample.write(&store, 0);
     assert!(matches!(result, Err(StorageError::ReadOnly { .. })), "{result:?}");
+    // Said before anything is fetched for it, and only where something is missing.
+    let result = store.prepare(&Bitfield::new(1));
+    assert!(matches!(result, Err(StorageError::ReadOnly { .. })), "{result:?}");
+    store.prepare(&Bitfield::full(1)).unwrap();
 }
 
 #[test]
