@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use metainfo::InfoHash;
+use metainfo::{InfoHash, PieceIndex};
 use wire::Bitfield;
 
 /// Names a record: the same torrent in two folders has two.
@@ -73,6 +73,27 @@ impl Progress {
             added_at,
             completed_at: None,
         }
+    }
+
+    /// A piece is verified and the kernel has it. True when that is news.
+    pub fn add_written(&mut self, piece: PieceIndex) -> bool {
+        self.written.insert(piece)
+    }
+
+    /// These pieces, all that were written before a good sync began, are on the disk. What was lost
+    /// since is not. True when one of them is news.
+    pub fn add_durable(&mut self, pieces: &Bitfield) -> bool {
+        let before = self.durable.count();
+        for piece in pieces.iter().filter(|piece| self.written.has(*piece)) {
+            self.durable.insert(piece);
+        }
+        self.durable.count() > before
+    }
+
+    /// A piece that was written is not there any more. True when that is news.
+    pub fn take_lost(&mut self, piece: PieceIndex) -> bool {
+        self.durable.remove(piece);
+        self.written.remove(piece)
     }
 }
 
