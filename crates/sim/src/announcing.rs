@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use swarm::Source;
 use tracker::http::{announce_url, parse_announce};
-use tracker::{AnnounceRequest, Due, Failure, TrackerIndex};
+use tracker::{AnnounceRequest, Due, Failure, Schedule, TrackerIndex};
 
 use crate::content::TRACKER;
 use crate::invariants::Invariant;
@@ -22,7 +22,7 @@ impl World {
     /// Sees to it that the next announce happens.
     pub(crate) fn schedule_announce(&mut self, node: usize) {
         let epoch = self.nodes[node].epoch;
-        let next = self.nodes[node].schedule.as_ref().and_then(|schedule| schedule.next_timeout());
+        let next = self.nodes[node].schedule.as_ref().and_then(Schedule::next_timeout);
         if let Some(at) = next {
             self.queue.push(at.max(self.now), Event::AnnounceDue { node, epoch });
         }
@@ -49,20 +49,16 @@ impl World {
             downloaded: stats.as_ref().map_or(0, |stats| stats.downloaded),
             left: stats.as_ref().map_or(1, |stats| stats.wanted_left),
             event: due.event,
-            key: schedule.as_ref().map_or(0, tracker::Schedule::key),
+            key: schedule.as_ref().map_or(0, Schedule::key),
             numwant: due.numwant,
             tracker_id: due.tracker_id.clone(),
         };
-        match announce_url(&due.url, &request) {
-            Ok(url) => match url.strip_prefix(TRACKER) {
-                Some(target) => target.to_string(),
-                None => {
-                    self.violated(Invariant::Leaked, node, format!("announces to {url}"));
-                    String::new()
-                }
-            },
-            Err(_) => String::new(),
+        let url = announce_url(&due.url, &request).unwrap_or_default();
+        if let Some(target) = url.strip_prefix(TRACKER) {
+            return target.to_string();
         }
+        self.violated(Invariant::Leaked, node, format!("announces to {url}"));
+        String::new()
     }
 
     pub(crate) fn at_tracker(
@@ -105,7 +101,7 @@ impl World {
     /// Tells the tracker, once, that the peer leaves.
     pub(crate) fn say_goodbye(&mut self, node: usize) {
         let (now, epoch) = (self.now, self.nodes[node].epoch);
-        let dues = self.nodes[node].schedule.as_mut().map(tracker::Schedule::stop);
+        let dues = self.nodes[node].schedule.as_mut().map(Schedule::stop);
         for due in dues.unwrap_or_default() {
             let target = self.target(node, &due);
             let event = Event::Announced { node, epoch, tracker: due.tracker, target };

@@ -85,7 +85,7 @@ pub fn right(piece: PieceIndex, block: u32) -> Content {
     scramble(u64::from(piece) << 32 | u64::from(block)) | 1
 }
 
-/// Another number for each number (the finish of SplitMix64).
+/// Another number for each number (the finish of `SplitMix64`).
 pub fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

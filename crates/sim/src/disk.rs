@@ -41,6 +41,8 @@ struct File {
     seen: Option<FileSeen>,
     /// What of that a power cut leaves.
     durable: Option<FileSeen>,
+    /// The running program saw it: it makes no new one in its place.
+    known: bool,
 }
 
 /// One peer's disk.
@@ -66,6 +68,7 @@ impl Disk {
             end: ((entry.offset + entry.length) / length) as u32,
             seen: None,
             durable: None,
+            known: false,
         };
         Self {
             cache: vec![0; blocks],
@@ -91,6 +94,9 @@ impl Disk {
         let failure = match self.trouble {
             Trouble { full: true, .. } => Some(DiskError::Full),
             Trouble { write_errors: true, .. } => Some(DiskError::Broken),
+            _ if self.is_gone(first..first + blocks.len() as u32) => {
+                return Err(DiskError::Missing);
+            }
             _ => None,
         };
         let count = failure.map_or(blocks.len(), |_| rng.usize(0..blocks.len().max(1)));
@@ -98,6 +104,18 @@ impl Disk {
             self.put(now, block, *content);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Whether a file that was there is not there any more: a new one would be zeros that pass for
+    /// pieces, so storage refuses to make it.
+    fn is_gone(&self, blocks: std::ops::Range<u32>) -> bool {
+        let touched = |file: &&File| file.first < blocks.end && blocks.start < file.end;
+        self.files.iter().filter(touched).any(|file| file.known && file.seen.is_none())
+    }
+
+    /// Another program looks at the files, and knows nothing of those that were there.
+    pub fn reopen(&mut self) {
+        self.files.iter_mut().for_each(|file| file.known = file.seen.is_some());
     }
 
     fn put(&mut self, now: Duration, block: u32, content: Content) {
@@ -109,6 +127,7 @@ impl Disk {
         {
             let length = u64::from(block + 1 - file.first) * u64::from(BLOCK_LENGTH);
             let before = file.seen.map_or(0, |seen| seen.length);
+            file.known = true;
             file.seen =
                 Some(FileSeen { length: before.max(length), modified_ns: now.as_nanos() as i64 });
         }
@@ -266,5 +285,8 @@ mod tests {
         assert_eq!(disk.read(1), Err(DiskError::Missing));
         assert!(disk.is_tampered(0..2));
         assert_eq!(disk.observe().files, [None, None]);
+        assert_eq!(disk.write(Duration::ZERO, 2, &[3], &mut rng), Err(DiskError::Missing));
+        disk.reopen();
+        assert_eq!(disk.write(Duration::ZERO, 2, &[3], &mut rng), Ok(()));
     }
 }

@@ -37,7 +37,7 @@ const BACKLOG_PIECES_MAX: usize = 16;
 enum Read {
     Nothing,
     Handshake(Handshake),
-    Ends(Option<String>),
+    Ends,
     /// A fault that an honest peer never makes.
     Blamed(String),
 }
@@ -70,17 +70,12 @@ impl World {
         if let Some(brain) = &mut self.nodes[node].brain {
             brain.half_open -= 1;
         }
-        match link {
-            Some(link) => {
-                let bytes = self.handshake_of(node).encode().to_vec();
-                self.transmit(node, link, vec![Chunk::Bytes(bytes)]);
-            }
-            None => {
-                let now = self.now;
-                if let Some(brain) = &mut self.nodes[node].brain {
-                    brain.swarm.dial_failed(now, addr);
-                }
-            }
+        let now = self.now;
+        if let Some(link) = link {
+            let bytes = self.handshake_of(node).encode().to_vec();
+            self.transmit(node, link, vec![Chunk::Bytes(bytes)]);
+        } else if let Some(brain) = &mut self.nodes[node].brain {
+            brain.swarm.dial_failed(now, addr);
         }
         self.wake(node);
     }
@@ -120,7 +115,7 @@ impl World {
                         break;
                     }
                 }
-                Some(Read::Ends(_)) => {
+                Some(Read::Ends) => {
                     self.leave(node, link);
                     break;
                 }
@@ -158,7 +153,7 @@ impl World {
             session.heard = true;
             return Some(Read::Handshake(theirs));
         }
-        let Some(key) = session.key else { return Some(Read::Ends(None)) };
+        let Some(key) = session.key else { return Some(Read::Ends) };
         let done = match item {
             Item::Handshake(_) => Ok(()),
             Item::Message(message) => brain.swarm.handle(now, key, &message),
@@ -195,25 +190,17 @@ impl World {
         let now = self.now;
         let Node { links, brain, .. } = &mut self.nodes[node];
         let (Some(brain), Some(session)) = (brain, links.get_mut(&link)) else { return false };
-        match brain.swarm.add_peer(now, hello) {
-            Ok(key) => {
-                session.key = Some(key);
-                brain.by_key.insert(key, link);
-                self.settle(node);
-                self.wake(node);
-                self.nodes[node].links.contains_key(&link)
-            }
-            Err(_) => {
-                // The brain has been told, so the dial's failure is not told again.
-                links.remove(&link);
-                let end = self.end_of(link, node);
-                self.links[link].open[end] = false;
-                let at = self.now + Duration::from_millis(20);
-                self.queue.push(at, Event::Closed { link, to: 1 - end });
-                self.settle(node);
-                true
-            }
+        if let Ok(key) = brain.swarm.add_peer(now, hello) {
+            session.key = Some(key);
+            brain.by_key.insert(key, link);
+            self.settle(node);
+            self.wake(node);
+            return self.nodes[node].links.contains_key(&link);
         }
+        // The brain knows of the refusal: it must not be told of a failed dial as well.
+        session.outgoing = false;
+        self.settle(node);
+        false
     }
 
     pub(crate) fn tick(&mut self, node: usize) {

@@ -1,5 +1,7 @@
 //! Faults as they begin and end.
 
+use std::time::Duration;
+
 use crate::plan::Fault;
 use crate::world::{Event, World};
 
@@ -46,7 +48,7 @@ impl World {
             Fault::WriteErrors(node) => self.nodes[node].disk.trouble.write_errors = false,
             Fault::ReadErrors(node) => self.nodes[node].disk.trouble.read_errors = false,
             Fault::SlowDisk(node, _) => {
-                self.nodes[node].disk.trouble.delay = std::time::Duration::ZERO
+                self.nodes[node].disk.trouble.delay = Duration::ZERO;
             }
             Fault::TrackerDown => self.tracker_down = false,
             _ => {}

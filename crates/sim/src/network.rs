@@ -16,7 +16,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 /// Who does not answer a handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// A connection whose bytes are not acknowledged for this long is over.
-const STARVES: Duration = Duration::from_secs(60);
+const STARVES: Duration = Duration::from_mins(1);
 /// Bytes on their way to a peer before its own are no longer read.
 const UNSENT_MAX: u32 = 256 * 1024;
 /// Bytes that wait in a receive buffer before a sender has to wait.

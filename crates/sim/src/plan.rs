@@ -192,6 +192,8 @@ pub enum Broken {
     DialsStrangers,
     /// Drops every block that it receives.
     LosesBlocks,
+    /// Sends blocks of another length or place than was asked for.
+    SendsWrongLengths,
 }
 
 /// One run.

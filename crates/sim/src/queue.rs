@@ -32,7 +32,7 @@ impl<E> Ord for Entry<E> {
 }
 
 /// Events to come.
-pub struct Queue<E> {
+pub(crate) struct Queue<E> {
     heap: BinaryHeap<Reverse<Entry<E>>>,
     number: u64,
 }
@@ -45,18 +45,18 @@ impl<E> Default for Queue<E> {
 
 impl<E> Queue<E> {
     /// Something will happen then.
-    pub fn push(&mut self, at: Duration, event: E) {
+    pub(crate) fn push(&mut self, at: Duration, event: E) {
         self.number += 1;
         self.heap.push(Reverse(Entry { at, number: self.number, event }));
     }
 
     /// What happens next, and when.
-    pub fn pop(&mut self) -> Option<(Duration, E)> {
+    pub(crate) fn pop(&mut self) -> Option<(Duration, E)> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
     }
 
     /// Events that happened or will.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.number
     }
 }

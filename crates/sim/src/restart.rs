@@ -47,6 +47,7 @@ impl World {
         if let Behaviour::Script(_) = state.plan.behaviour {
             return self.start_script(node);
         }
+        self.nodes[node].disk.reopen();
         let checked = self.look(node);
         let doubts = checked.have.count() - checked.trusted.count();
         let at = self.now + CHECK_PIECE * doubts;
@@ -107,7 +108,8 @@ impl World {
             }
         }
         let now = self.now;
-        let mut record = resume::begin(record, &trusted, &have, observed, now.as_secs() as i64);
+        let mut record =
+            resume::begin(record, &trusted, &have, observed, now.as_secs().cast_signed());
         record.progress.boot_id = self.boot_id(node).as_str().into();
         record.progress.root_device = Some(1);
         let mut settings = self.plan.settings;
@@ -236,7 +238,7 @@ impl World {
     /// The machine loses power: the disk keeps what was synced, and of the rest what it likes.
     pub(crate) fn power_loss(&mut self, node: usize) {
         self.half_write(node);
-        self.vanishes(node, Duration::from_secs(60));
+        self.vanishes(node, Duration::from_mins(1));
         let state = &mut self.nodes[node];
         state.disk.power_loss(&mut self.rng);
         state.boots += 1;

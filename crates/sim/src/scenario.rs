@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use crate::plan::{Behaviour, Fault, FaultPlan, Nat, PeerPlan, Plan, Script, Start};
 
+/// Makes a plan from a seed.
+pub type Make = fn(u64) -> Plan;
+
 /// Names and makers of all scenarios.
-pub const ALL: [(&str, fn(u64) -> Plan); 21] = [
+pub const ALL: [(&str, Make); 22] = [
     ("plain", plain),
     ("lossy", lossy),
     ("partition", partition),
@@ -28,6 +31,7 @@ pub const ALL: [(&str, fn(u64) -> Plan); 21] = [
     ("small-budget", small_budget),
     ("tracker-down", tracker_down),
     ("private", private),
+    ("everything", everything),
 ];
 
 /// The plan of a scenario's seed; `None` when there is no such scenario.
@@ -188,15 +192,15 @@ fn slow_disk(seed: u64) -> Plan {
     })
 }
 
-/// Somebody's files go while others have them; two seeds keep theirs.
+/// Somebody's files go. Storage makes no new ones in their place, so the peer waits until it is
+/// started again and finds out.
 fn vanishing_files(seed: u64) -> Plan {
     let mut plan = with_fault(seed, 4, |plan, rng| {
         Fault::FileVanishes(leecher(plan, rng), rng.usize(0..plan.files as usize))
     });
-    let peer = plan.peers.len();
-    plan.faults.push(at(9, 2, Fault::Kill(1)));
-    plan.peers.push(PeerPlan::seed(300_000));
-    plan.faults.retain(|fault| fault.fault.peer() != Some(peer));
+    for peer in 1..plan.peers.len() {
+        plan.faults.push(at(40 + peer as u64, 2, Fault::Kill(peer)));
+    }
     plan
 }
 
@@ -258,6 +262,41 @@ fn tracker_down(seed: u64) -> Plan {
         peer.joins = Duration::from_millis(rng.u64(0..20_000));
     }
     plan.faults.push(at(rng.u64(0..10), rng.u64(5..200), Fault::TrackerDown));
+    plan
+}
+
+/// All at once: loss, partitions, disks, crashes, attackers, and little memory.
+fn everything(seed: u64) -> Plan {
+    let (mut plan, mut rng) = swarm(seed, 6..=9);
+    plan.loss = rng.u32(0..20_000);
+    plan.resets = rng.u32(0..200);
+    plan.private = rng.bool();
+    plan.budget_blocks = plan.blocks_per_piece * rng.u32(1..8);
+    plan.sync_every = seconds(rng.u64(1..20));
+    for round in 0..rng.u64(3..12) {
+        let peer = leecher(&plan, &mut rng);
+        let fault = match rng.u8(0..10) {
+            0 => Fault::Partition((0..plan.peers.len()).filter(|_| rng.bool()).collect()),
+            1 => Fault::Reset(peer),
+            2 => Fault::Leave(peer),
+            3 => Fault::Kill(peer),
+            4 => Fault::PowerLoss(peer),
+            5 => Fault::DiskFull(peer),
+            6 => Fault::WriteErrors(peer),
+            7 => Fault::ReadErrors(peer),
+            8 => Fault::SlowDisk(peer, Duration::from_millis(rng.u64(1..2000))),
+            _ => Fault::TrackerDown,
+        };
+        plan.faults.push(at(round * 4 + rng.u64(0..6), rng.u64(1..40), fault));
+    }
+    for _ in 0..rng.usize(0..3) {
+        let behaviour = match rng.u8(0..3) {
+            0 => Behaviour::Corrupts(rng.u32(1..100)),
+            1 => Behaviour::Silent,
+            _ => Behaviour::Script(Script::ALL[rng.usize(0..Script::ALL.len())]),
+        };
+        plan.peers.push(PeerPlan { behaviour, ..PeerPlan::seed(rng.u64(100_000..1_000_000)) });
+    }
     plan
 }
 

@@ -222,18 +222,12 @@ impl World {
         !blocks.is_empty()
     }
 
-    /// A file is gone: none of its pieces is offered any more.
+    /// The piece's file is gone: it is not offered any more.
     fn lost(&mut self, node: usize, piece: PieceIndex) {
         let now = self.now;
-        let files = self.data.info.files_of_piece(piece);
-        let gone = |file: &usize| self.nodes[node].disk.observe().files[*file].is_none();
-        let pieces: BTreeSet<PieceIndex> =
-            files.filter(gone).flat_map(|file| self.data.info.pieces_of_file(file)).collect();
         if let Some(brain) = &mut self.nodes[node].brain {
-            for piece in pieces.into_iter().chain([piece]) {
-                brain.record.progress.take_lost(piece);
-                brain.swarm.piece_lost(now, piece);
-            }
+            brain.record.progress.take_lost(piece);
+            brain.swarm.piece_lost(now, piece);
         }
         self.changed(node, true);
     }
@@ -247,7 +241,7 @@ impl World {
         if self.nodes[node].plan.behaviour == Behaviour::Lies {
             return Ok(scramble(u64::from(first)));
         }
-        let whole = block.begin % BLOCK_LENGTH == 0 && end == first + 1;
+        let whole = block.begin.is_multiple_of(BLOCK_LENGTH) && end == first + 1;
         let mut content = 0;
         for number in first..end {
             let read = disk.read(number)?;
@@ -263,7 +257,7 @@ impl World {
 
     fn check_served(&mut self, node: usize, block: BlockRequest, content: Content) {
         let number = block.begin / BLOCK_LENGTH;
-        let whole = block.begin % BLOCK_LENGTH == 0 && block.length == BLOCK_LENGTH;
+        let whole = block.begin.is_multiple_of(BLOCK_LENGTH) && block.length == BLOCK_LENGTH;
         if self.nodes[node].is_honest() && whole && content != right(block.piece, number) {
             let what = format!("block {number} of piece {}", block.piece);
             self.violated(Invariant::Served, node, what);
@@ -273,7 +267,11 @@ impl World {
     fn send_block(&mut self, node: usize, link: LinkId, block: BlockRequest, content: Content) {
         let mut sent = block;
         let mut times = 1;
-        match self.nodes[node].plan.behaviour {
+        let behaviour = match self.plan.broken {
+            Some(Broken::SendsWrongLengths) => Behaviour::WrongLengths,
+            _ => self.nodes[node].plan.behaviour,
+        };
+        match behaviour {
             Behaviour::Duplicates => times = 2,
             Behaviour::WrongLengths => match self.rng.u8(0..4) {
                 0 => sent.length /= 2,

@@ -101,7 +101,7 @@ struct Body {
 }
 
 /// The receiving end of a connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Receiver {
     shook_hands: bool,
     bytes: Vec<u8>,
@@ -109,12 +109,6 @@ pub struct Receiver {
     used: usize,
     body: Option<Body>,
     chunks: VecDeque<Chunk>,
-}
-
-impl Default for Receiver {
-    fn default() -> Self {
-        Self { shook_hands: false, bytes: Vec::new(), used: 0, body: None, chunks: VecDeque::new() }
-    }
 }
 
 impl Receiver {

@@ -18,8 +18,8 @@ use crate::plan::{Behaviour, Nat, Plan, Start};
 use crate::queue::Queue;
 use crate::trace::Trace;
 
-/// Violations noted of one run: the first one tells most.
-const VIOLATIONS_MAX: usize = 16;
+/// Violations noted of one run for each invariant: the first one tells most.
+const VIOLATIONS_MAX: usize = 3;
 /// Events of one run: one that takes more has a loop in it.
 const EVENTS_PER_PEER_MAX: u64 = 5_000_000;
 
@@ -129,7 +129,7 @@ pub struct Outcome {
     pub events: u64,
     /// When each peer was complete, and what it moved; `None` for who was not.
     pub peers: Vec<PeerOutcome>,
-    /// Addresses that honest peers banned.
+    /// Who banned which address.
     pub banned: Vec<(usize, IpAddr)>,
 }
 
@@ -225,10 +225,7 @@ impl World {
         let start = self.now;
         while self.faults_left > 0 || !self.is_done() {
             let Some((at, event)) = self.queue.pop() else { break };
-            if at > end
-                || self.queue.count() > events_max
-                || self.violations.len() >= VIOLATIONS_MAX
-            {
+            if at > end || self.queue.count() > events_max {
                 break;
             }
             self.now = self.now.max(at);
@@ -279,7 +276,8 @@ impl World {
     }
 
     pub(crate) fn violated(&mut self, invariant: Invariant, peer: usize, what: String) {
-        if self.violations.len() < VIOLATIONS_MAX {
+        let same = self.violations.iter().filter(|noted| noted.invariant == invariant);
+        if same.count() < VIOLATIONS_MAX {
             self.violations.push(Violation { invariant, at: self.now, peer, what });
         }
     }
