@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim::plan::{Behaviour, PeerPlan, Start};
+use sim::plan::{Behaviour, Nat, PeerPlan, Start};
 use sim::{Outcome, Plan, World};
 
 const BLOCK: u64 = 16 * 1024;
@@ -73,6 +73,36 @@ fn the_corrupting_peer_is_banned_and_nobody_else() {
         let corrupter = [10, 0, 1, 7].into();
         assert_eq!(outcome.banned, [(3, corrupter)], "seed {seed}");
     }
+}
+
+#[test]
+fn who_gives_nothing_gets_only_turns_on_trust() {
+    for seed in 0..3 {
+        // The seed brings more than the leechers can pass on: their upload is what is scarce. Both it
+        // and the one that gives nothing are behind a NAT, so that these two never meet. It comes last,
+        // when the tracker knows the others.
+        let (nat, joins) = (Nat::Outgoing, Duration::from_secs(2));
+        let mut peers = vec![PeerPlan { nat, joins, ..PeerPlan::seed(3_000_000) }];
+        peers.extend([PeerPlan::leecher(300_000, 20_000_000); 6]);
+        peers.push(PeerPlan { behaviour: Behaviour::Refuses, nat, joins, ..peers[1] });
+        let mut plan = plan(seed, 2500, peers);
+        plan.settings.upload_slots = 3;
+        plan.limit = Duration::from_mins(2); // in the middle: in the end all have everything
+        let outcome = World::new(plan).run();
+        let leech = outcome.peers[7].sums.downloaded;
+        let fair = outcome.peers[1..7].iter().map(|peer| peer.sums.downloaded).sum::<u64>() / 6;
+        assert!(leech * 2 < fair, "seed {seed}: {leech} of {fair}");
+    }
+}
+
+#[test]
+fn an_ablation_is_another_brain() {
+    let run = |without| {
+        let plan = sim::scale::Crowd::Flash.plan(1, 30, 64, without);
+        World::new(plan).run().trace
+    };
+    let traces = sim::scale::VARIANTS.map(|(_, without)| run(without));
+    assert!(traces[0] != traces[1] && traces[0] != traces[2] && traces[1] != traces[2]);
 }
 
 #[test]

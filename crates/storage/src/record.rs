@@ -107,3 +107,21 @@ pub struct ResumeRecord {
     /// The .torrent file, when the owner wants it kept.
     pub torrent: Option<Arc<[u8]>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durable_is_a_part_of_written() {
+        let mut progress = Progress::new(3, 0);
+        assert!(progress.add_written(0) && progress.add_written(1) && !progress.add_written(1));
+        let synced = progress.written.clone();
+        assert!(progress.take_lost(1), "while the disk was syncing");
+        assert!(progress.add_written(2), "after the sync began");
+        assert!(progress.add_durable(&synced) && !progress.add_durable(&synced));
+        assert_eq!(progress.durable.iter().collect::<Vec<_>>(), [0]);
+        assert!(progress.take_lost(0) && !progress.take_lost(0));
+        assert_eq!((progress.durable.count(), progress.written.count()), (0, 1));
+    }
+}
