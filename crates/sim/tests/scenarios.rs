@@ -22,6 +22,15 @@ fn every_invariant_holds_in_every_scenario() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// Two silent peers passed the only piece that the budget had room for to and fro, for ever.
+#[test]
+fn silent_peers_do_not_keep_the_only_open_piece_to_themselves() {
+    for seed in [1419, 2991] {
+        let outcome = World::new(scenario::plan("everything", seed).unwrap()).run();
+        assert_eq!(outcome.violations, [], "seed {seed}");
+    }
+}
+
 #[test]
 fn one_seed_is_one_run() {
     for (name, make) in scenario::ALL {
