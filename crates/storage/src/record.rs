@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use metainfo::InfoHash;
+use metainfo::{InfoHash, PieceIndex};
 use wire::Bitfield;
 
 /// Names a record: the same torrent in two folders has two.
@@ -74,6 +74,27 @@ impl Progress {
             completed_at: None,
         }
     }
+
+    /// A piece is verified and the kernel has it. True when that is news.
+    pub fn add_written(&mut self, piece: PieceIndex) -> bool {
+        self.written.insert(piece)
+    }
+
+    /// These pieces, all that were written before a good sync began, are on the disk. What was lost
+    /// since is not. True when one of them is news.
+    pub fn add_durable(&mut self, pieces: &Bitfield) -> bool {
+        let before = self.durable.count();
+        for piece in pieces.iter().filter(|piece| self.written.has(*piece)) {
+            self.durable.insert(piece);
+        }
+        self.durable.count() > before
+    }
+
+    /// A piece that was written is not there any more. True when that is news.
+    pub fn take_lost(&mut self, piece: PieceIndex) -> bool {
+        self.durable.remove(piece);
+        self.written.remove(piece)
+    }
 }
 
 /// All that is remembered of a torrent.
@@ -85,4 +106,22 @@ pub struct ResumeRecord {
     pub files: Vec<Option<FileSeen>>,
     /// The .torrent file, when the owner wants it kept.
     pub torrent: Option<Arc<[u8]>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durable_is_a_part_of_written() {
+        let mut progress = Progress::new(3, 0);
+        assert!(progress.add_written(0) && progress.add_written(1) && !progress.add_written(1));
+        let synced = progress.written.clone();
+        assert!(progress.take_lost(1), "while the disk was syncing");
+        assert!(progress.add_written(2), "after the sync began");
+        assert!(progress.add_durable(&synced) && !progress.add_durable(&synced));
+        assert_eq!(progress.durable.iter().collect::<Vec<_>>(), [0]);
+        assert!(progress.take_lost(0) && !progress.take_lost(0));
+        assert_eq!((progress.durable.count(), progress.written.count()), (0, 1));
+    }
 }

@@ -234,27 +234,18 @@ impl RecordHandle {
 
     /// A piece is verified and the kernel has it.
     pub fn written(&self, piece: PieceIndex) {
-        self.change(false, |progress| progress.written.insert(piece));
+        self.change(false, |progress| progress.add_written(piece));
     }
 
     /// A piece that was written is not there any more.
     pub fn lost(&self, piece: PieceIndex) {
-        self.change(true, |progress| {
-            progress.durable.remove(piece);
-            progress.written.remove(piece)
-        });
+        self.change(true, |progress| progress.take_lost(piece));
     }
 
     /// These pieces, written before the last good [`FileStore::sync`] began, are on the disk. Take
     /// [`Self::progress`]'s `written` before the sync, and pass it here after.
     pub fn durable(&self, pieces: &Bitfield) {
-        self.change(true, |progress| {
-            let before = progress.durable.count();
-            for piece in pieces.iter().filter(|piece| progress.written.has(*piece)) {
-                progress.durable.insert(piece);
-            }
-            progress.durable.count() > before
-        });
+        self.change(true, |progress| progress.add_durable(pieces));
     }
 
     /// Payload bytes sent and received since the last call.

@@ -46,6 +46,17 @@ pub struct Settings {
     pub upload_slots: usize,
     /// Requests of one peer that are queued (BEP 10 `reqq`): what we advertise and accept.
     pub reqq: u32,
+    /// Parts of the brain that are switched off: none, but in experiments.
+    pub without: Without,
+}
+
+/// What an experiment takes away, to measure what it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Without {
+    /// Any piece is picked, not the rarest.
+    pub rarest_first: bool,
+    /// Nobody is served on trust: the slot goes by rank, as the others.
+    pub optimistic_unchoke: bool,
 }
 
 impl Default for Settings {
@@ -54,6 +65,7 @@ impl Default for Settings {
             peers_max: 200,
             upload_slots: 8,
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
+            without: Without::default(),
         }
     }
 }

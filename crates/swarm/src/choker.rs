@@ -108,6 +108,9 @@ impl Swarm {
 
     /// The peer served on trust: drawn anew when its turn is over.
     fn optimistic(&mut self) -> Option<PeerKey> {
+        if self.settings.without.optimistic_unchoke {
+            return None;
+        }
         let now = self.now;
         let current = self.choker.optimistic.filter(|_| now < self.choker.optimistic_until);
         let current = current.filter(|key| self.peers.get(*key).is_some_and(is_candidate));

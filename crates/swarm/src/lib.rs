@@ -51,6 +51,7 @@ use wire::{Bitfield, Extension, Message, PeerId};
 
 pub use api::{
     Action, BlockFate, BlockOutcome, Config, Fault, Hello, PeerKey, Refusal, Settings, Source,
+    Without,
 };
 use blame::Blame;
 use candidates::Candidates;

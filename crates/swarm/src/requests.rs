@@ -281,6 +281,7 @@ impl Swarm {
     }
 
     fn choose(&mut self, key: PeerKey) -> Option<PieceIndex> {
+        let rarest_first = !self.settings.without.rarest_first;
         let peer = self.peers.get(key)?;
         let (picker, rng) = (&mut self.picker, &mut self.rng);
         let mut suggested = peer.suggested.iter().rev().copied();
@@ -291,7 +292,7 @@ impl Swarm {
                 let allowed = peer.allowed_in.iter().copied();
                 picker.pick_of(allowed.filter(|piece| peer.has(*piece)))
             }
-            RANDOM_FIRST.. => picker.pick(rng, peer.listed()),
+            RANDOM_FIRST.. if rarest_first => picker.pick(rng, peer.listed()),
             _ => picker.pick_any(rng, peer.listed()),
         })
     }

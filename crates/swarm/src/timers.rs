@@ -115,9 +115,14 @@ impl Swarm {
         }
     }
 
-    /// The blocks of a peer that stalls go to anybody else before they go back to it.
+    /// The blocks of a peer that stalls go to anybody else before they go back to it, and to another
+    /// that stalls after those who deliver: two of them would pass the only open piece to and fro.
     fn refill_others_first(&mut self, stalled: PeerKey) {
-        for key in self.peers.keys().into_iter().filter(|key| *key != stalled) {
+        let others = self.peers.iter().filter(|peer| peer.key != stalled);
+        let (last, first): (Vec<_>, Vec<_>) = others
+            .map(|peer| (peer.window.is_snubbed(), peer.key))
+            .partition(|(stalls, _)| *stalls);
+        for (_, key) in first.into_iter().chain(last) {
             self.wants_more(key);
         }
         self.wants_more(stalled);

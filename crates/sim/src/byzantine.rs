@@ -1,0 +1,214 @@
+//! Scripted peers that do harm: they speak the protocol as far as their purpose needs it, to
+//! everybody whom the tracker names.
+
+use std::time::Duration;
+
+use metainfo::BLOCK_LENGTH;
+use tracker::{Policy, Schedule, ScheduleConfig};
+use wire::{BlockRequest, Extension, Limits, Message};
+
+use crate::content::TRACKER;
+use crate::node::{LinkId, Node};
+use crate::plan::{Behaviour, Script};
+use crate::stream::{Chunk, Item};
+use crate::world::{Event, World};
+
+/// How often a script acts.
+const EVERY: Duration = Duration::from_millis(250);
+/// A script's uplink backlog before it waits.
+const BACKLOG: Duration = Duration::from_millis(500);
+/// Connections it keeps.
+const LINKS_MAX: usize = 30;
+/// Dials each time it acts.
+const DIALS: usize = 2;
+/// What it takes itself: anything.
+const LIMITS: Limits =
+    Limits { bitfield_bytes: 1 << 20, block_bytes: 1 << 20, extended_bytes: 1 << 20 };
+
+impl World {
+    fn script_of(&self, node: usize) -> Option<Script> {
+        match self.nodes[node].plan.behaviour {
+            Behaviour::Script(script) => Some(script),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn start_script(&mut self, node: usize) {
+        let schedule = ScheduleConfig {
+            tiers: vec![vec![format!("{TRACKER}/announce")]],
+            policy: Policy::default(),
+            complete: false,
+            seed: self.rng.u64(..),
+        };
+        self.nodes[node].schedule = Some(Schedule::new(self.now, schedule));
+        self.schedule_announce(node);
+        let epoch = self.nodes[node].epoch;
+        self.queue.push(self.now + EVERY, Event::Script { node, epoch });
+    }
+
+    /// Dials, and does harm on every connection.
+    pub(crate) fn script(&mut self, node: usize) {
+        let Some(script) = self.script_of(node) else { return };
+        let epoch = self.nodes[node].epoch;
+        self.queue.push(self.now + EVERY, Event::Script { node, epoch });
+        let known: Vec<_> = self.nodes[node].told.iter().copied().collect();
+        for _ in 0..DIALS {
+            let is_connected = |addr| self.nodes[node].links.values().any(|link| link.addr == addr);
+            if self.nodes[node].links.len() < LINKS_MAX
+                && let Some(addr) = self.rng.choice(&known).copied()
+                && !is_connected(addr)
+            {
+                self.dial(node, addr);
+            }
+        }
+        for link in self.nodes[node].links.keys().copied().collect::<Vec<_>>() {
+            let backlog = self.nodes[node].uplink_free > self.now + BACKLOG;
+            if !backlog && !self.is_backed_up(node, link) {
+                let chunks = self.harm(node, link, script);
+                if !chunks.is_empty() {
+                    self.transmit(node, link, chunks);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn script_connected(&mut self, node: usize, link: LinkId) {
+        self.script_greets(node, link);
+    }
+
+    /// Its handshake and what it says it has, unless its purpose is not to say it.
+    fn script_greets(&mut self, node: usize, link: LinkId) {
+        let Some(script) = self.script_of(node) else { return };
+        let handshake = self.handshake_of(node).encode().to_vec();
+        let Some(session) = self.nodes[node].links.get_mut(&link) else { return };
+        if session.said > 0 || matches!(script, Script::Mute | Script::SlowLoris) {
+            return;
+        }
+        session.said = 1;
+        let mut bytes = handshake;
+        match script {
+            Script::BadBitfield => {
+                let length = self.plan.pieces.div_ceil(8) as usize;
+                let length = length + usize::from(self.plan.pieces.is_multiple_of(8));
+                Message::Bitfield(&vec![0xff; length]).encode(&mut bytes);
+            }
+            Script::HaveFlood => Message::HaveNone.encode(&mut bytes),
+            _ => Message::HaveAll.encode(&mut bytes),
+        }
+        Message::Unchoke.encode(&mut bytes);
+        Message::Interested.encode(&mut bytes);
+        self.transmit(node, link, vec![Chunk::Bytes(bytes)]);
+    }
+
+    pub(crate) fn script_receives(&mut self, node: usize, link: LinkId, chunks: Vec<Chunk>) {
+        let rejects = self.script_of(node) == Some(Script::RejectsAll);
+        let mut answers = Vec::new();
+        let Node { links, .. } = &mut self.nodes[node];
+        let Some(session) = links.get_mut(&link) else { return };
+        session.heard = true;
+        if rejects {
+            chunks.into_iter().for_each(|chunk| session.receiver.push(chunk));
+            while let Ok(Some(item)) = session.receiver.next(&LIMITS) {
+                if let Item::Message(Message::Request(block)) = item {
+                    Message::RejectRequest(block).encode(&mut answers);
+                }
+            }
+        }
+        self.script_greets(node, link);
+        if !answers.is_empty() {
+            self.transmit(node, link, vec![Chunk::Bytes(answers)]);
+        }
+    }
+
+    fn some_block(&mut self) -> BlockRequest {
+        let piece = self.rng.u32(0..self.plan.pieces);
+        let block = self.rng.u32(0..self.data.blocks_per_piece);
+        BlockRequest { piece, begin: block * BLOCK_LENGTH, length: BLOCK_LENGTH }
+    }
+
+    /// What it sends now.
+    fn harm(&mut self, node: usize, link: LinkId, script: Script) -> Vec<Chunk> {
+        let handshake = self.handshake_of(node).encode();
+        let Some(session) = self.nodes[node].links.get_mut(&link) else { return Vec::new() };
+        if script == Script::SlowLoris {
+            let byte = handshake.get(session.said as usize / 4).copied();
+            session.said += 1;
+            let due = session.said % 4 == 1;
+            return byte.filter(|_| due).map(|byte| Chunk::Bytes(vec![byte])).into_iter().collect();
+        }
+        if session.said == 0 {
+            return Vec::new();
+        }
+        let pieces = self.plan.pieces;
+        let mut out = Vec::new();
+        match script {
+            Script::HaveFlood => {
+                for _ in 0..200 {
+                    Message::Have(self.rng.u32(0..pieces)).encode(&mut out);
+                }
+                if self.rng.u8(0..20) == 0 {
+                    Message::Have(self.rng.u32(pieces..)).encode(&mut out);
+                }
+            }
+            Script::RequestFlood => {
+                for _ in 0..300 {
+                    Message::Request(self.some_block()).encode(&mut out);
+                }
+                if self.rng.u8(0..20) == 0 {
+                    let block = BlockRequest { begin: u32::MAX, ..self.some_block() };
+                    Message::Request(block).encode(&mut out);
+                }
+            }
+            Script::ChokeFlap => {
+                for _ in 0..10 {
+                    Message::Choke.encode(&mut out);
+                    Message::Unchoke.encode(&mut out);
+                }
+            }
+            Script::Garbage => out.extend((0..200).map(|_| self.rng.u8(..))),
+            Script::HugeLengths => {
+                out.extend(self.rng.u32(1 << 20..).to_be_bytes());
+                out.push(self.rng.choice([4, 5, 7, 20, 200]).unwrap_or(7));
+            }
+            Script::AllowedFast => {
+                Message::NotInterested.encode(&mut out);
+                for piece in 0..pieces.min(50) {
+                    let block = BlockRequest { piece, begin: 0, length: BLOCK_LENGTH };
+                    Message::Request(block).encode(&mut out);
+                }
+            }
+            Script::DontHaveFlap => {
+                for _ in 0..50 {
+                    let piece = self.rng.u32(0..pieces);
+                    let id = Extension::DontHave.our_id();
+                    Message::Extended { id, payload: &piece.to_be_bytes() }.encode(&mut out);
+                    Message::Have(piece).encode(&mut out);
+                }
+            }
+            Script::SuggestFlood => {
+                for _ in 0..50 {
+                    let block = self.some_block();
+                    Message::SuggestPiece(block.piece).encode(&mut out);
+                    Message::AllowedFast(block.piece).encode(&mut out);
+                    Message::Cancel(block).encode(&mut out);
+                }
+            }
+            Script::UnaskedBlocks => {
+                let block = self.some_block();
+                let head = wire::encode_block_head(block).to_vec();
+                let body = Chunk::Body { content: self.rng.u64(1..), bytes: block.length };
+                return vec![Chunk::Bytes(head), body];
+            }
+            Script::ExtendedFlood => {
+                let noise: Vec<u8> =
+                    (0..self.rng.usize(0..1000)).map(|_| self.rng.u8(..)).collect();
+                let id = self.rng.u8(0..4);
+                Message::Extended { id, payload: &noise }.encode(&mut out);
+                let payload = b"d1:md11:upload_onlyi300e11:lt_donthavei-1ee4:reqqi0e1:pi0ee";
+                Message::Extended { id: 0, payload }.encode(&mut out);
+            }
+            Script::Mute | Script::SlowLoris | Script::BadBitfield | Script::RejectsAll => {}
+        }
+        if out.is_empty() { Vec::new() } else { vec![Chunk::Bytes(out)] }
+    }
+}

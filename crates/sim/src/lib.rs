@@ -1,0 +1,35 @@
+//! Whole swarms in one thread and in virtual time: the real `wire` codec, `swarm` brain, `tracker`
+//! and rules of resuming, over a simulated network and simulated disks. One seed is one run.
+//!
+//! [`plan`] is a run as data, [`scenario`] makes plans, [`World`] runs one, [`invariants`] are what
+//! must hold at every moment. The files of [`World`] follow the nouns: `network` carries bytes,
+//! `driver` is what a program does around its brain, `store` its way to the disk, `restart` its
+//! beginning and end, `announcing` its tracker, `byzantine` the peers that do harm.
+
+// A world of ours alone: nothing comes from outside, and whatever is out of place must stop the run.
+#![allow(clippy::missing_panics_doc)]
+
+mod announcing;
+mod byzantine;
+pub mod content;
+pub mod disk;
+mod driver;
+mod faults;
+pub mod invariants;
+mod network;
+mod node;
+pub mod plan;
+mod queue;
+mod restart;
+pub mod scale;
+pub mod scenario;
+pub mod shrink;
+mod store;
+pub mod stream;
+pub mod trace;
+mod world;
+
+pub use invariants::{Invariant, Violation};
+pub use node::Sums;
+pub use plan::{Cut, Plan};
+pub use world::{Outcome, PeerOutcome, World};
