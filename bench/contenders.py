@@ -132,13 +132,11 @@ class Rqbit(Contender):
     name = "rqbit"
 
     def _command(self, job, *extra):
-        # It puts many files into the folder that it is told, not into one of the torrent's name.
-        into = job.directory / job.payload.name if job.payload.many else job.directory
         peers = ["--initial-peers", ",".join(job.peers)] if job.peers else []
         return [
             self.program, "-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward",
             "--listen-ip", job.ip, "--listen-port", job.port, "download", "--disable-http-api",
-            "-o", into, *extra, *peers, job.payload.torrent,
+            "-o", job.directory, *extra, *peers, job.payload.torrent,
         ]
 
     def leech(self, job):

@@ -99,8 +99,10 @@ def report(bench, name, row, options, missing, kernel):
     here = bench.contenders.keys() | (row.labels if row.parcels else ())
     labels = [label for label in row.labels if label in here and label in wanted]
     lacking = [needed for needed in row.needs if needed not in bench.contenders]
-    if lacking or not labels:
-        raise Failed(f"needs {', '.join(lacking or wanted)}, which is not here")
+    if lacking:
+        raise Failed(f"needs {', '.join(lacking)}, which is not here")
+    if not labels:
+        raise Failed(f"none of {', '.join(row.labels)} is here and asked for")
     payload = row.payload(bench.scratch / name, bench, options.size, options.torrents)
     samples = {label: [] for label in labels}
     for number in range(options.runs):
