@@ -5,7 +5,9 @@
 //! What a kill can lose is thereby bounded, and never is a piece claimed that was not written: a
 //! handle hears of a piece after the kernel has it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -42,7 +44,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Schedule {
-    tracked: HashMap<RecordKey, Arc<Tracked>>,
+    tracked: HashSet<ByKey>,
     /// Those of them with something to save, each once: a save looks at no other.
     changed: Vec<Arc<Tracked>>,
     changes: u32,
@@ -57,6 +59,30 @@ struct Tracked {
     store: Arc<FileStore>,
     state: Mutex<TrackedState>,
 }
+
+/// Finds a torrent by the key that is in it. A table leaves room for more, so a second copy of each key
+/// would take most of its memory.
+struct ByKey(Arc<Tracked>);
+
+impl Borrow<RecordKey> for ByKey {
+    fn borrow(&self) -> &RecordKey {
+        &self.0.key
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
 
 struct TrackedState {
     progress: Progress,
@@ -114,7 +140,7 @@ impl StateWriter {
     /// # Errors
     /// When the store can't be read.
     pub fn load(&self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
-        if self.0.shared.schedule().tracked.contains_key(key) {
+        if self.0.shared.schedule().tracked.contains(key) {
             // What was just reported is part of the answer; if it can't be saved, the rest still is.
             let _ = self.flush();
         }
@@ -143,8 +169,8 @@ impl StateWriter {
     /// When it is still remembered.
     pub fn remove(&self, key: &RecordKey) -> Result<(), StateError> {
         let mut store = self.0.shared.store();
-        let tracked = self.0.shared.schedule().tracked.remove(key);
-        if let Some(tracked) = tracked {
+        let tracked = self.0.shared.schedule().tracked.take(key);
+        if let Some(ByKey(tracked)) = tracked {
             tracked.state().forgotten = true;
         }
         store.remove(key)
@@ -180,8 +206,9 @@ impl StateWriter {
             forgotten: false,
         };
         let store = Arc::clone(store);
-        let tracked = Arc::new(Tracked { key: key.clone(), store, state: Mutex::new(state) });
-        if let Some(earlier) = shared.schedule().tracked.insert(key, Arc::clone(&tracked)) {
+        let tracked = Arc::new(Tracked { key, store, state: Mutex::new(state) });
+        let earlier = shared.schedule().tracked.replace(ByKey(Arc::clone(&tracked)));
+        if let Some(ByKey(earlier)) = earlier {
             earlier.state().forgotten = true;
         }
         let handle = RecordHandle { tracked, shared: Arc::clone(shared) };
@@ -331,7 +358,7 @@ impl Unsaved {
 impl Schedule {
     /// Drops a closed record, unless the torrent runs again under a newer one.
     fn forget(&mut self, tracked: &Arc<Tracked>) {
-        if self.tracked.get(&tracked.key).is_some_and(|current| Arc::ptr_eq(current, tracked)) {
+        if self.tracked.get(&tracked.key).is_some_and(|current| Arc::ptr_eq(&current.0, tracked)) {
             self.tracked.remove(&tracked.key);
         }
     }
@@ -448,7 +475,7 @@ impl Shared {
             tracing::error!(reason, "the state is damaged: it is begun anew");
             result = store.start_over();
             if result.is_ok() {
-                changed.extend(self.schedule().tracked.values().cloned());
+                changed.extend(self.schedule().tracked.iter().map(|one| Arc::clone(&one.0)));
                 for tracked in &changed {
                     tracked.forget_saved();
                 }
