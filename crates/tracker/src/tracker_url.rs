@@ -53,7 +53,7 @@ pub(crate) fn parse(url: &str) -> Result<Url, UrlError> {
     let mut url = Url::parse(url.trim())?;
     url.set_fragment(None);
     match url.scheme() {
-        "udp" if url.port().is_none() => return Err(UrlError::NoPort),
+        "udp" if matches!(url.port(), None | Some(0)) => return Err(UrlError::NoPort),
         "http" | "https" | "udp" => {}
         scheme => {
             let scheme = scheme.chars().take(20).collect();
@@ -103,6 +103,7 @@ mod tests {
     #[test]
     fn unusable_urls_say_why() {
         assert_eq!(udp_target("udp://host/announce"), Err(UrlError::NoPort));
+        assert_eq!(udp_target("udp://[::1]:0"), Err(UrlError::NoPort));
         let scheme = |scheme: &str| UrlError::Scheme { scheme: scheme.into() };
         assert_eq!(parse("wss://host/").unwrap_err(), scheme("wss"));
         assert_eq!(udp_target("http://host/").unwrap_err(), scheme("http"));

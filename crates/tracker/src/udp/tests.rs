@@ -192,6 +192,12 @@ fn wrong_transaction_or_action_is_ignored() {
     assert_eq!(exchange.poll(at(0)), Step::Wait(at(15)));
     // Before anything was sent there is nothing to answer.
     assert_eq!(announce().handle(at(0), &reply(&packet, &[0; 8])), None);
+    // Once connected, another connection id answers nothing.
+    exchange.handle(at(0), &reply(&packet, &[0; 8]));
+    let (asked, connection) = (sent(&mut exchange, at(0)), exchange.connection());
+    assert_eq!(exchange.handle(at(0), &reply_as(ACTION_CONNECT, &asked, &[7; 8])), None);
+    assert_eq!(exchange.connection(), connection);
+    assert_eq!(exchange.poll(at(0)), Step::Wait(at(15)));
 }
 
 #[test]
