@@ -4,8 +4,10 @@
 /// A call, by what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// Reads from a socket, and something was there.
+    /// Reads from a socket that has more than there is room for.
     Receive,
+    /// Reads all that a socket has.
+    ReceiveAll,
     /// Reads from a socket that has nothing.
     ReceiveInVain,
     /// Writes to a socket.
@@ -32,10 +34,10 @@ mod counted {
 
     /// How many of each, on this thread.
     #[derive(Debug, Clone, Copy, Default)]
-    pub(crate) struct Calls([u64; 5]);
+    pub(crate) struct Calls([u64; 6]);
 
     thread_local! {
-        static CALLS: Cell<Calls> = const { Cell::new(Calls([0; 5])) };
+        static CALLS: Cell<Calls> = const { Cell::new(Calls([0; 6])) };
     }
 
     pub(crate) fn count(call: Call) {

@@ -127,9 +127,24 @@ impl Connection {
 
     /// One non-blocking scattered read.
     pub(crate) fn try_read(&self, slices: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+        let room: usize = slices.iter().map(|slice| slice.len()).sum();
         let got = self.stream.try_read_vectored(slices);
-        calls::count(if got.is_ok() { Call::Receive } else { Call::ReceiveInVain });
+        match &got {
+            Ok(got) if *got < room => {
+                calls::count(Call::ReceiveAll);
+                self.await_more();
+            }
+            Ok(_) => calls::count(Call::Receive),
+            Err(_) => calls::count(Call::ReceiveInVain),
+        }
         got
+    }
+
+    /// A read that left room took all there was: to read again would be in vain. The runtime is told
+    /// so in its own terms, and wakes the task when more has come.
+    fn await_more(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = self.stream.try_io(Interest::READABLE, nothing);
     }
 
     /// Notes whether its torrent is about to write to it; returns what was noted before.

@@ -57,6 +57,11 @@ impl Landing {
         self.foreseen
     }
 
+    /// Bytes that the rest has room for.
+    pub(super) fn rest_bytes(&self) -> usize {
+        if self.foreseen == 0 { REST_BYTES } else { TAIL_BYTES }
+    }
+
     /// Runs one scattered read: into `first`, then what is foreseen, then the rest.
     pub(super) fn read<T>(
         &mut self,
@@ -65,10 +70,10 @@ impl Landing {
     ) -> T {
         let mut slices: [IoSliceMut<'_>; SLICES_MAX] =
             std::array::from_fn(|_| IoSliceMut::new(&mut []));
+        let rest_bytes = self.rest_bytes();
         let foreseen = self.heads.iter_mut().zip(&mut self.bodies).take(self.foreseen);
         let blocks = foreseen
             .flat_map(|(head, body)| [&mut head[..], body.as_deref_mut().unwrap_or_default()]);
-        let rest_bytes = if self.foreseen == 0 { REST_BYTES } else { TAIL_BYTES };
         let all = [first].into_iter().chain(blocks).chain([&mut self.rest[..rest_bytes]]);
         let mut count = 0;
         for (slice, bytes) in slices.iter_mut().zip(all) {

@@ -111,10 +111,12 @@ impl Receiver {
         if placed > 0 && carried == 0 {
             self.place(placed, sink);
         }
-        // As much as came now, or a little less than came before: reads vary.
-        let came = got / BLOCK_LENGTH as usize + 1;
-        self.foresight = came.max(self.foresight - 1).min(FORESEEN_MAX);
         let left = self.take_foreseen(landing, got - placed, sink)?;
+        // As much as came now, or a little less than came before: reads vary. When there was no room
+        // for more, nobody knows how much more it would have been.
+        let came = got / BLOCK_LENGTH as usize + 1;
+        let came = if left == landing.rest_bytes() { 2 * came } else { came };
+        self.foresight = came.max(self.foresight - 1).min(FORESEEN_MAX);
         self.feed(&landing.rest[..left], sink)?;
         Ok(got)
     }
