@@ -81,12 +81,13 @@ mod tests {
     #[test]
     fn each_part_has_memory_of_its_own() {
         for length in [1000, 16 * 1024, SLAB_BYTES] {
+            let mark = |number: usize| (number % 251 + 1) as u8;
             let mut parts: Vec<Part> = slab(length).unwrap().collect();
             assert_eq!(parts.len(), SLAB_BYTES / length);
             for (number, part) in parts.iter_mut().enumerate() {
                 assert_eq!(part.len(), length);
                 assert!(part.iter().all(|byte| *byte == 0));
-                part.fill(number as u8 + 1);
+                part.fill(mark(number));
             }
             let is_whole =
                 |(number, part): (usize, &Part)| part.iter().all(|byte| *byte == number as u8 + 1);
