@@ -89,9 +89,9 @@ mod tests {
                 assert!(part.iter().all(|byte| *byte == 0));
                 part.fill(mark(number));
             }
-            let is_whole =
-                |(number, part): (usize, &Part)| part.iter().all(|byte| *byte == number as u8 + 1);
-            assert!(parts.iter().enumerate().all(is_whole));
+            for (number, part) in parts.iter().enumerate() {
+                assert!(part.iter().all(|byte| *byte == mark(number)));
+            }
         }
     }
 
