@@ -30,13 +30,15 @@ pub mod bencode;
 mod create;
 mod geometry;
 mod info_hash;
+mod magnet;
 mod path;
 mod text;
 mod torrent;
 
 pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece_length};
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
-pub use info_hash::{InfoHash, ParseInfoHashError};
+pub use info_hash::{InfoHash, InfoHashV2, ParseInfoHashError, ParseInfoHashV2Error};
+pub use magnet::{InfoHashes, Magnet, MagnetError};
 pub use path::{PathRules, SafePath};
 pub use text::{is_deceptive, percent_encode};
 pub use torrent::{

@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 
 use crate::bencode::{self, Kind, Limits, Node};
 use crate::text::{is_deceptive, percent_encode};
-use crate::{Geometry, InfoHash, PathRules, PieceIndex, SafePath};
+use crate::{Geometry, InfoHash, Magnet, PathRules, PieceIndex, SafePath};
 
 /// Bytes of the largest .torrent file taken: more than twice the largest seen.
 pub const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -174,6 +174,26 @@ impl Torrent {
             comment: text(root, b"comment.utf-8").or_else(|| text(root, b"comment")),
             created_by: text(root, b"created by"),
             creation_date: root.get(b"creation date").and_then(|date| date.as_int()),
+        })
+    }
+
+    /// A torrent from its `info` value, as peers exchange it (BEP 9), and what a magnet link said
+    /// beside it. Whether the value is the one that was asked for is for [`crate::InfoHashes::verify`].
+    ///
+    /// # Errors
+    /// [`TorrentError`] says what is wrong with it.
+    pub fn from_info(info: &[u8], magnet: &Magnet) -> Result<Self, TorrentError> {
+        let tape = bencode::parse(info, Limits::default())?;
+        let info = Info::read(tape.root())?;
+        Ok(Self {
+            info_hash: InfoHash(Sha1::digest(&info.bytes).into()),
+            info_bytes: Arc::clone(&info.bytes),
+            info: Arc::new(info),
+            trackers: magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+            web_seeds: magnet.web_seeds.clone(),
+            comment: None,
+            created_by: None,
+            creation_date: None,
         })
     }
 
