@@ -122,6 +122,7 @@ impl World {
             have: have.clone(),
             wanted: None,
             pad_blocks: Vec::new(),
+            metadata_size: None,
             listen_port: Some(6881),
             client_version: "simulated".into(),
             own_peer_id: PeerId(self.nodes[node].peer_id),

@@ -25,6 +25,8 @@ pub struct Config {
     pub wanted: Option<Bitfield>,
     /// Blocks, by number within their piece, that are known zeros: never requested (BEP 47).
     pub pad_blocks: Vec<(PieceIndex, u32)>,
+    /// Bytes of the torrent's `info` value, which peers may ask for (BEP 9); `None` gives it to nobody.
+    pub metadata_size: Option<u32>,
     /// Where peers can connect to us (BEP 10 `p`).
     pub listen_port: Option<u16>,
     /// Our name and version (BEP 10 `v`).
@@ -120,6 +122,15 @@ pub enum Action {
         /// What follows the id.
         payload: Vec<u8>,
     },
+    /// Answer a request for a piece of the metadata (BEP 9), with that or with a rejection.
+    SendMetadata {
+        /// To whom.
+        peer: PeerKey,
+        /// The receiver's id for the extension.
+        id: u8,
+        /// Which piece; it may not exist.
+        piece: u32,
+    },
     /// Every block of the piece is there (pad blocks are zeros): hash it, and write it if good.
     Verify {
         /// Which.
@@ -164,6 +175,7 @@ impl Action {
             Self::Send { peer, .. }
             | Self::SendBitfield { peer }
             | Self::SendExtended { peer, .. }
+            | Self::SendMetadata { peer, .. }
             | Self::UploadReady { peer }
             | Self::Disconnect { peer, .. } => Some(*peer),
             Self::Verify { .. }

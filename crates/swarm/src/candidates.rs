@@ -188,6 +188,12 @@ impl Candidates {
         self.enter(addr, State::Ourselves);
     }
 
+    /// Every address but our own.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Source, SocketAddr)> {
+        let others = self.known.iter().filter(|(_, it)| it.state != State::Ourselves);
+        others.map(|(addr, candidate)| (candidate.source, *addr))
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.known.len() as u32
     }

@@ -29,6 +29,7 @@ mod choker;
 mod costs;
 mod endgame;
 mod messages;
+mod metadata;
 mod peer;
 mod peers;
 mod picker;
@@ -56,6 +57,7 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
 use peers::Peers;
 use picker::Picker;
 use pieces::Pieces;
@@ -67,6 +69,7 @@ pub struct Swarm {
     geometry: Geometry,
     info_hash: InfoHash,
     own_peer_id: PeerId,
+    metadata_size: Option<u32>,
     listen_port: Option<u16>,
     client_version: String,
     settings: Settings,
@@ -108,6 +111,7 @@ impl Swarm {
             geometry: config.geometry,
             info_hash: config.info_hash,
             own_peer_id: config.own_peer_id,
+            metadata_size: config.metadata_size,
             listen_port: config.listen_port,
             client_version: config.client_version,
             settings: config.settings,

@@ -1,13 +1,13 @@
-//! What peers say (BEP 3, 6, 10, 21, 54), and what it changes.
+//! What peers say (BEP 3, 6, 9, 10, 21, 54), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
-use wire::{Bitfield, ExtendedHandshake, Extension, Message};
+use wire::{Bitfield, ExtendedHandshake, Extension, Message, MetadataMessage};
 
 use crate::peer::PeerPieces;
-use crate::{Fault, PeerKey, Source, Swarm};
+use crate::{Action, Fault, PeerKey, Source, Swarm};
 
 impl Swarm {
     /// A message other than a block arrived.
@@ -264,7 +264,20 @@ impl Swarm {
                     self.peer_lost(key, u32::from_be_bytes(piece));
                 }
             }
+            (_, Some(Extension::Metadata)) => self.metadata_asked(key, payload),
             (_, None) => {}
+        }
+    }
+
+    /// What else BEP 9 has is for who lacks the metadata.
+    fn metadata_asked(&mut self, key: PeerKey, payload: &[u8]) {
+        let asked = MetadataMessage::decode(payload);
+        let Some(MetadataMessage::Request { piece }) = asked else { return };
+        let Some(peer) = self.peers.get(key).filter(|_| self.metadata_size.is_some()) else {
+            return;
+        };
+        if let Some(id) = peer.extensions.id_of(Extension::Metadata) {
+            self.actions.push_back(Action::SendMetadata { peer: key, id, piece });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metainfo::PieceIndex;
-use wire::{ExtendedHandshake, Message, allowed_fast_set};
+use wire::{ExtendedHandshake, Extension, Message, allowed_fast_set};
 
 use crate::peer::{Peer, PeerPieces};
 use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm, steps};
@@ -173,6 +173,15 @@ impl Swarm {
         }
     }
 
+    /// What peers may send us, and ask us for.
+    fn extensions(&self) -> Vec<(String, u8)> {
+        let mut ours = ExtendedHandshake::our_extensions();
+        if self.metadata_size.is_none() {
+            ours.retain(|(name, _)| name != Extension::Metadata.name());
+        }
+        ours
+    }
+
     /// What we have, what we can do, and what the peer may have while choked.
     fn greet(&mut self, peer: PeerKey, hello: &Hello) {
         let fast = hello.reserved.fast();
@@ -185,13 +194,13 @@ impl Swarm {
         }
         if hello.reserved.extended() {
             let ours = ExtendedHandshake {
-                extensions: ExtendedHandshake::our_extensions(),
+                extensions: self.extensions(),
                 client: Some(self.client_version.clone()),
                 yourip: Some(hello.addr.ip()),
                 reqq: Some(self.settings.reqq),
                 port: self.listen_port,
                 upload_only: self.is_complete().then_some(true),
-                metadata_size: None,
+                metadata_size: self.metadata_size,
             };
             self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
         }

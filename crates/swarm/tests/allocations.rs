@@ -23,6 +23,7 @@ fn config(seed: u64, have: Bitfield) -> Config {
         have,
         wanted: None,
         pad_blocks: Vec::new(),
+        metadata_size: None,
         listen_port: None,
         client_version: String::new(),
         own_peer_id: PeerId([b'm'; 20]),

@@ -48,6 +48,7 @@ impl Pipe {
             have: Bitfield::new(geometry.piece_count()),
             wanted: None,
             pad_blocks: Vec::new(),
+            metadata_size: None,
             listen_port: None,
             client_version: String::new(),
             own_peer_id: PeerId([b'm'; 20]),

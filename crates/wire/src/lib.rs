@@ -45,6 +45,7 @@ mod extended;
 mod fast;
 mod handshake;
 mod message;
+mod metadata;
 mod peer_id;
 mod priority;
 
@@ -56,5 +57,6 @@ pub use message::{
     BLOCK_HEAD_LENGTH, BlockRequest, Decoded, FrameError, Limits, Message, decode,
     encode_block_head,
 };
+pub use metadata::{METADATA_PIECE_LENGTH, MetadataMessage};
 pub use peer_id::PeerId;
 pub use priority::peer_priority;

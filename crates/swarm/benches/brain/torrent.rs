@@ -29,6 +29,7 @@ impl Torrent {
             have,
             wanted: None,
             pad_blocks: Vec::new(),
+            metadata_size: None,
             listen_port: None,
             client_version: String::new(),
             own_peer_id: PeerId([b'm'; 20]),

@@ -30,6 +30,7 @@ pub(crate) fn config(pieces: u32, have: Bitfield) -> Config {
         have,
         wanted: None,
         pad_blocks: Vec::new(),
+        metadata_size: Some(40_000),
         listen_port: Some(6881),
         client_version: "peerless test".into(),
         own_peer_id: OWN_ID,
