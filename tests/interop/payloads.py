@@ -5,6 +5,7 @@ import os
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import bencode
 
@@ -39,6 +40,11 @@ class Torrent:
     @property
     def info_hash(self):
         return hashlib.sha1(bencode.encode(self.info)).hexdigest()
+
+    def magnet(self, trackers=()):
+        """A link that knows the info hash alone, and `trackers`."""
+        hints = "".join(f"&tr={quote(url, safe='')}" for url in trackers)
+        return f"magnet:?xt=urn:btih:{self.info_hash}{hints}"
 
     @property
     def size(self):

@@ -1,7 +1,7 @@
 """The one movement most cases make: a client fetches torrents from a seeder, and the copy is compared."""
 
 
-def fetch(lab, kind, torrents, seeder, seconds, **options):
+def fetch(lab, kind, torrents, seeder, seconds, by_magnet=False, **options):
     """Let a client of `kind` fetch all `torrents` from `seeder` alone; gives the instances used."""
     # Some seeders drop a second handshake from an address while the first one is under way.
     batches = [[t] for t in torrents] if seeder.one_handshake_an_address else [torrents]
@@ -10,7 +10,7 @@ def fetch(lab, kind, torrents, seeder, seconds, **options):
         leecher = lab.client(kind, **options)
         out = leecher.home / "out"
         out.mkdir()
-        leecher.download(batch, out, [seeder])
+        leecher.download(batch, out, [seeder], by_magnet=by_magnet)
         leechers.append((leecher, batch, out))
     for leecher, batch, out in leechers:
         leecher.wait_complete(seconds)

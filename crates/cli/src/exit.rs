@@ -6,7 +6,7 @@ use std::path::Path;
 
 use engine::metainfo::TorrentError as BadTorrent;
 use engine::storage::StorageError;
-use engine::{AddError, FetchError, HandshakeFailure, StartError, TorrentError};
+use engine::{AddError, FetchError, HandshakeFailure, MagnetFailure, StartError, TorrentError};
 
 /// Why a command ends, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ Exit codes:
     0  done
     1  failed for a reason not listed here
     2  the command line is wrong
-    3  the .torrent file is bad, or can't be read
+    3  the .torrent file or magnet link is bad, or can't be read
     4  no peers
     5  disk error
     6  data failed verification
@@ -114,6 +114,16 @@ impl From<AddError> for Failure {
                 .advise("get one of them into another folder, with -o"),
             AddError::NoSuchPiece { .. } => Self::usage(error.to_string()),
             other => Self::other(other), // in it already, or at its end: nothing a person does
+        }
+    }
+}
+
+impl From<MagnetFailure> for Failure {
+    fn from(error: MagnetFailure) -> Self {
+        match &error {
+            MagnetFailure::Torrent(_) => Self::new(Code::BadTorrent, error.to_string())
+                .advise("the link leads to a torrent that this version can't use"),
+            _ => Self::other(error), // in it already, or at its end
         }
     }
 }

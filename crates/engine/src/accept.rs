@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::net;
 use crate::peer::handshake;
 use crate::session::SessionShared;
 use crate::shard::ShardMessage;
+use crate::{magnet, net};
 
 /// Inbound connections that have not named a torrent yet, over all listeners. One more sends the one
 /// away that has been silent for longest: a flood of them costs this many small tasks, and does not
@@ -106,7 +106,16 @@ async fn route(
         }
     };
     let Some((torrent, shard)) = session.find(&info_hash) else {
-        tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent");
+        let slot = Arc::clone(&session.connections).try_acquire_owned();
+        match (session.searches.find(&info_hash), slot) {
+            (Some(search), Ok(slot)) => {
+                magnet::accept(session, search, stream, addr, first, slot).await;
+            }
+            (None, _) => {
+                tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent");
+            }
+            (_, Err(_)) => tracing::debug!(%addr, "inbound peer refused: no connection slot"),
+        }
         return;
     };
     if torrent.is_checking() {

@@ -66,6 +66,10 @@ pub struct AddTorrent {
     pub(crate) recheck: bool,
     pub(crate) wanted: Option<Vec<PieceIndex>>,
     pub(crate) overwrite: bool,
+    /// Addresses that are known already, and where from.
+    pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
+    /// Keep the metadata in the state: nobody has a .torrent file of it.
+    pub(crate) remember_metadata: bool,
 }
 
 impl AddTorrent {
@@ -80,6 +84,8 @@ impl AddTorrent {
             recheck: false,
             wanted: None,
             overwrite: false,
+            candidates: Vec::new(),
+            remember_metadata: false,
         }
     }
 
@@ -159,11 +165,17 @@ fn take_in(
     let options = StoreOptions { overwrite: request.overwrite };
     let (info, handles) = (Arc::clone(&request.torrent.info), Arc::clone(&session.handles));
     let store = FileStore::open(&request.root, info, handles, options)?;
-    let findings = resume::look(&session, request.torrent.info_hash, &store, request.recheck)?;
+    let mut findings = resume::look(&session, request.torrent.info_hash, &store, request.recheck)?;
+    if request.remember_metadata {
+        findings.remember(&request.torrent.info_bytes);
+    }
     let shared = Arc::new(TorrentShared::new(request.torrent, store, request.seed_only));
     session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(&session) };
     handle.add_peers(request.peers);
+    for (source, addr) in request.candidates {
+        session.candidates(handle.info_hash(), source, vec![addr]);
+    }
     let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
     Ok((handle, bring_up, findings))
 }

@@ -355,7 +355,12 @@ impl SessionShared {
         source: swarm::Source,
         addrs: Vec<SocketAddr>,
     ) {
-        let Some((shared, shard)) = self.find(&info_hash) else { return };
+        let Some((shared, shard)) = self.find(&info_hash) else {
+            if let Some(search) = self.searches.find(&info_hash) {
+                search.add_candidates(source, &addrs);
+            }
+            return;
+        };
         if let Some(early) = &mut *lock(&shared.early) {
             early.extend(addrs.into_iter().map(|addr| (source, addr)));
             return;

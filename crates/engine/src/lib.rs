@@ -31,6 +31,7 @@ mod clock;
 mod events;
 mod handle;
 mod http;
+mod magnet;
 mod net;
 mod oneoff;
 mod panics;
@@ -52,8 +53,9 @@ pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
 pub use events::{Event, EventStream};
 pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
+pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
 pub use oneoff::{
-    AnnounceOptions, FetchError, TrackerReport, announce_all, fetch_torrent, scrape_all,
+    AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };
 pub use payload::{CreateError, check, create};
 pub use peer::HandshakeFailure;

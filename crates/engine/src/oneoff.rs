@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use metainfo::Torrent;
+use metainfo::{BLOCK_LENGTH, InfoHash, Magnet, Torrent};
 use tokio::task::JoinSet;
 use tracker::{AnnounceRequest, Event, ScrapeCounts};
 use wire::PeerId;
@@ -13,6 +13,38 @@ use crate::http::{GetOptions, HttpClient, HttpError, HttpSettings, PrivatePolicy
 
 /// Time to fetch one.
 const FETCH_TIME: Duration = Duration::from_mins(1);
+
+/// The torrent that trackers are asked about.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Its name on the network.
+    pub info_hash: InfoHash,
+    /// Announce URLs in tiers (BEP 12).
+    pub trackers: Vec<Vec<String>>,
+    /// Bytes that we say we lack.
+    pub left: u64,
+}
+
+impl From<&Torrent> for Subject {
+    fn from(torrent: &Torrent) -> Self {
+        Self {
+            info_hash: torrent.info_hash,
+            trackers: torrent.trackers.clone(),
+            left: torrent.info.geometry().total_length(),
+        }
+    }
+}
+
+impl From<&Magnet> for Subject {
+    fn from(magnet: &Magnet) -> Self {
+        Self {
+            info_hash: magnet.hashes.on_the_wire(),
+            trackers: magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+            // How much there is nobody knows; who lacks nothing is given no seeds.
+            left: u64::from(BLOCK_LENGTH),
+        }
+    }
+}
 
 /// How to ask a torrent's trackers.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +87,7 @@ pub struct TrackerReport<T> {
 /// Announces to every tracker of the torrent at once, as a peer that has nothing and has just
 /// come, and leaves again (`stopped`) without waiting for answers to that.
 pub async fn announce_all(
-    torrent: &Torrent,
+    torrent: &Subject,
     options: AnnounceOptions,
 ) -> Vec<TrackerReport<FamilyReplies>> {
     let request = AnnounceRequest {
@@ -64,7 +96,7 @@ pub async fn announce_all(
         port: options.port,
         uploaded: 0,
         downloaded: 0,
-        left: torrent.info.geometry().total_length(),
+        left: torrent.left,
         event: Event::Started,
         key: fastrand::u32(..),
         numwant: tracker::NUMWANT,
@@ -92,7 +124,7 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 /// Asks every tracker of the torrent for its counts (BEP 48); `None` from one that answers but
 /// does not know the torrent.
 pub async fn scrape_all(
-    torrent: &Torrent,
+    torrent: &Subject,
     options: AnnounceOptions,
 ) -> Vec<TrackerReport<Result<Option<ScrapeCounts>, AnnounceError>>> {
     let (client, ask) = options.client();
@@ -107,7 +139,7 @@ pub async fn scrape_all(
     .await
 }
 
-async fn ask_all<T, F>(torrent: &Torrent, ask: impl Fn(String) -> F) -> Vec<TrackerReport<T>>
+async fn ask_all<T, F>(torrent: &Subject, ask: impl Fn(String) -> F) -> Vec<TrackerReport<T>>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

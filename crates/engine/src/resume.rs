@@ -24,12 +24,19 @@ pub(crate) struct Findings {
     pub(crate) recheck: Bitfield,
     record: Option<ResumeRecord>,
     observed: Observed,
+    /// What the record is to hold besides.
+    metadata: Option<Arc<[u8]>>,
 }
 
 impl Findings {
     /// Whether it was never here before, as far as is remembered.
     pub(crate) fn is_new(&self) -> bool {
         self.record.is_none()
+    }
+
+    /// Keeps the metadata in the record.
+    pub(crate) fn remember(&mut self, metadata: &Arc<[u8]>) {
+        self.metadata = Some(Arc::clone(metadata));
     }
 
     /// The files as they were found.
@@ -67,7 +74,7 @@ pub(crate) fn look(
                     recheck.insert(piece);
                 });
             }
-            Ok(Findings { trusted, recheck, record, observed })
+            Ok(Findings { trusted, recheck, record, observed, metadata: None })
         }
     }
 }
@@ -79,8 +86,9 @@ pub(crate) fn begin(
     findings: Findings,
     have: &Bitfield,
 ) {
-    let Findings { trusted, record, observed, .. } = findings;
-    let record = resume::begin(record, &trusted, have, observed, unix_now());
+    let Findings { trusted, record, observed, metadata, .. } = findings;
+    let mut record = resume::begin(record, &trusted, have, observed, unix_now());
+    record.torrent = metadata.or(record.torrent);
     let handle = session.state.track(shared.info_hash(), &shared.store, record);
     let _ = shared.record.set(handle); // begun once
 }

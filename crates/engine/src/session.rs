@@ -22,6 +22,7 @@ use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::magnet::Searches;
 use crate::net;
 use crate::panics::Panics;
 use crate::rest;
@@ -79,6 +80,7 @@ pub(crate) struct SessionShared {
     pub(crate) state: StateWriter,
     pub(crate) trackers: TrackerClient,
     pub(crate) panics: Panics,
+    pub(crate) searches: Searches,
     listening: Vec<SocketAddr>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
@@ -118,6 +120,10 @@ impl SessionShared {
             have,
             wanted,
             pad_blocks: info.pad_blocks().collect(),
+            // Who may not tell others of peers does not tell strangers what there is, either.
+            metadata_size: (!info.is_private())
+                .then(|| u32::try_from(shared.torrent.info_bytes.len()).ok())
+                .flatten(),
             listen_port: Some(self.listen_port()).filter(|port| *port != 0),
             client_version: self.settings.client_name.clone(),
             own_peer_id: self.peer_id,
@@ -317,6 +323,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         state,
         trackers: settings.tracker_client(),
         panics: Panics::default(),
+        searches: Searches::default(),
         listening,
         arena: arena.clone(),
         shards: OnceLock::new(),

@@ -122,8 +122,8 @@ impl FromStr for Magnet {
             match key.to_ascii_lowercase().as_str() {
                 "xt" => exact_topic(&percent_decode(value), &mut v1, &mut v2)?,
                 "dn" if name.is_none() => name = Some(percent_decode(&value.replace('+', " "))),
-                "tr" => add(&mut trackers, percent_decode(value)),
-                "ws" => add(&mut web_seeds, percent_decode(value)),
+                "tr" => add(&mut trackers, &percent_decode(value)),
+                "ws" => add(&mut web_seeds, &percent_decode(value)),
                 "x.pe" if peers.len() < HINTS_MAX => peers.extend(peer(&percent_decode(value))),
                 "so" => selection(&percent_decode(value), &mut files)?,
                 _ => {}
@@ -134,7 +134,7 @@ impl FromStr for Magnet {
     }
 }
 
-fn add(list: &mut Vec<String>, url: String) {
+fn add(list: &mut Vec<String>, url: &str) {
     let url = url.trim();
     if !url.is_empty() && list.len() < HINTS_MAX && !list.iter().any(|known| known == url) {
         list.push(url.to_string());

@@ -332,6 +332,14 @@ impl World {
                     message.encode(out.entry(link).or_default());
                 }
             }
+            // There are no bytes of metadata in this world, so all ask in vain.
+            Action::SendMetadata { peer, id, piece } => {
+                if let Some(link) = link_of(self, peer) {
+                    let payload = wire::MetadataMessage::Reject { piece }.encode();
+                    let message = Message::Extended { id, payload: &payload };
+                    message.encode(out.entry(link).or_default());
+                }
+            }
             Action::UploadReady { peer } => {
                 if let Some(link) = link_of(self, peer) {
                     self.upload_ready(node, link);

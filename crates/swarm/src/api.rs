@@ -95,6 +95,18 @@ pub enum Source {
     Tracker,
     /// It connected to us and said where it listens (BEP 10 `p`).
     Incoming,
+    /// A magnet link names it (`x.pe`, BEP 9).
+    Link,
+}
+
+impl Source {
+    /// Whether a private torrent may take peers from there (BEP 27).
+    pub fn is_private(self) -> bool {
+        match self {
+            Self::User | Self::Tracker | Self::Incoming => true,
+            Self::Link => false,
+        }
+    }
 }
 
 /// What the driver is to do, in the order in which it must reach the wire.

@@ -443,7 +443,10 @@ impl Metadata {
             };
             if now.saturating_sub(peer.last_received) >= SILENT {
                 self.disconnect(key, MetadataFault::Silent);
-            } else if crowded && peer.offer().is_none() && now - peer.joined >= USELESS_AFTER {
+            } else if crowded
+                && peer.offer().is_none()
+                && now.saturating_sub(peer.joined) >= USELESS_AFTER
+            {
                 self.disconnect(key, MetadataFault::OffersNone);
             } else {
                 if now.saturating_sub(peer.last_sent) >= KEEP_ALIVE {
@@ -472,7 +475,7 @@ impl Metadata {
         MetadataStats {
             peers: self.peers.len() as u32,
             offering: self.peers.values().filter(|peer| peer.offer().is_some()).count() as u32,
-            peers_known: self.candidates.len() as u32,
+            peers_known: self.candidates.len(),
             half_open: self.candidates.dialling(),
             failed: self.failed,
             received: furthest.map_or(0, Copy::received),

@@ -23,7 +23,7 @@ class Aria2(Client):
         self.process = None
         self.rpc_port = None
 
-    def _start(self, directory, extra, torrents):
+    def _start(self, directory, extra, sources):
         argv = [
             tools.program("aria2c"),
             "--no-conf",
@@ -43,7 +43,7 @@ class Aria2(Client):
             "--show-console-readout=false",
             *extra,
         ]
-        self.process = Process(argv + [t.path for t in torrents], self.home, self.label)
+        self.process = Process(argv + sources, self.home, self.label)
 
     def _call(self, method, *params):
         body = {"jsonrpc": "2.0", "id": "0", "method": method, "params": list(params)}
@@ -60,7 +60,7 @@ class Aria2(Client):
             "--enable-rpc=true",
             f"--rpc-listen-port={self.rpc_port}",
         ]
-        self._start(directory, extra, torrents)
+        self._start(directory, extra, [t.path for t in torrents])
         wanted = {t.info_hash for t in torrents}
 
         def seeding():
@@ -73,13 +73,13 @@ class Aria2(Client):
 
         until(seeding, START_SECONDS, f"{self.label} to check what it seeds")
 
-    def download(self, torrents, out, seeders=()):
+    def download(self, torrents, out, seeders=(), by_magnet=False):
         extra = ["--seed-time=0"]
         if seeders:
             tracker = self.lab.plain_tracker
             tracker.introduce(torrents, seeders)
             extra.append(f"--bt-tracker={tracker.url}")
-        self._start(out, extra, torrents)
+        self._start(out, extra, [t.magnet() if by_magnet else t.path for t in torrents])
 
     def wait_complete(self, seconds):
         code = self.process.wait(seconds)

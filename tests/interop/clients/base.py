@@ -37,8 +37,11 @@ class Client:
         """Offer complete data below `directory`; returns when peers can fetch it."""
         raise NotImplementedError
 
-    def download(self, torrents, out, seeders=()):
-        """Begin to fetch `torrents` into `out` from `seeders` (clients) and the torrents' trackers."""
+    def download(self, torrents, out, seeders=(), by_magnet=False):
+        """Begin to fetch `torrents` into `out` from `seeders` (clients) and the torrents' trackers.
+
+        `by_magnet`: told the info hash alone, in a magnet link.
+        """
         raise NotImplementedError
 
     def wait_complete(self, seconds):

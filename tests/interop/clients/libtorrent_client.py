@@ -61,10 +61,11 @@ class Libtorrent(Client):
             )
         self.ask("wait")
 
-    def download(self, torrents, out, seeders=()):
+    def download(self, torrents, out, seeders=(), by_magnet=False):
         for torrent in torrents:
             peers = [netns.split(seeder.serving(torrent)) for seeder in seeders]
-            self.ask("add", torrent=str(torrent.path), directory=str(out), peers=peers)
+            source = torrent.magnet() if by_magnet else str(torrent.path)
+            self.ask("add", torrent=source, directory=str(out), peers=peers)
 
     def wait_complete(self, seconds):
         self.ask("wait", seconds=seconds)

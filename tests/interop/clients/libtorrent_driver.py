@@ -47,8 +47,11 @@ class Driver:
         self.handles = []
 
     def add(self, torrent, directory, peers=(), upload_limit=0, seconds=0):
-        parameters = lt.add_torrent_params()
-        parameters.ti = lt.torrent_info(torrent)
+        if torrent.startswith("magnet:"):
+            parameters = lt.parse_magnet_uri(torrent)
+        else:
+            parameters = lt.add_torrent_params()
+            parameters.ti = lt.torrent_info(torrent)
         parameters.save_path = directory
         parameters.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
         if upload_limit:

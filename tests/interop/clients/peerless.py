@@ -90,9 +90,9 @@ class Peerless(Client):
         for process, _ in self._seeds.values():
             self.wait_for_event(process, "seeding", START_SECONDS)
 
-    def download(self, torrents, out, seeders=(), extra=()):
+    def download(self, torrents, out, seeders=(), by_magnet=False, extra=()):
         peers = sorted({seeder.serving(torrent) for seeder in seeders for torrent in torrents})
-        arguments = [t.path for t in torrents] + ["-o", out]
+        arguments = [t.magnet() if by_magnet else t.path for t in torrents] + ["-o", out]
         arguments += [word for peer in peers for word in ("--peer", peer)]
         arguments += ["--port", self.port, "--bind", self.ip, *extra]
         self.get = self.start("get.log", "get", *arguments)

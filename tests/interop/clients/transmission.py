@@ -91,7 +91,10 @@ class Transmission(Client):
     def _add(self, torrents, directory):
         for torrent in torrents:
             data = base64.b64encode(torrent.path.read_bytes()).decode()
-            self.call("torrent-add", metainfo=data, paused=False, **{"download-dir": str(directory)})
+            self._add_one(directory, metainfo=data)
+
+    def _add_one(self, directory, **source):
+        self.call("torrent-add", paused=False, **source, **{"download-dir": str(directory)})
 
     def torrents(self):
         fields = ["name", "status", "percentDone", "leftUntilDone", "errorString", "haveValid"]
@@ -109,14 +112,18 @@ class Transmission(Client):
         self._add(torrents, directory)
         until(self._all_seeding, START_SECONDS, f"{self.label} to check what it seeds")
 
-    def download(self, torrents, out, seeders=()):
+    def download(self, torrents, out, seeders=(), by_magnet=False):
         self._start(dials=True)
         if seeders:
             # No peer argument here: it hears of them from a tracker.
             tracker = self.lab.plain_tracker
             tracker.introduce(torrents, seeders)
             torrents = [t.announcing(tracker.url, suffix=self.label) for t in torrents]
-        self._add(torrents, out)
+        if by_magnet:
+            for torrent in torrents:
+                self._add_one(out, filename=torrent.magnet([self.lab.plain_tracker.url]))
+        else:
+            self._add(torrents, out)
 
     def wait_complete(self, seconds):
         until(self._all_seeding, seconds, f"{self.label} to complete", interval=0.1)

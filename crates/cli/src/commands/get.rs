@@ -1,13 +1,17 @@
 //! `peerless get`: downloads, verifies, and goes on where an earlier run stopped.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::metainfo::Torrent;
-use engine::{AddTorrent, TorrentHandle};
+use engine::metainfo::Magnet;
+use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
 use tokio::task::JoinSet;
 
+use super::magnet;
 use super::session::{self, Options};
+use super::source::Source;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -22,13 +26,14 @@ const DRAW_EVERY: Duration = Duration::from_millis(250);
 Examples:
   peerless get ubuntu.torrent -o ~/Downloads
   peerless get https://example.org/a.torrent b.torrent
+  peerless get 'magnet:?xt=urn:btih:…&tr=…'
   peerless get a.torrent --peer 192.0.2.7:6881 --seed --ratio 1.5
 
 Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that
 of the first failure. Ctrl-C saves and stops; a second one stops at once.")]
 pub(crate) struct Args {
-    /// .torrent files, or http(s) URLs of them.
-    #[arg(required = true, value_name = "TORRENT or URL")]
+    /// .torrent files, http(s) URLs of them, or magnet links.
+    #[arg(required = true, value_name = "TORRENT, URL or MAGNET")]
     torrents: Vec<String>,
     /// The folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -57,73 +62,109 @@ impl Args {
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
         let peers = self.options.peers().await?;
-        let mut torrents: Vec<Torrent> = Vec::new();
-        for source in &self.torrents {
-            let torrent = tokio::select! {
-                torrent = load(source, self.options.bind()) => torrent,
+        let mut sources: Vec<Source> = Vec::new();
+        for text in &self.torrents {
+            let source = tokio::select! {
+                source = Source::anywhere(text, self.options.bind()) => source,
                 () = interrupt.wait() => return Err(Failure::interrupted()),
             };
             // The same torrent named twice is one download.
-            match torrent {
+            match source {
                 Err(failure) => failures.add(failure),
-                Ok(torrent) if torrents.iter().any(|it| it.info_hash == torrent.info_hash) => {}
-                Ok(torrent) => torrents.push(torrent),
+                Ok(source) if sources.iter().any(|it| it.info_hash() == source.info_hash()) => {}
+                Ok(source) => sources.push(source),
             }
         }
-        if torrents.is_empty() {
+        if sources.is_empty() {
             return failures.result();
         }
         let session = self.options.builder()?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let since = Instant::now();
-        let mut handles = Vec::new();
-        for torrent in torrents {
-            let request = AddTorrent::new(torrent, &self.output)
-                .peers(peers.iter().copied())
-                .use_trackers(!self.options.no_tracker)
-                .recheck(self.recheck)
-                .overwrite(self.overwrite);
-            match session.add(request).await {
-                Ok(handle) => handles.push(handle),
-                Err(error) => failures.add(error.into()),
+        let getting = Arc::new(Getting {
+            session: session.clone(),
+            args: self,
+            peers,
+            output,
+            handles: Mutex::default(),
+        });
+        let mut running: JoinSet<Result<(), Failure>> = JoinSet::new();
+        for source in sources {
+            match source {
+                Source::Magnet(magnet) => drop(running.spawn(Arc::clone(&getting).magnet(magnet))),
+                // In order: of two that want one file, the first has it.
+                Source::Torrent(torrent) => {
+                    let request = AddTorrent::new(torrent, &getting.args.output);
+                    match getting.add(request).await {
+                        Ok(handle) => drop(running.spawn(Arc::clone(&getting).finish(handle))),
+                        Err(failure) => failures.add(failure),
+                    }
+                }
             }
         }
-        let bars = draw(&handles, output);
+        let all = async {
+            while let Some(done) = running.join_next().await {
+                if let Err(failure) = done.map_err(Failure::other).flatten() {
+                    failures.add(failure);
+                }
+            }
+        };
         let interrupted = tokio::select! {
-            () = self.follow(&handles, &mut failures) => false,
+            () = all => false,
             () = interrupt.wait() => true,
         };
-        bars.abort();
-        let _ = bars.await; // it was aborted
+        running.shutdown().await;
         session.shutdown().await;
         reporting.abort();
-        for handle in &handles {
+        for handle in getting.handles.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             output.value(&session::summary(handle, since));
             output.line(session::summary_line(handle, since));
         }
         if interrupted { Err(Failure::interrupted()) } else { failures.result() }
     }
+}
 
-    /// Until each is complete, and seeded as asked, or failed.
-    async fn follow(&self, handles: &[TorrentHandle], failures: &mut Failures) {
-        let patience = (self.wait_peers > 0).then(|| Duration::from_secs(self.wait_peers));
-        let (seed, ratio) = (self.seed, self.ratio);
-        let mut running: JoinSet<Result<(), Failure>> = JoinSet::new();
-        for handle in handles {
-            let handle = handle.clone();
-            running.spawn(async move {
-                session::complete(&handle, patience).await?;
-                if seed {
-                    seeded(&handle, ratio).await;
-                }
-                Ok(())
-            });
+/// What the downloads of one command share.
+struct Getting {
+    session: Session,
+    args: Args,
+    peers: Vec<SocketAddr>,
+    output: Output,
+    /// Those that began.
+    handles: Mutex<Vec<TorrentHandle>>,
+}
+
+impl Getting {
+    async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, Failure> {
+        let request = request
+            .peers(self.peers.iter().copied())
+            .use_trackers(!self.args.options.no_tracker)
+            .recheck(self.args.recheck)
+            .overwrite(self.args.overwrite);
+        let handle = self.session.add(request).await?;
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());
+        Ok(handle)
+    }
+
+    /// First the metadata, then the rest.
+    async fn magnet(self: Arc<Self>, magnet: Magnet) -> Result<(), Failure> {
+        let request = FollowMagnet::new(magnet)
+            .peers(self.peers.iter().copied())
+            .use_trackers(!self.args.options.no_tracker);
+        let patience = session::patience(self.args.wait_peers);
+        let found = magnet::find(&self.session, request, patience, self.output).await?;
+        let handle = self.add(found.into_request(&self.args.output)).await?;
+        self.finish(handle).await
+    }
+
+    /// Until it is complete, and seeded as asked, or failed.
+    async fn finish(self: Arc<Self>, handle: TorrentHandle) -> Result<(), Failure> {
+        let _drawing = Drawing(draw(&handle, self.output));
+        session::complete(&handle, session::patience(self.args.wait_peers)).await?;
+        if self.args.seed {
+            seeded(&handle, self.args.ratio).await;
         }
-        while let Some(done) = running.join_next().await {
-            if let Err(failure) = done.map_err(Failure::other).flatten() {
-                failures.add(failure);
-            }
-        }
+        Ok(())
     }
 }
 
@@ -147,14 +188,6 @@ impl Failures {
     }
 }
 
-async fn load(source: &str, bind: Option<std::net::IpAddr>) -> Result<Torrent, Failure> {
-    if source.starts_with("http://") || source.starts_with("https://") {
-        let bytes = engine::fetch_torrent(source, bind).await?;
-        return Torrent::parse(&bytes).map_err(|error| Failure::torrent(source, &error));
-    }
-    super::read_torrent(source)
-}
-
 /// Until the torrent was sent `ratio` times; for ever without one.
 async fn seeded(handle: &TorrentHandle, ratio: Option<f64>) {
     let Some(ratio) = ratio else { return std::future::pending().await };
@@ -168,21 +201,26 @@ async fn seeded(handle: &TorrentHandle, ratio: Option<f64>) {
     }
 }
 
-/// Draws every torrent's progress until it is aborted.
-pub(crate) fn draw(handles: &[TorrentHandle], output: Output) -> tokio::task::JoinHandle<()> {
-    let bar = |handle: &TorrentHandle| {
-        (handle.clone(), Drawn(Progress::new(output, &session::name(handle))))
-    };
-    let bars: Vec<_> = handles.iter().map(bar).collect();
+/// Draws a torrent's progress until it is aborted.
+pub(crate) fn draw(handle: &TorrentHandle, output: Output) -> tokio::task::JoinHandle<()> {
+    let drawn = Drawn(Progress::new(output, &session::name(handle)));
+    let handle = handle.clone();
     tokio::spawn(async move {
         let mut every = tokio::time::interval(DRAW_EVERY);
         loop {
             every.tick().await;
-            for (handle, drawn) in &bars {
-                drawn.0.torrent(&handle.stats());
-            }
+            drawn.0.torrent(&handle.stats());
         }
     })
+}
+
+/// Ends the drawing with what is drawn.
+struct Drawing(tokio::task::JoinHandle<()>);
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A bar that is cleared when its task is aborted.

@@ -7,6 +7,7 @@ use engine::wire::PeerId;
 use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
+use super::source::Source;
 use crate::exit::{Code, Failure};
 use crate::format::{hex, untrusted};
 use crate::interrupt::Interrupt;
@@ -19,7 +20,8 @@ Examples:
   peerless handshake ubuntu.torrent 192.0.2.7:6881
   peerless handshake ubuntu.torrent [2001:db8::1]:6881 --timeout 5")]
 pub(crate) struct Args {
-    /// The .torrent file.
+    /// A .torrent file or a magnet link.
+    #[arg(value_name = "TORRENT or MAGNET")]
     torrent: String,
     /// The peer: HOST:PORT or [V6]:PORT.
     peer: String,
@@ -33,7 +35,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
-        let torrent = super::read_torrent(&self.torrent)?;
+        let info_hash = Source::local(&self.torrent)?.info_hash();
         check_address(&self.peer)?;
         let timeout = Duration::try_from_secs_f64(self.timeout)
             .ok()
@@ -42,7 +44,7 @@ impl Args {
         let mut rng = fastrand::Rng::new();
         let request = HandshakeRequest {
             addr: self.peer.clone(),
-            info_hash: torrent.info_hash,
+            info_hash,
             peer_id: PeerId::generate(|| rng.u8(..)),
             connect_timeout: timeout,
             timeout,

@@ -1,32 +1,61 @@
-//! `peerless info`: what a .torrent file says.
+//! `peerless info`: what a .torrent file, or the metadata behind a magnet link, says.
 
-use engine::metainfo::Torrent;
+use engine::FollowMagnet;
+use engine::metainfo::{Magnet, Torrent};
 use serde_json::json;
 
+use super::magnet;
+use super::session::{self, Options};
+use super::source::Source;
 use crate::exit::Failure;
 use crate::format::{self, untrusted};
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// Show what a .torrent file says.
+/// Show what a torrent is: by its file, or by a magnet link, whose metadata comes from peers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   peerless info ubuntu.torrent
-  peerless info --json ubuntu.torrent | jq -r .magnet")]
+  peerless info --json ubuntu.torrent | jq -r .magnet
+  peerless info 'magnet:?xt=urn:btih:…&tr=…'")]
 pub(crate) struct Args {
-    /// The .torrent file.
+    /// A .torrent file or a magnet link.
+    #[arg(value_name = "TORRENT or MAGNET")]
     torrent: String,
+    #[command(flatten)]
+    options: Options,
+    /// With a magnet link: give up after this long without any peer; 0: never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait_peers: u64,
 }
 
 impl Args {
-    pub(crate) fn run(self, output: Output) -> Result<(), Failure> {
-        let torrent = super::read_torrent(&self.torrent)?;
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let torrent = match Source::local(&self.torrent)? {
+            Source::Torrent(torrent) => torrent,
+            Source::Magnet(magnet) => self.ask_peers(magnet, output).await?,
+        };
         if output.json {
             output.value(&document(&torrent));
         } else {
             text(&torrent, output);
         }
         Ok(())
+    }
+
+    async fn ask_peers(&self, magnet: Magnet, output: Output) -> Result<Torrent, Failure> {
+        let interrupt = Interrupt::listen();
+        let peers = self.options.peers().await?;
+        let session = self.options.builder()?.start().await?;
+        let patience = session::patience(self.wait_peers);
+        let request = FollowMagnet::new(magnet).peers(peers).use_trackers(!self.options.no_tracker);
+        let found = tokio::select! {
+            found = magnet::find(&session, request, patience, output) => found,
+            () = interrupt.wait() => Err(Failure::interrupted()),
+        };
+        session.shutdown().await;
+        Ok(found?.torrent)
     }
 }
 

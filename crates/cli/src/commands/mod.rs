@@ -6,12 +6,14 @@ pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod handshake;
 pub(crate) mod info;
+pub(crate) mod magnet;
 pub(crate) mod peers;
 pub(crate) mod piece;
 pub(crate) mod seed;
 pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod shell;
+pub(crate) mod source;
 
 use std::path::Path;
 
@@ -30,7 +32,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Share(args) => args.run(output).await,
         Command::Create(args) => args.run(output).await,
         Command::Check(args) => args.run(output).await,
-        Command::Info(args) => args.run(output),
+        Command::Info(args) => args.run(output).await,
         Command::Peers(args) => args.run(output).await,
         Command::Piece(args) => args.run(output).await,
         Command::Handshake(args) => args.run(output).await,
@@ -53,8 +55,8 @@ pub(crate) fn payload_folder(dir: &Path) -> Result<(), Failure> {
 
 /// Reads and parses a .torrent file.
 pub(crate) fn read_torrent(path: &str) -> Result<Torrent, Failure> {
-    if path.starts_with("magnet:") {
-        let message = "magnet links are not supported yet";
+    if source::is_magnet(path) {
+        let message = "a magnet link does not say enough for this";
         return Err(Failure::usage(message).advise("give a .torrent file"));
     }
     let file = Path::new(path);

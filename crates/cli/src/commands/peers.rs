@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use engine::tracker::AnnounceReply;
 use engine::wire::PeerId;
-use engine::{AnnounceOptions, announce_all, scrape_all};
+use engine::{AnnounceOptions, Subject, announce_all, scrape_all};
 use serde_json::{Value, json};
 
+use super::source::Source;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
@@ -21,7 +22,8 @@ Examples:
   peerless peers ubuntu.torrent --scrape
   peerless peers --json ubuntu.torrent | jq -r '.peers[]'")]
 pub(crate) struct Args {
-    /// The .torrent file.
+    /// A .torrent file or a magnet link.
+    #[arg(value_name = "TORRENT or MAGNET")]
     torrent: String,
     /// Ask for the swarm's counts only (BEP 48); nobody hears of us.
     #[arg(long)]
@@ -42,7 +44,10 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
-        let torrent = super::read_torrent(&self.torrent)?;
+        let torrent = match Source::local(&self.torrent)? {
+            Source::Torrent(torrent) => Subject::from(&torrent),
+            Source::Magnet(magnet) => Subject::from(&magnet),
+        };
         if torrent.trackers.is_empty() {
             return Err(Failure::new(Code::NoPeers, format!("{}: no trackers", self.torrent)));
         }
@@ -69,10 +74,8 @@ impl Args {
     }
 }
 
-type Torrent = engine::metainfo::Torrent;
-
 async fn announce(
-    torrent: &Torrent,
+    torrent: &Subject,
     options: AnnounceOptions,
     output: Output,
 ) -> Result<(), Failure> {
@@ -136,7 +139,7 @@ fn sentence(reply: &AnnounceReply) -> String {
 }
 
 async fn scrape(
-    torrent: &Torrent,
+    torrent: &Subject,
     options: AnnounceOptions,
     output: Output,
 ) -> Result<(), Failure> {

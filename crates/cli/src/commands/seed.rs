@@ -47,7 +47,7 @@ impl Args {
             .seed_only(true)
             .recheck(self.recheck);
         let handle = session.add(request).await?;
-        let bars = super::get::draw(std::slice::from_ref(&handle), output);
+        let bars = super::get::draw(&handle, output);
         let result = tokio::select! {
             result = serve(&session, &handle, output) => result,
             () = interrupt.wait() => Err(Failure::interrupted()),

@@ -78,6 +78,11 @@ impl Options {
     }
 }
 
+/// How long to wait for a first peer; zero seconds are for ever.
+pub(crate) fn patience(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
 /// A torrent's name for lines and bars.
 pub(crate) fn name(handle: &TorrentHandle) -> String {
     handle.torrent().info.name()

@@ -89,7 +89,7 @@ impl Args {
         output.note("sharing until Ctrl-C");
 
         let since = Instant::now();
-        let bars = super::get::draw(std::slice::from_ref(&handle), output);
+        let bars = super::get::draw(&handle, output);
         interrupt.wait().await;
         bars.abort();
         let _ = bars.await; // it was aborted

@@ -158,6 +158,11 @@ impl Connection {
         self.changed.notify_one();
     }
 
+    /// It does not read what it was sent: it is not listened to before it does.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.out.borrow().messages() >= MESSAGES_MAX
+    }
+
     pub(crate) fn push(&self, message: &Message<'_>) {
         self.out.borrow_mut().push(message);
     }

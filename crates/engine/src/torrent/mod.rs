@@ -4,6 +4,7 @@
 //! on the shard's one thread, so the state sits in a `RefCell` that is never held across an await.
 
 mod dial;
+mod metadata;
 mod pieces;
 mod uploads;
 
@@ -373,6 +374,9 @@ impl Torrent {
             Action::SendExtended { peer, id, payload } => {
                 let message = Message::Extended { id, payload: &payload };
                 touch(state, peer, |connection| connection.push(&message));
+            }
+            Action::SendMetadata { peer, id, piece } => {
+                touch(state, peer, |connection| self.send_metadata(connection, id, piece));
             }
             Action::UploadReady { peer } => touch(state, peer, |_| {}),
             Action::Verify { piece } => self.verify(state, piece),

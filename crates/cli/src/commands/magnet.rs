@@ -1,0 +1,106 @@
+//! From a magnet link to its torrent, telling on the way why it is not there yet.
+
+use std::time::{Duration, Instant};
+
+use engine::{FollowMagnet, Found, MagnetSearch, MagnetStats, Session};
+use serde_json::json;
+
+use crate::exit::{Code, Failure};
+use crate::format::{self, untrusted};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// How often progress is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(250);
+/// How often it is told in JSON.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// Waits for the metadata; fails when no peer was seen for `patience` (none: for ever).
+pub(crate) async fn find(
+    session: &Session,
+    request: FollowMagnet,
+    patience: Option<Duration>,
+    output: Output,
+) -> Result<Found, Failure> {
+    let search = session.follow(request)?;
+    let info_hash = search.hashes().on_the_wire().to_string();
+    let found = tokio::select! {
+        found = search.found() => found?,
+        failure = watch(&search, &info_hash, patience, output) => return Err(failure),
+    };
+    output.value(&json!({
+        "event": "metadata", "info_hash": found.torrent.info_hash.to_string(),
+        "name": found.torrent.info.name(), "bytes": found.torrent.info_bytes.len(),
+    }));
+    Ok(found)
+}
+
+/// Draws until it runs out of patience.
+async fn watch(
+    search: &MagnetSearch,
+    info_hash: &str,
+    patience: Option<Duration>,
+    output: Output,
+) -> Failure {
+    let progress = Drawn(Progress::new(output, info_hash));
+    let (mut last_company, mut told) = (Instant::now(), Instant::now());
+    let mut every = tokio::time::interval(DRAW_EVERY);
+    loop {
+        every.tick().await;
+        let stats = search.stats();
+        let metadata = stats.metadata;
+        let size = metadata.size.unwrap_or(0);
+        progress.0.set(metadata.received.into(), size.into(), &sentence(&stats));
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            output.value(&json!({
+                "event": "metadata_wanted", "info_hash": info_hash,
+                "peers": metadata.peers, "offering": metadata.offering,
+                "peers_known": metadata.peers_known, "half_open": metadata.half_open,
+                "failed": metadata.failed, "received": metadata.received, "size": metadata.size,
+                "tracker_error": stats.tracker_error,
+            }));
+        }
+        if metadata.peers > 0 {
+            last_company = Instant::now();
+        } else if patience.is_some_and(|patience| last_company.elapsed() >= patience) {
+            let seconds = patience.unwrap_or_default().as_secs();
+            let why = sentence(&stats);
+            let message =
+                format!("{info_hash}: no metadata, as no peers within {seconds} s ({why})");
+            return Failure::new(Code::NoPeers, message)
+                .advise("name one with --peer, or wait longer with --wait-peers");
+        }
+    }
+}
+
+/// Why there is no metadata yet.
+fn sentence(stats: &MagnetStats) -> String {
+    let metadata = stats.metadata;
+    let mut why = vec![match metadata.size {
+        Some(size) => {
+            let (received, size) = (metadata.received.into(), size.into());
+            format!("metadata: {} of {}", format::bytes(received), format::bytes(size))
+        }
+        None if metadata.peers > 0 => {
+            format!("{} peers, {} offer the metadata", metadata.peers, metadata.offering)
+        }
+        None => {
+            format!("{} addresses, {} being tried", metadata.peers_known, metadata.half_open)
+        }
+    }];
+    if metadata.failed > 0 {
+        why.push(format!("{} sent a wrong one", metadata.failed));
+    }
+    why.extend(stats.tracker_error.as_deref().map(untrusted));
+    why.join("; ")
+}
+
+/// A bar that is cleared when nobody waits any more.
+struct Drawn(Progress);
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}

@@ -1,0 +1,50 @@
+//! What a person may give where a torrent is wanted: a file, a URL of one, or a magnet link.
+
+use std::net::IpAddr;
+
+use engine::metainfo::{InfoHash, Magnet, Torrent};
+
+use crate::exit::{Code, Failure};
+
+/// A torrent, or the way to one.
+pub(crate) enum Source {
+    Torrent(Torrent),
+    Magnet(Magnet),
+}
+
+/// Whether it says so itself.
+pub(crate) fn is_magnet(text: &str) -> bool {
+    text.split_at_checked(7).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("magnet:"))
+}
+
+impl Source {
+    /// A file's path or a magnet link.
+    pub(crate) fn local(text: &str) -> Result<Self, Failure> {
+        if !is_magnet(text) {
+            return super::read_torrent(text).map(Self::Torrent);
+        }
+        let magnet = text.parse().map_err(|error| {
+            Failure::new(Code::BadTorrent, format!("bad magnet link: {error}"))
+                .advise("copy the whole link, in quotes: a shell breaks it at `&`")
+        });
+        magnet.map(Self::Magnet)
+    }
+
+    /// The same, or an http(s) URL of a .torrent file, which is fetched.
+    pub(crate) async fn anywhere(text: &str, bind: Option<IpAddr>) -> Result<Self, Failure> {
+        if text.starts_with("http://") || text.starts_with("https://") {
+            let bytes = engine::fetch_torrent(text, bind).await?;
+            let torrent = Torrent::parse(&bytes).map_err(|error| Failure::torrent(text, &error));
+            return torrent.map(Self::Torrent);
+        }
+        Self::local(text)
+    }
+
+    /// What peers and trackers call it.
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Torrent(torrent) => torrent.info_hash,
+            Self::Magnet(magnet) => magnet.hashes.on_the_wire(),
+        }
+    }
+}

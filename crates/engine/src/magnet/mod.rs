@@ -1,0 +1,213 @@
+//! Torrents known by a magnet link alone: the metadata is searched for (BEP 9), then they are
+//! torrents like any other.
+//!
+//! [`swarm::Metadata`] decides whom to dial and ask; [`search`] keeps its connections on the control
+//! runtime, where they are few and small. Once the metadata is there they end, and the torrent dials
+//! the same addresses from its shard. A search goes on until it is successful or dropped.
+
+mod peer;
+mod search;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metainfo::{Info, InfoHash, InfoHashes, Magnet, PieceIndex, Torrent};
+use swarm::{MetadataStats, Source};
+
+use crate::add::AddTorrent;
+use crate::announce::TrackerStatus;
+use crate::session::{Session, SessionShared};
+pub(crate) use peer::accept;
+use search::Search;
+
+/// Why a magnet link led to no torrent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MagnetFailure {
+    /// The metadata fits the hash, and this client can't use it.
+    #[error(transparent)]
+    Torrent(#[from] metainfo::TorrentError),
+    /// It is in the session already, or searched for.
+    #[error("this torrent is in the session already")]
+    Duplicate,
+    /// The session is shutting down.
+    #[error("the session has ended")]
+    Ended,
+}
+
+/// A magnet link to be followed, and how.
+#[derive(Debug, Clone)]
+pub struct FollowMagnet {
+    magnet: Magnet,
+    peers: Vec<SocketAddr>,
+    use_trackers: bool,
+}
+
+impl FollowMagnet {
+    /// With the trackers and peers that the link names.
+    pub fn new(magnet: Magnet) -> Self {
+        Self { magnet, peers: Vec::new(), use_trackers: true }
+    }
+
+    /// Peers to try besides.
+    #[must_use]
+    pub fn peers(mut self, peers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.peers.extend(peers);
+        self
+    }
+
+    /// Whether to announce to the link's trackers. Default: yes.
+    #[must_use]
+    pub fn use_trackers(mut self, use_trackers: bool) -> Self {
+        self.use_trackers = use_trackers;
+        self
+    }
+}
+
+/// How far a search is.
+#[derive(Debug, Clone, Default)]
+pub struct MagnetStats {
+    /// Peers, addresses and bytes.
+    pub metadata: MetadataStats,
+    /// What is wrong with the trackers, when none works.
+    pub tracker_error: Option<String>,
+}
+
+/// A search for a torrent's metadata. Dropping it ends it.
+pub struct MagnetSearch {
+    search: Arc<Search>,
+    session: Arc<SessionShared>,
+}
+
+/// What a search found: the torrent, and who has it.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The torrent, with the trackers of the link.
+    pub torrent: Torrent,
+    magnet: Magnet,
+    candidates: Vec<(Source, SocketAddr)>,
+}
+
+impl Found {
+    /// What adds it to a session, below `root`, with the peers that are known and the files that the link
+    /// selects (BEP 53). Its metadata is remembered: the link alone finds it again after a restart.
+    pub fn into_request(self, root: impl Into<PathBuf>) -> AddTorrent {
+        let private = self.torrent.info.is_private();
+        let candidates = self.candidates.into_iter();
+        let candidates = candidates.filter(|(source, _)| !private || source.is_private());
+        let selected = selected_pieces(&self.torrent.info, &self.magnet.files);
+        let mut add = AddTorrent::new(self.torrent, root);
+        add.candidates = candidates.collect();
+        add.remember_metadata = true;
+        add.wanted = selected;
+        add
+    }
+}
+
+/// The pieces of the files that `so` names by number; `None` when it names none there are.
+fn selected_pieces(info: &Info, files: &[RangeInclusive<u32>]) -> Option<Vec<PieceIndex>> {
+    let count = info.files().len();
+    let chosen = files.iter().flat_map(|range| {
+        let (first, last) = (*range.start() as usize, *range.end() as usize);
+        (first..last.saturating_add(1).min(count)).flat_map(|file| info.pieces_of_file(file))
+    });
+    let pieces: BTreeSet<PieceIndex> = chosen.collect();
+    (!pieces.is_empty()).then(|| pieces.into_iter().collect())
+}
+
+impl MagnetSearch {
+    /// What the torrent goes by.
+    pub fn hashes(&self) -> InfoHashes {
+        self.search.hashes()
+    }
+
+    /// A snapshot.
+    pub fn stats(&self) -> MagnetStats {
+        self.search.stats()
+    }
+
+    /// What each tracker said last.
+    pub fn trackers(&self) -> Vec<TrackerStatus> {
+        self.search.trackers()
+    }
+
+    /// Waits until the metadata is there, however long that takes.
+    ///
+    /// # Errors
+    /// [`MagnetFailure`] when it is there and of no use.
+    pub async fn found(&self) -> Result<Found, MagnetFailure> {
+        self.search.found().await
+    }
+}
+
+impl Drop for MagnetSearch {
+    fn drop(&mut self) {
+        self.search.stop();
+        self.session.searches.remove(&self.search);
+    }
+}
+
+impl Session {
+    /// Begins to look for the metadata behind a magnet link, and returns at once. What an earlier
+    /// run of the same state remembers needs no peer.
+    ///
+    /// # Errors
+    /// [`MagnetFailure::Duplicate`] when the torrent is there, or looked for, already.
+    pub fn follow(&self, request: FollowMagnet) -> Result<MagnetSearch, MagnetFailure> {
+        let session = Arc::clone(&self.inner.shared);
+        let control = self.inner.control().ok_or(MagnetFailure::Ended)?;
+        let info_hash = request.magnet.hashes.on_the_wire();
+        if session.find(&info_hash).is_some() {
+            return Err(MagnetFailure::Duplicate);
+        }
+        let search = Search::new(&session, request.magnet);
+        if !session.searches.add(info_hash, &search) {
+            return Err(MagnetFailure::Duplicate);
+        }
+        search.add_candidates(Source::User, &request.peers);
+        control.spawn(search::run(Arc::clone(&session), Arc::clone(&search), request.use_trackers));
+        Ok(MagnetSearch { search, session })
+    }
+}
+
+/// Searches that are under way, by the hash that peers name.
+#[derive(Default)]
+pub(crate) struct Searches(Mutex<HashMap<InfoHash, Arc<Search>>>);
+
+impl Searches {
+    pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<Arc<Search>> {
+        self.lock().get(info_hash).cloned()
+    }
+
+    fn add(&self, info_hash: InfoHash, search: &Arc<Search>) -> bool {
+        let mut searches = self.lock();
+        let free = !searches.contains_key(&info_hash);
+        if free {
+            searches.insert(info_hash, Arc::clone(search));
+        }
+        free
+    }
+
+    fn remove(&self, search: &Arc<Search>) {
+        let mut searches = self.lock();
+        searches.retain(|_, other| !Arc::ptr_eq(search, other));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<InfoHash, Arc<Search>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionShared {
+    /// The metadata that an earlier run left in the state, if it did. May wait for the disk.
+    fn remembered(&self, magnet: &Magnet) -> Option<Torrent> {
+        let info_hash = magnet.hashes.v1()?;
+        let keys = self.state.keys().ok()?.into_iter().filter(|key| key.info_hash == info_hash);
+        let mut records = keys.filter_map(|key| self.state.load(&key).ok()??.torrent);
+        let info = records.find(|info| magnet.hashes.verify(info))?;
+        Torrent::from_info(&info, magnet).ok()
+    }
+}

@@ -1,0 +1,248 @@
+//! One search: the brain, its connections, and its trackers.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use metainfo::{InfoHashes, Magnet, Torrent};
+use swarm::{Hello, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracker::{Policy, ScheduleConfig};
+use wire::Message;
+
+use super::{Found, MagnetFailure, MagnetStats};
+use crate::announce::{
+    Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers, TrackerStatus,
+};
+use crate::clock::Clock;
+use crate::oneoff::Subject;
+use crate::session::{STOP_LIMIT, SessionShared};
+
+/// How often time-outs and addresses are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Messages that may wait for a peer that does not read. We ask for a few pieces at a time.
+const QUEUE_MAX: usize = 64;
+
+/// A search for one torrent's metadata.
+pub(crate) struct Search {
+    magnet: Magnet,
+    clock: Clock,
+    state: Mutex<State>,
+    announcer: OnceLock<AnnouncerHandle>,
+    /// There is somebody new to dial.
+    pub(super) wake: Notify,
+    /// Found, failed or dropped: connections end.
+    pub(super) over: CancellationToken,
+}
+
+struct State {
+    brain: Metadata,
+    /// What goes out to each peer, encoded. Dropping it ends the connection.
+    peers: HashMap<PeerKey, mpsc::Sender<Vec<u8>>>,
+    outcome: Option<Result<Torrent, metainfo::TorrentError>>,
+}
+
+impl Search {
+    pub(super) fn new(session: &SessionShared, magnet: Magnet) -> Arc<Self> {
+        let config = MetadataConfig {
+            hashes: magnet.hashes,
+            listen_port: Some(session.listen_port()).filter(|port| *port != 0),
+            client_version: session.settings.client_name.clone(),
+            own_peer_id: session.peer_id,
+            seed: fastrand::u64(..),
+        };
+        let brain = Metadata::new(session.clock.now(), config);
+        Arc::new(Self {
+            magnet,
+            clock: session.clock,
+            state: Mutex::new(State { brain, peers: HashMap::new(), outcome: None }),
+            announcer: OnceLock::new(),
+            wake: Notify::new(),
+            over: CancellationToken::new(),
+        })
+    }
+
+    pub(super) fn hashes(&self) -> InfoHashes {
+        self.magnet.hashes
+    }
+
+    pub(super) fn stats(&self) -> MagnetStats {
+        MagnetStats {
+            metadata: self.lock().brain.stats(),
+            tracker_error: self.announcer.get().and_then(AnnouncerHandle::error),
+        }
+    }
+
+    pub(super) fn trackers(&self) -> Vec<TrackerStatus> {
+        self.announcer.get().map_or_else(Vec::new, AnnouncerHandle::statuses)
+    }
+
+    pub(super) async fn found(&self) -> Result<Found, MagnetFailure> {
+        self.over.cancelled().await;
+        let state = self.lock();
+        let Some(outcome) = &state.outcome else { return Err(MagnetFailure::Ended) };
+        let torrent = outcome.clone()?;
+        let candidates = state.brain.candidates();
+        Ok(Found { torrent, magnet: self.magnet.clone(), candidates })
+    }
+
+    /// Ends it. Trackers hear of it as far as they do within [`STOP_LIMIT`].
+    pub(super) fn stop(&self) {
+        self.over.cancel();
+        self.lock().peers.clear();
+        if let Some(announcer) = self.announcer.get() {
+            announcer.leave(STOP_LIMIT);
+        }
+    }
+
+    /// Addresses to try.
+    pub(crate) fn add_candidates(&self, source: Source, addrs: &[SocketAddr]) {
+        self.change(|state, now| state.brain.add_candidates(now, source, addrs));
+        self.wake.notify_one();
+    }
+
+    pub(super) fn next_dial(&self) -> Option<SocketAddr> {
+        self.change(|state, now| state.brain.next_dial(now))
+    }
+
+    pub(super) fn dial_failed(&self, addr: SocketAddr) {
+        self.change(|state, now| state.brain.dial_failed(now, addr));
+    }
+
+    /// A peer shook hands: its key, and what is to be sent to it.
+    pub(super) fn join(&self, hello: Hello) -> Result<(PeerKey, mpsc::Receiver<Vec<u8>>), Refusal> {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let key = self.change(|state, now| {
+            let key = state.brain.add_peer(now, hello)?;
+            state.peers.insert(key, sender);
+            Ok(key)
+        })?;
+        Ok((key, receiver))
+    }
+
+    pub(super) fn heard(&self, peer: PeerKey, message: &Message<'_>) {
+        self.change(|state, now| state.brain.handle(now, peer, message));
+    }
+
+    pub(super) fn left(&self, peer: PeerKey) {
+        self.change(|state, now| {
+            state.peers.remove(&peer);
+            state.brain.remove_peer(now, peer);
+        });
+        self.wake.notify_one();
+    }
+
+    fn finish(&self, outcome: Result<Torrent, metainfo::TorrentError>) {
+        self.lock().outcome.get_or_insert(outcome);
+        self.stop();
+    }
+
+    /// Calls the brain and carries out what it decides.
+    fn change<T>(&self, call: impl FnOnce(&mut State, Duration) -> T) -> T {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let result = call(&mut state, now);
+        let mut found = None;
+        while let Some(action) = state.brain.poll_action() {
+            match action {
+                MetadataAction::Send { peer, message } => state.send(peer, &message),
+                MetadataAction::SendExtended { peer, id, payload } => {
+                    state.send(peer, &Message::Extended { id, payload: &payload });
+                }
+                MetadataAction::Disconnect { peer, reason } => {
+                    tracing::debug!(%reason, "metadata peer closed");
+                    state.peers.remove(&peer); // its task says when it has left
+                }
+                MetadataAction::Found(info) => found = Some(info),
+                _ => {}
+            }
+        }
+        drop(state);
+        if let Some(info) = found {
+            self.finish(Torrent::from_info(&info, &self.magnet));
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// One that does not read what it asked for is closed.
+    fn send(&mut self, peer: PeerKey, message: &Message<'_>) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        if self.peers.get(&peer).is_some_and(|queue| queue.try_send(bytes).is_err()) {
+            self.peers.remove(&peer);
+        }
+    }
+}
+
+/// Runs until the metadata is found or nobody waits for it.
+pub(super) async fn run(session: Arc<SessionShared>, search: Arc<Search>, use_trackers: bool) {
+    let looking = {
+        let (session, magnet) = (Arc::clone(&session), search.magnet.clone());
+        tokio::task::spawn_blocking(move || session.remembered(&magnet))
+    };
+    if let Ok(Some(torrent)) = looking.await {
+        return search.finish(Ok(torrent));
+    }
+    if use_trackers {
+        announce(&session, &search);
+    }
+    tokio::spawn(resolve(Arc::clone(&session), Arc::clone(&search)));
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            () = search.over.cancelled() => return,
+            _ = ticks.tick() => search.change(|state, now| state.brain.tick(now)),
+            () = search.wake.notified() => {}
+        }
+        super::peer::dial(&session, &search);
+    }
+}
+
+/// Looks up the peers that the link names (`x.pe`).
+async fn resolve(session: Arc<SessionShared>, search: Arc<Search>) {
+    let addrs = session.trackers.resolve_named(&search.magnet.peers).await;
+    search.add_candidates(Source::Link, &addrs);
+}
+
+fn announce(session: &Arc<SessionShared>, search: &Arc<Search>) {
+    if search.magnet.trackers.is_empty() {
+        return;
+    }
+    let config = AnnouncerConfig {
+        info_hash: search.magnet.hashes.on_the_wire(),
+        peer_id: session.peer_id.0,
+        port: session.listen_port(),
+        schedule: ScheduleConfig {
+            tiers: search.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+            policy: Policy::default(),
+            complete: false,
+            seed: fastrand::u64(..),
+        },
+        ask: AskOptions {
+            private_addresses: session.settings.private_policy(),
+            ..AskOptions::default()
+        },
+    };
+    let left = Subject::from(&search.magnet).left;
+    let numbers = move || Numbers { uploaded: 0, downloaded: 0, left };
+    let of = Arc::downgrade(search);
+    let news = move |news| {
+        if let (Some(search), News::Peers(addrs)) = (of.upgrade(), news) {
+            search.add_candidates(Source::Tracker, &addrs);
+        }
+    };
+    let handle = Announcer::spawn(session.trackers.clone(), config, numbers, news);
+    let _ = search.announcer.set(handle); // set once
+    if search.over.is_cancelled() {
+        search.stop(); // meanwhile
+    }
+}
