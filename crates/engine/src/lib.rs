@@ -28,6 +28,7 @@ mod announce;
 mod announcing;
 mod budget;
 mod clock;
+mod datagrams;
 mod events;
 mod handle;
 mod http;
