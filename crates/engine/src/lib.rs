@@ -45,6 +45,7 @@ mod session;
 mod settings;
 mod shard;
 mod stats;
+mod stream;
 mod torrent;
 mod utp_refusal;
 
