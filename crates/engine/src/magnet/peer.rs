@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use swarm::{Hello, PeerKey};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use wire::{Decoded, Limits};
@@ -17,6 +16,7 @@ use super::search::Search;
 use crate::net;
 use crate::peer::handshake::{self, Ours};
 use crate::session::SessionShared;
+use crate::stream::Stream;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
@@ -59,8 +59,9 @@ async fn open(
     session: &SessionShared,
     search: &Search,
     addr: SocketAddr,
-) -> io::Result<(Hello, TcpStream)> {
-    let mut stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
+) -> io::Result<(Hello, Stream)> {
+    let stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
+    let mut stream = Stream::Tcp(stream);
     let shaken = handshake::outgoing(&mut stream, ours(session, search), HANDSHAKE_LIMIT).await;
     let theirs = shaken.map_err(io::Error::other)?;
     let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
@@ -71,7 +72,7 @@ async fn open(
 pub(crate) async fn accept(
     session: Arc<SessionShared>,
     search: Arc<Search>,
-    mut stream: TcpStream,
+    mut stream: Stream,
     addr: SocketAddr,
     first: [u8; handshake::ROUTING_BYTES],
     slot: OwnedSemaphorePermit,
