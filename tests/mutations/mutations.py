@@ -200,7 +200,7 @@ MUTATIONS = [
         "for piece in pieces.iter().filter(|piece| progress.written.has(*piece)) {",
         "for piece in pieces.iter() {",
         "peerless-storage",
-        "writer::tests::durable_is_part_of_written_and_saved_through",
+        "writer::tests::what_was_lost_during_a_sync_is_not_durable_after_it",
     ),
     Mutation(
         "order/durable-not-through",
@@ -208,7 +208,7 @@ MUTATIONS = [
         "    pub fn durable(&self, pieces: &Bitfield) {\n        self.change(true,",
         "    pub fn durable(&self, pieces: &Bitfield) {\n        self.change(false,",
         "peerless-storage",
-        "writer::tests::durable_is_part_of_written_and_saved_through",
+        "writer::tests::durable_is_saved_through_and_written_is_not",
     ),
     Mutation(
         "order/through-is-lazy",

@@ -232,6 +232,7 @@ mod tests {
     fn climbing_stays_under_the_root() {
         assert_eq!(posix(&[b"..", b"..", b"etc", b"passwd"]).as_deref(), Some("etc/passwd"));
         assert_eq!(posix(&[b".", b"", b".."]), None);
+        assert_eq!(posix(&[b"a", b"", b"b"]).as_deref(), Some("a/b"));
         assert_eq!(posix(&[b"/etc/passwd"]).as_deref(), Some("_etc_passwd"));
         assert_eq!(posix(&[b"..\\..\\x"]).as_deref(), Some(".._.._x"));
         assert_eq!(posix(&[b"a\0b"]).as_deref(), Some("a_b"));

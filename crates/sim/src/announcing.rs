@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use swarm::Source;
 use tracker::http::{announce_url, parse_announce};
-use tracker::{AnnounceRequest, Due, Failure, Schedule, TrackerIndex};
+use tracker::{AnnounceReply, AnnounceRequest, Due, Failure, Schedule, TrackerIndex};
 
-use crate::content::TRACKER;
 use crate::invariants::Invariant;
 use crate::node::Node;
 use crate::world::{Event, World};
@@ -29,19 +28,30 @@ impl World {
     }
 
     pub(crate) fn announce(&mut self, node: usize) {
-        let (now, epoch) = (self.now, self.nodes[node].epoch);
+        let now = self.now;
         while let Some(due) = self.nodes[node].schedule.as_mut().and_then(|s| s.next(now)) {
-            let target = self.target(node, &due);
-            let event = Event::Announced { node, epoch, tracker: due.tracker, target };
-            self.queue.push(now + LATENCY, event);
+            self.ask(node, &due);
         }
     }
 
-    fn target(&mut self, node: usize, due: &Due) -> String {
-        let now = self.now;
+    fn ask(&mut self, node: usize, due: &Due) {
+        let (now, epoch, tracker) = (self.now, self.nodes[node].epoch, due.tracker);
+        let request = self.request(node, due);
+        if !due.url.starts_with(self.plan.tracker()) {
+            return self.violated(Invariant::Leaked, node, format!("announces to {}", due.url));
+        }
+        if self.plan.udp_tracker {
+            return self.ask_by_udp(node, tracker, request);
+        }
+        let url = announce_url(&due.url, &request).unwrap_or_default();
+        let target = url.strip_prefix(self.plan.tracker()).unwrap_or_default().to_string();
+        self.queue.push(now + LATENCY, Event::Announced { node, epoch, tracker, target });
+    }
+
+    fn request(&self, node: usize, due: &Due) -> AnnounceRequest {
         let Node { brain, schedule, peer_id, .. } = &self.nodes[node];
-        let stats = brain.as_ref().map(|brain| brain.swarm.stats(now));
-        let request = AnnounceRequest {
+        let stats = brain.as_ref().map(|brain| brain.swarm.stats(self.now));
+        AnnounceRequest {
             info_hash: self.data.info_hash,
             peer_id: *peer_id,
             port: 6881,
@@ -52,13 +62,7 @@ impl World {
             key: schedule.as_ref().map_or(0, Schedule::key),
             numwant: due.numwant,
             tracker_id: due.tracker_id.clone(),
-        };
-        let url = announce_url(&due.url, &request).unwrap_or_default();
-        if let Some(target) = url.strip_prefix(TRACKER) {
-            return target.to_string();
         }
-        self.violated(Invariant::Leaked, node, format!("announces to {url}"));
-        String::new()
     }
 
     pub(crate) fn at_tracker(
@@ -82,30 +86,40 @@ impl World {
     }
 
     pub(crate) fn answered(&mut self, node: usize, tracker: TrackerIndex, body: Option<&[u8]>) {
+        let reply = match body.map(parse_announce) {
+            Some(reply) => reply.map_err(|error| Failure::from(&error)),
+            None => Err(Failure::new("no answer")),
+        };
+        self.heard(node, tracker, reply);
+    }
+
+    /// What came of an announce.
+    pub(crate) fn heard(
+        &mut self,
+        node: usize,
+        tracker: TrackerIndex,
+        reply: Result<AnnounceReply, Failure>,
+    ) {
         let now = self.now;
         let Some(schedule) = &mut self.nodes[node].schedule else { return };
-        match body.map(parse_announce) {
-            Some(Ok(reply)) => {
+        match reply {
+            Ok(reply) => {
                 schedule.succeeded(now, tracker, &reply);
                 if let (Some(ip), Some(brain)) = (reply.external_ip, &mut self.nodes[node].brain) {
                     brain.swarm.set_external_ip(ip);
                 }
                 self.found(node, Source::Tracker, &reply.peers);
             }
-            Some(Err(error)) => schedule.failed(now, tracker, &Failure::from(&error)),
-            None => schedule.failed(now, tracker, &Failure::new("no answer")),
+            Err(failure) => schedule.failed(now, tracker, &failure),
         }
         self.schedule_announce(node);
     }
 
     /// Tells the tracker, once, that the peer leaves.
     pub(crate) fn say_goodbye(&mut self, node: usize) {
-        let (now, epoch) = (self.now, self.nodes[node].epoch);
         let dues = self.nodes[node].schedule.as_mut().map(Schedule::stop);
         for due in dues.unwrap_or_default() {
-            let target = self.target(node, &due);
-            let event = Event::Announced { node, epoch, tracker: due.tracker, target };
-            self.queue.push(now + LATENCY, event);
+            self.ask(node, &due);
         }
     }
 }

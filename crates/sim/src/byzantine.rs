@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use metainfo::BLOCK_LENGTH;
 use tracker::{Policy, Schedule, ScheduleConfig};
-use wire::{BlockRequest, Extension, Limits, Message};
+use wire::{Bitfield, BlockRequest, Extension, Limits, Message};
 
-use crate::content::TRACKER;
 use crate::node::{LinkId, Node};
 use crate::plan::{Behaviour, Script};
 use crate::stream::{Chunk, Item};
@@ -35,7 +34,7 @@ impl World {
 
     pub(crate) fn start_script(&mut self, node: usize) {
         let schedule = ScheduleConfig {
-            tiers: vec![vec![format!("{TRACKER}/announce")]],
+            tiers: vec![vec![format!("{}/announce", self.plan.tracker())]],
             policy: Policy::default(),
             complete: false,
             seed: self.rng.u64(..),
@@ -92,8 +91,9 @@ impl World {
                 let length = length + usize::from(self.plan.pieces.is_multiple_of(8));
                 Message::Bitfield(&vec![0xff; length]).encode(&mut bytes);
             }
-            Script::HaveFlood => Message::HaveNone.encode(&mut bytes),
-            _ => Message::HaveAll.encode(&mut bytes),
+            Script::HaveFlood => {}
+            _ if self.nodes[node].plan.fast => Message::HaveAll.encode(&mut bytes),
+            _ => Message::Bitfield(&Bitfield::full(self.plan.pieces).to_wire()).encode(&mut bytes),
         }
         Message::Unchoke.encode(&mut bytes);
         Message::Interested.encode(&mut bytes);

@@ -10,8 +10,7 @@ use metainfo::{
 };
 use sha1::{Digest, Sha1};
 
-/// Where the one tracker of a simulated torrent is.
-pub const TRACKER: &str = "http://tracker.test";
+use crate::plan::Plan;
 
 /// A block's bytes. Zero stands for a block of zeros, as a hole in a file reads.
 pub type Content = u64;
@@ -30,11 +29,12 @@ pub struct Data {
 }
 
 impl Data {
-    /// A torrent of that many whole pieces in `files` files, cut at blocks.
+    /// A torrent of whole pieces, its files cut at blocks.
     ///
     /// # Panics
     /// When the numbers make no torrent: a plan is ours.
-    pub fn new(pieces: u32, blocks_per_piece: u32, files: u32, private: bool) -> Self {
+    pub fn new(plan: &Plan) -> Self {
+        let Plan { pieces, blocks_per_piece, files, private, .. } = *plan;
         let blocks = u64::from(pieces) * u64::from(blocks_per_piece);
         let files = u64::from(files).clamp(1, blocks);
         let cut = |file: u64| file * blocks / files * u64::from(BLOCK_LENGTH);
@@ -53,7 +53,7 @@ impl Data {
             .collect();
         let options = CreateOptions {
             piece_length: Some(blocks_per_piece * BLOCK_LENGTH),
-            trackers: vec![vec![format!("{TRACKER}/announce")]],
+            trackers: vec![vec![format!("{}/announce", plan.tracker())]],
             private,
             ..CreateOptions::default()
         };
@@ -105,7 +105,13 @@ mod tests {
 
     #[test]
     fn a_piece_is_good_with_every_block_right_only() {
-        let data = Data::new(3, 4, 2, true);
+        let data = Data::new(&Plan {
+            pieces: 3,
+            blocks_per_piece: 4,
+            files: 2,
+            private: true,
+            ..Plan::default()
+        });
         assert!(data.info.is_private());
         assert_eq!((data.geometry.piece_count(), data.info.files().len()), (3, 2));
         let mut blocks: Vec<Content> = (0..4).map(|block| right(2, block)).collect();

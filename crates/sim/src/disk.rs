@@ -245,9 +245,11 @@ impl Disk {
 mod tests {
     use super::*;
     use crate::content::Data;
+    use crate::plan::Plan;
 
     fn disk() -> (Disk, fastrand::Rng) {
-        (Disk::new(&Data::new(4, 2, 2, false).info), fastrand::Rng::with_seed(3))
+        let plan = Plan { pieces: 4, blocks_per_piece: 2, files: 2, ..Plan::default() };
+        (Disk::new(&Data::new(&plan).info), fastrand::Rng::with_seed(3))
     }
 
     #[test]

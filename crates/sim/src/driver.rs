@@ -30,6 +30,8 @@ const SEEK_EVERY: Duration = Duration::from_mins(1);
 const VERIFY: Duration = Duration::from_millis(3);
 /// As in the engine.
 const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
+/// The bit of the fast extension, in the last of the reserved bytes (BEP 6).
+const FAST: u8 = 4;
 /// Pieces that wait for a slow disk before no more are opened.
 const BACKLOG_PIECES_MAX: usize = 16;
 
@@ -59,7 +61,11 @@ impl World {
 
     pub(crate) fn handshake_of(&self, node: usize) -> Handshake {
         let peer_id = PeerId(self.nodes[node].peer_id);
-        Handshake { reserved: Reserved::ours(), info_hash: self.data.info_hash, peer_id }
+        let mut reserved = Reserved::ours();
+        if !self.nodes[node].plan.fast {
+            reserved.0[7] &= !FAST;
+        }
+        Handshake { reserved, info_hash: self.data.info_hash, peer_id }
     }
 
     pub(crate) fn dialled(&mut self, node: usize, addr: SocketAddr) {
@@ -186,7 +192,10 @@ impl World {
             self.transmit(node, link, vec![Chunk::Bytes(bytes)]);
             self.nodes[node].told.insert(SocketAddr::new(addr.ip(), 6881));
         }
-        let hello = Hello { addr, peer_id: theirs.peer_id, outgoing, reserved: theirs.reserved };
+        // What one of the two does not speak, neither does.
+        let ours = self.handshake_of(node).reserved;
+        let both = std::array::from_fn(|byte| ours.0[byte] & theirs.reserved.0[byte]);
+        let hello = Hello { addr, peer_id: theirs.peer_id, outgoing, reserved: Reserved(both) };
         let now = self.now;
         let Node { links, brain, .. } = &mut self.nodes[node];
         let (Some(brain), Some(session)) = (brain, links.get_mut(&link)) else { return false };

@@ -4,7 +4,7 @@
 //! [`plan`] is a run as data, [`scenario`] makes plans, [`World`] runs one, [`invariants`] are what
 //! must hold at every moment. The files of [`World`] follow the nouns: `network` carries bytes,
 //! `driver` is what a program does around its brain, `store` its way to the disk, `restart` its
-//! beginning and end, `announcing` its tracker, `byzantine` the peers that do harm.
+//! beginning and end, `announcing` and `datagrams` its tracker, `byzantine` the peers that do harm.
 
 // A world of ours alone: nothing comes from outside, and whatever is out of place must stop the run.
 #![allow(clippy::missing_panics_doc)]
@@ -12,6 +12,7 @@
 mod announcing;
 mod byzantine;
 pub mod content;
+mod datagrams;
 pub mod disk;
 mod driver;
 mod faults;
@@ -27,6 +28,7 @@ pub mod shrink;
 mod store;
 pub mod stream;
 pub mod trace;
+mod udp_tracker;
 mod world;
 
 pub use invariants::{Invariant, Violation};

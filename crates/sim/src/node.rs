@@ -1,13 +1,14 @@
 //! One simulated peer: its machine, and what its program holds while it runs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::ResumeRecord;
 use swarm::{PeerKey, Swarm};
-use tracker::Schedule;
+use tracker::udp::{ConnectionId, Exchange};
+use tracker::{Schedule, TrackerIndex};
 
 use crate::content::Content;
 use crate::disk::Disk;
@@ -37,6 +38,12 @@ pub(crate) struct Session {
 pub(crate) struct Saved {
     pub(crate) cached: Option<ResumeRecord>,
     pub(crate) durable: Option<ResumeRecord>,
+}
+
+/// An announce over UDP that has no answer yet.
+pub(crate) struct Asking {
+    pub(crate) exchange: Exchange,
+    pub(crate) tracker: TrackerIndex,
 }
 
 /// A running program with a brain.
@@ -73,6 +80,9 @@ pub(crate) struct Node {
     pub(crate) saved: Saved,
     pub(crate) brain: Option<Brain>,
     pub(crate) schedule: Option<Schedule>,
+    pub(crate) asking: Option<Asking>,
+    /// The UDP tracker's, for as long as it lasts.
+    pub(crate) connection: Option<ConnectionId>,
     pub(crate) links: BTreeMap<LinkId, Session>,
     /// Addresses that the tracker gave, or that came by themselves.
     pub(crate) told: BTreeSet<SocketAddr>,
@@ -101,11 +111,17 @@ pub struct Sums {
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, plan: PeerPlan, disk: Disk) -> Self {
-        let [high, low] = (number as u16 + 1).to_be_bytes();
+    pub(crate) fn new(number: usize, plan: PeerPlan, ipv6: bool, disk: Disk) -> Self {
+        let number = number as u16 + 1;
+        let [high, low] = number.to_be_bytes();
+        let ip = if ipv6 {
+            IpAddr::from([0x2001, 0x470, number, 0, 0, 0, 0, 7])
+        } else {
+            IpAddr::from([10, high, low, 7])
+        };
         Self {
             plan,
-            addr: SocketAddr::from(([10, high, low, 7], 6881)),
+            addr: SocketAddr::new(ip, 6881),
             epoch: 0,
             boots: 1,
             running: false,
@@ -114,6 +130,8 @@ impl Node {
             saved: Saved::default(),
             brain: None,
             schedule: None,
+            asking: None,
+            connection: None,
             links: BTreeMap::new(),
             told: BTreeSet::new(),
             uplink_free: Duration::ZERO,

@@ -113,6 +113,8 @@ pub struct PeerPlan {
     pub down: u64,
     /// Who can reach it.
     pub nat: Nat,
+    /// Whether it speaks the fast extension (BEP 6).
+    pub fast: bool,
     /// When it comes.
     pub joins: Duration,
     /// How long it stays when it is complete; `None` is for ever.
@@ -209,6 +211,10 @@ pub struct Plan {
     pub files: u32,
     /// The private flag (BEP 27).
     pub private: bool,
+    /// Whether everybody has an IPv6 address, and no other.
+    pub ipv6: bool,
+    /// Whether the tracker is asked over UDP (BEP 15).
+    pub udp_tracker: bool,
     /// Who takes part; faults name them by their place here.
     pub peers: Vec<PeerPlan>,
     /// Peers that shrinking took away.
@@ -241,6 +247,8 @@ impl Default for Plan {
             blocks_per_piece: 2,
             files: 1,
             private: false,
+            ipv6: false,
+            udp_tracker: false,
             peers: Vec::new(),
             absent: BTreeSet::new(),
             faults: Vec::new(),
@@ -264,6 +272,7 @@ impl Default for PeerPlan {
             up: 500_000,
             down: 2_000_000,
             nat: Nat::Open,
+            fast: true,
             joins: Duration::ZERO,
             stays: None,
         }
@@ -294,6 +303,11 @@ pub struct Cut {
 }
 
 impl Plan {
+    /// What the tracker's announce URL begins with.
+    pub(crate) fn tracker(&self) -> &'static str {
+        if self.udp_tracker { "udp://tracker.test:6969" } else { "http://tracker.test" }
+    }
+
     /// The plan without some of its parts.
     #[must_use]
     pub fn cut(mut self, cut: &Cut) -> Self {

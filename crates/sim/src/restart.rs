@@ -10,7 +10,7 @@ use swarm::{Config, Source, Swarm};
 use tracker::{Policy, Schedule, ScheduleConfig};
 use wire::{Bitfield, PeerId};
 
-use crate::content::{TRACKER, right};
+use crate::content::right;
 use crate::invariants::Invariant;
 use crate::node::{Brain, Saved};
 use crate::plan::{Behaviour, Broken, Start};
@@ -131,7 +131,7 @@ impl World {
         };
         let dirty = !record.progress.clean;
         let schedule = ScheduleConfig {
-            tiers: vec![vec![format!("{TRACKER}/announce")]],
+            tiers: vec![vec![format!("{}/announce", self.plan.tracker())]],
             policy: Policy::default(),
             complete: have.is_full(),
             seed: self.rng.u64(..),
@@ -198,6 +198,8 @@ impl World {
         state.running = false;
         state.brain = None;
         state.schedule = None;
+        state.asking = None;
+        state.connection = None;
         state.ring.clear();
         state.uplink_free = now;
         state.downlink_free = now;

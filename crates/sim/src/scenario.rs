@@ -64,7 +64,24 @@ fn swarm(seed: u64, leechers: std::ops::RangeInclusive<usize>) -> (Plan, fastran
         peers,
         ..Plan::default()
     };
-    (plan, rng)
+    (on_some_network(plan), rng)
+}
+
+/// IPv4 or IPv6, a tracker over HTTP or UDP, and in every other swarm some without the fast
+/// extension. By a generator of its own, so that sizes and faults do not depend on it.
+fn on_some_network(mut plan: Plan) -> Plan {
+    let mut rng = fastrand::Rng::with_seed(plan.seed ^ 0x0e7);
+    plan.ipv6 = rng.u8(0..3) == 0;
+    plan.udp_tracker = rng.u8(0..3) == 0;
+    let mixed = rng.bool();
+    plan.peers.iter_mut().for_each(|peer| peer.fast = !(mixed && rng.bool()));
+    plan
+}
+
+/// Some of those that came after the others do not speak the fast extension.
+fn some_without_fast(plan: &mut Plan, from: usize) {
+    let mut rng = fastrand::Rng::with_seed(plan.seed ^ 0xfa57);
+    plan.peers.iter_mut().skip(from).for_each(|peer| peer.fast = rng.bool());
 }
 
 /// One of the leechers.
@@ -132,6 +149,7 @@ fn flash_crowd(seed: u64) -> Plan {
 
 fn byzantine(seed: u64) -> Plan {
     let (mut plan, mut rng) = swarm(seed, 5..=8);
+    let honest = plan.peers.len();
     plan.pieces = plan.pieces.min(40);
     for _ in 0..rng.usize(2..5) {
         let script = Script::ALL[rng.usize(0..Script::ALL.len())];
@@ -143,6 +161,7 @@ fn byzantine(seed: u64) -> Plan {
         [Behaviour::Refuses, Behaviour::Silent, Behaviour::Duplicates, Behaviour::WrongLengths];
     let behaviour = behaviours[rng.usize(0..behaviours.len())];
     plan.peers.push(PeerPlan { behaviour, ..PeerPlan::seed(500_000) });
+    some_without_fast(&mut plan, honest);
     plan
 }
 
@@ -268,6 +287,7 @@ fn tracker_down(seed: u64) -> Plan {
 /// All at once: loss, partitions, disks, crashes, attackers, and little memory.
 fn everything(seed: u64) -> Plan {
     let (mut plan, mut rng) = swarm(seed, 6..=9);
+    let honest = plan.peers.len();
     plan.loss = rng.u32(0..20_000);
     plan.resets = rng.u32(0..200);
     plan.private = rng.bool();
@@ -297,6 +317,7 @@ fn everything(seed: u64) -> Plan {
         };
         plan.peers.push(PeerPlan { behaviour, ..PeerPlan::seed(rng.u64(100_000..1_000_000)) });
     }
+    some_without_fast(&mut plan, honest);
     plan
 }
 

@@ -96,6 +96,17 @@ pub(crate) enum Event {
         tracker: TrackerIndex,
         body: Option<Vec<u8>>,
     },
+    /// Over UDP, to the tracker or from it.
+    Datagram {
+        node: usize,
+        epoch: u32,
+        to_tracker: bool,
+        bytes: Vec<u8>,
+    },
+    AskAgain {
+        node: usize,
+        epoch: u32,
+    },
     Script {
         node: usize,
         epoch: u32,
@@ -164,7 +175,7 @@ pub struct World {
 impl World {
     /// A world in which nothing has happened yet.
     pub fn new(plan: Plan) -> Self {
-        let data = Data::new(plan.pieces, plan.blocks_per_piece, plan.files, plan.private);
+        let data = Data::new(&plan);
         let limits = ServerLimits {
             peers_per_reply_max: plan.settings.peers_max,
             ..ServerLimits::default()
@@ -193,7 +204,7 @@ impl World {
             let mut disk = Disk::new(&world.data.info);
             let blocks = world.data.blocks_per_piece;
             disk.fill(|block| world.begins_with(number, block / blocks, block % blocks));
-            let node = Node::new(number, plan, disk);
+            let node = Node::new(number, plan, world.plan.ipv6, disk);
             world.at.insert(node.addr.ip(), number);
             world.nodes.push(node);
             world.remembers(number);
@@ -311,6 +322,15 @@ impl World {
             }
             Event::Answered { node, epoch, tracker, body } if self.is_current(node, epoch) => {
                 self.answered(node, tracker, body.as_deref());
+            }
+            Event::Datagram { node, to_tracker: true, bytes, .. } => {
+                self.datagram_at_tracker(node, &bytes);
+            }
+            Event::Datagram { node, epoch, bytes, .. } if self.is_current(node, epoch) => {
+                self.datagram_at_peer(node, &bytes);
+            }
+            Event::AskAgain { node, epoch } if self.is_current(node, epoch) => {
+                self.go_on_asking(node);
             }
             Event::Script { node, epoch } if self.is_current(node, epoch) => self.script(node),
             Event::Start { node } => self.start(node),

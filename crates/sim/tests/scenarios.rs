@@ -22,11 +22,16 @@ fn every_invariant_holds_in_every_scenario() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// Two silent peers passed the only piece that the budget had room for to and fro, for ever.
+/// Two peers passed the only piece that the budget had room for to and fro, for ever: silent ones,
+/// and in the third one that takes pieces back before anything asked of it times out.
 #[test]
-fn silent_peers_do_not_keep_the_only_open_piece_to_themselves() {
-    for seed in [1419, 2991] {
-        let outcome = World::new(scenario::plan("everything", seed).unwrap()).run();
+fn peers_that_deliver_nothing_do_not_keep_the_only_open_piece_to_themselves() {
+    for seed in [1419, 2991, 3446] {
+        let mut plan = scenario::plan("everything", seed).unwrap();
+        // As they were when they failed.
+        (plan.ipv6, plan.udp_tracker) = (false, false);
+        plan.peers.iter_mut().for_each(|peer| peer.fast = true);
+        let outcome = World::new(plan).run();
         assert_eq!(outcome.violations, [], "seed {seed}");
     }
 }
@@ -65,4 +70,17 @@ fn the_scenarios_do_what_they_are_named_for() {
     assert_eq!(count("plain", failed_pieces), 0);
     let slow = |outcome: &sim::Outcome| outcome.took.as_secs() >= 20;
     assert!(count("partition", slow) > count("plain", slow), "a partition costs time");
+}
+
+#[test]
+fn seeds_differ_in_addresses_trackers_and_extensions() {
+    let plans: Vec<_> =
+        (0..SEEDS).flat_map(|seed| scenario::ALL.map(|(_, make)| make(seed))).collect();
+    let count = |which: fn(&sim::Plan) -> bool| plans.iter().filter(|plan| which(plan)).count();
+    assert!(count(|plan| plan.ipv6) >= 20);
+    assert!(count(|plan| plan.udp_tracker) >= 20);
+    assert!(count(|plan| plan.peers.iter().any(|peer| !peer.fast)) >= 20);
+    let all =
+        |plan: &sim::Plan| plan.ipv6 && plan.udp_tracker && plan.peers.iter().any(|p| !p.fast);
+    assert!(count(all) > 0 && count(|plan| plan.peers.iter().all(|peer| peer.fast)) >= 20);
 }

@@ -183,7 +183,13 @@ impl Swarm {
             peer.interesting = peer.interesting.saturating_sub(1);
         }
         let taken = peer.take_back(|request| request.block.piece == piece);
-        self.release(key.index, taken);
+        if !taken.is_empty() {
+            peer.lets_down();
+            let working = peer.working.take_if(|working| *working == piece);
+            self.release(key.index, taken);
+            self.free_work(key.index, working);
+            self.refill_everybody();
+        }
         self.changed_interest(key);
     }
 
@@ -210,6 +216,9 @@ impl Swarm {
         let working = peer.working.take();
         if !peer.is_fast() {
             let taken = peer.take_back(|_| true);
+            if !taken.is_empty() {
+                peer.lets_down();
+            }
             self.release(key.index, taken);
         }
         self.free_work(key.index, working);

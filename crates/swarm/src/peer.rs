@@ -74,6 +74,8 @@ pub(crate) struct Peer {
     pub(crate) rejections: u32,
     pub(crate) patient_until: Duration,
     pub(crate) unrequested: u32,
+    /// How often it took back or sat on what it was asked for, since it delivered last.
+    pub(crate) let_down: u32,
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
     pub(crate) uploads: VecDeque<BlockRequest>,
@@ -127,6 +129,7 @@ impl Peer {
             rejections: 0,
             patient_until: Duration::ZERO,
             unrequested: 0,
+            let_down: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
             uploads: VecDeque::new(),
             download: Rate::new(now),
@@ -243,6 +246,11 @@ impl Peer {
         let excess = self.taken_back.len().saturating_sub(remembered);
         self.taken_back.drain(..excess);
         taken
+    }
+
+    /// It will not deliver what it was asked for.
+    pub(crate) fn lets_down(&mut self) {
+        self.let_down = self.let_down.saturating_add(1);
     }
 
     /// A block came for a request of that time.

@@ -68,6 +68,7 @@ impl Swarm {
         peer.last_received = now;
         peer.last_block = now;
         peer.rejections = 0;
+        peer.let_down = 0;
         peer.patient_until = Duration::ZERO;
         peer.downloaded += u64::from(block.length);
         peer.download.add(now, block.length);
@@ -122,6 +123,7 @@ impl Swarm {
             peer.rejections += 1;
         }
         if live {
+            peer.lets_down();
             self.release(key.index, [block]);
             self.refill_everybody();
         }
@@ -150,19 +152,24 @@ impl Swarm {
         }
     }
 
-    /// Looks at every window before the next action: blocks, pieces or budget became free.
+    /// Looks at every window before the next action: blocks, pieces or budget became free. Those
+    /// who let us down come last, so that they do not pass the only open piece to and fro.
     pub(crate) fn refill_everybody(&mut self) {
         self.refill_all = true;
     }
 
     /// Fills the windows that were marked.
     pub(crate) fn refill_windows(&mut self) {
-        if std::mem::take(&mut self.refill_all) {
+        let everybody = std::mem::take(&mut self.refill_all);
+        if everybody {
             for index in self.peers.indices() {
                 self.peers.key_at(index).into_iter().for_each(|key| self.wants_more(key));
             }
         }
         let mut refill = std::mem::take(&mut self.refill);
+        if everybody {
+            refill.sort_by_key(|key| self.peers.get(*key).map_or(0, |peer| peer.let_down));
+        }
         for key in refill.drain(..) {
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.refill = false;

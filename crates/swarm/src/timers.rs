@@ -92,8 +92,9 @@ impl Swarm {
         peer.forget_old(now);
         if !forgotten.is_empty() {
             // It delivers, only not these: others may have them.
+            peer.lets_down();
             self.release(key.index, forgotten);
-            self.refill_others_first(key);
+            self.refill_everybody();
         }
         let Some(peer) = self.peers.get_mut(key) else { return };
         let idle = peer.is_idle(now);
@@ -101,11 +102,12 @@ impl Swarm {
         if timed_out {
             // Others may have its blocks; if they come after all, they are still welcome.
             peer.window.snub();
+            peer.lets_down();
             let taken = peer.take_back(|_| true);
             let working = peer.working.take();
             self.release(key.index, taken);
             self.free_work(key.index, working);
-            self.refill_others_first(key);
+            self.refill_everybody();
         }
         if idle {
             self.wants_more(key); // its patience is over
@@ -113,19 +115,6 @@ impl Swarm {
         if quiet {
             self.send(key, Message::KeepAlive);
         }
-    }
-
-    /// The blocks of a peer that stalls go to anybody else before they go back to it, and to another
-    /// that stalls after those who deliver: two of them would pass the only open piece to and fro.
-    fn refill_others_first(&mut self, stalled: PeerKey) {
-        let others = self.peers.iter().filter(|peer| peer.key != stalled);
-        let (last, first): (Vec<_>, Vec<_>) = others
-            .map(|peer| (peer.window.is_snubbed(), peer.key))
-            .partition(|(stalls, _)| *stalls);
-        for (_, key) in first.into_iter().chain(last) {
-            self.wants_more(key);
-        }
-        self.wants_more(stalled);
     }
 }
 

@@ -3,6 +3,8 @@
 //! A `readv` puts the rest of the block that is arriving, and the blocks that should follow it,
 //! straight into arena blocks ([`Landing`]). Where the peer sends something else in between, it is
 //! decoded from wherever it fell, and bodies in it are copied.
+//!
+//! Nothing here knows of sockets: the fuzz target `receive` builds this file and `landing.rs` alone.
 
 use std::io::{self, IoSliceMut};
 

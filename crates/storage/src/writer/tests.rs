@@ -112,7 +112,21 @@ fn many_changes_are_one_save_and_are_not_left_waiting() {
 }
 
 #[test]
-fn durable_is_part_of_written_and_saved_through() {
+fn durable_is_saved_through_and_written_is_not() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    fixture.writer.flush().unwrap();
+    fixture.saves.try_iter().for_each(drop);
+    handle.written(1);
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.saves.recv().unwrap(), (1, false));
+    handle.durable(&handle.progress().written);
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.saves.recv().unwrap(), (1, true));
+}
+
+#[test]
+fn what_was_lost_during_a_sync_is_not_durable_after_it() {
     let fixture = fixture();
     let handle = fixture.track();
     handle.written(1);
@@ -123,7 +137,6 @@ fn durable_is_part_of_written_and_saved_through() {
     handle.lost(2);
     handle.durable(&before);
     fixture.writer.flush().unwrap();
-    assert_eq!(fixture.saves.recv().unwrap(), (1, true));
     let progress = fixture.load(&handle).progress;
     assert_eq!(progress.written.iter().collect::<Vec<_>>(), [1]);
     assert_eq!(progress.durable.iter().collect::<Vec<_>>(), [1], "what was lost meanwhile is not");

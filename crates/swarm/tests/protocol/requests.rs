@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use metainfo::Geometry;
-use swarm::{Action, BlockFate, BlockOutcome, Fault};
-use wire::{Bitfield, BlockRequest, ExtendedHandshake, Message};
+use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey};
+use wire::{Bitfield, BlockRequest, ExtendedHandshake, Message, Reserved};
 
 use crate::script::{BLOCK, Script, config, extended, fast, plain, whole};
 
@@ -319,4 +319,34 @@ fn who_waits_takes_over_once_another_stalls() {
         script.requests(idle).pop()
     });
     assert!(asked.is_some(), "nothing but time passed");
+}
+
+/// One piece fits, and somebody who never delivers has it: whatever he does to keep his requests
+/// from timing out, the next to have them is who may deliver.
+#[test]
+fn who_takes_back_what_he_promised_is_asked_after_the_others() {
+    type Trick = fn(&mut Script, PeerKey);
+    let choke: Trick = |script, peer| {
+        script.says(peer, &Message::Choke);
+        script.says(peer, &Message::Unchoke);
+    };
+    let withdraw: Trick = |script, peer| {
+        script.says(peer, &Message::Extended { id: 2, payload: &[0; 4] });
+        script.says(peer, &Message::Have(0));
+    };
+    for (trick, reserved) in [(choke, Reserved::default()), (withdraw, Reserved::ours())] {
+        let mut script = Script::leecher(8);
+        script.swarm.set_reserve_limit(script.now, 4);
+        let [first, second] =
+            [1, 2].map(|number| script.source(Hello { reserved, ..plain(number) }, &[0]));
+        assert_eq!(script.requests(first).len(), 4);
+        let honest = script.source(plain(3), &[0]);
+        assert_eq!(script.requests(honest), [], "there is no room for more");
+        let mut asked = Vec::new();
+        for flapping in [first, second] {
+            trick(&mut script, flapping);
+            asked = script.requests(honest);
+        }
+        assert_eq!(asked.len(), 4, "both had their turn");
+    }
 }
