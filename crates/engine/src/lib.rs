@@ -31,6 +31,7 @@ mod clock;
 mod events;
 mod handle;
 mod http;
+mod intake;
 mod net;
 mod oneoff;
 mod panics;

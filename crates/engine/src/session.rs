@@ -22,6 +22,7 @@ use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::intake::Intake;
 use crate::net;
 use crate::panics::Panics;
 use crate::rest;
@@ -79,6 +80,7 @@ pub(crate) struct SessionShared {
     pub(crate) state: StateWriter,
     pub(crate) trackers: TrackerClient,
     pub(crate) panics: Panics,
+    pub(crate) intake: Intake,
     listening: Vec<SocketAddr>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
@@ -317,6 +319,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         state,
         trackers: settings.tracker_client(),
         panics: Panics::default(),
+        intake: Intake::default(),
         listening,
         arena: arena.clone(),
         shards: OnceLock::new(),
