@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use metainfo::{InfoHash, PieceIndex, Torrent};
-use storage::{CheckReport, FileStore, StorageError, StoreOptions};
+use storage::{CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
@@ -13,6 +13,8 @@ use wire::Bitfield;
 use crate::announcing;
 use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::intake;
+use crate::panics;
 use crate::resume::{self, Findings};
 use crate::session::{Session, SessionShared};
 use crate::shard::ShardMessage;
@@ -139,43 +141,63 @@ impl Session {
     /// # Errors
     /// [`AddError`] when it is there already or its files can't be used.
     pub async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, AddError> {
-        let session = Arc::clone(&self.inner.shared);
+        let session = &self.inner.shared;
         let control = self.inner.control().ok_or(AddError::Ended)?;
         let (done, added) = oneshot::channel();
-        let running = control.clone();
-        control.spawn_blocking(move || match take_in(session, request, running) {
-            Ok((handle, bring_up, findings)) => {
-                let _ = done.send(Ok(handle)); // the caller may have gone
-                bring_up.check(findings);
-            }
-            Err(error) => drop(done.send(Err(error))),
-        });
+        intake::enter(session, &control, Entering { request, done });
         added.await.map_err(|_| AddError::Ended)?
     }
 }
 
-/// Opens the files and decides what to trust.
+/// A torrent that was not looked at yet, and who waits for it.
+pub(crate) struct Entering {
+    pub(crate) request: AddTorrent,
+    pub(crate) done: oneshot::Sender<Result<TorrentHandle, AddError>>,
+}
+
+impl Entering {
+    /// Opens the files and decides what to trust, then goes on without whoever waited.
+    pub(crate) fn look(
+        self,
+        session: &Arc<SessionShared>,
+        control: &Handle,
+        root: &Root,
+        record: Option<ResumeRecord>,
+    ) {
+        match take_in(session, self.request, control, root, record) {
+            Ok((handle, bring_up, findings)) => {
+                let _ = self.done.send(Ok(handle)); // the caller may have gone
+                bring_up.go_on(findings);
+            }
+            Err(error) => drop(self.done.send(Err(error))),
+        }
+    }
+}
+
 fn take_in(
-    session: Arc<SessionShared>,
+    session: &Arc<SessionShared>,
     request: AddTorrent,
-    control: Handle,
+    control: &Handle,
+    root: &Root,
+    record: Option<ResumeRecord>,
 ) -> Result<(TorrentHandle, BringUp, Findings), AddError> {
     let count = request.torrent.info.geometry().piece_count();
     let wanted = request.wanted.as_ref().map(|pieces| wanted_set(pieces, count)).transpose()?;
     let options = StoreOptions { overwrite: request.overwrite };
     let (info, handles) = (Arc::clone(&request.torrent.info), Arc::clone(&session.handles));
-    let store = FileStore::open(&request.root, info, handles, options)?;
-    let mut findings = resume::look(&session, request.torrent.info_hash, &store, request.recheck)?;
+    let store = FileStore::open_in(root, info, handles, options);
+    let mut findings = resume::look(&store, root, record, request.recheck)?;
     if request.remember_metadata {
         findings.remember(&request.torrent.info_bytes);
     }
     let shared = Arc::new(TorrentShared::new(request.torrent, store, request.seed_only));
     session.register(&shared)?;
-    let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(&session) };
+    let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);
     for (source, addr) in request.candidates {
         session.candidates(handle.info_hash(), source, vec![addr]);
     }
+    let (session, control) = (Arc::clone(session), control.clone());
     let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
     Ok((handle, bring_up, findings))
 }
@@ -202,6 +224,15 @@ struct BringUp {
 }
 
 impl BringUp {
+    /// On this thread, which has others to look at, only when nothing waits for the disk.
+    fn go_on(self, findings: Findings) {
+        if self.shared.seed_only {
+            return self.check(findings);
+        }
+        let control = self.control.clone();
+        control.spawn_blocking(move || self.check(findings));
+    }
+
     /// Hashes what is in doubt, on all cores, and goes on.
     fn check(self, findings: Findings) {
         if findings.recheck.count() == 0 {
@@ -227,7 +258,7 @@ impl BringUp {
 
     fn begin_or_fail(self, findings: Findings, checked: Option<CheckReport>) {
         let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
-        let whom = format!("torrent {}", shared.info_hash());
+        let whom = panics::torrent(shared.info_hash());
         if let Err(panicked) = session.panics.catch(whom, || self.begin(findings, checked)) {
             shared.fail(&session.events, TorrentError::Internal(panicked.to_string()));
         }

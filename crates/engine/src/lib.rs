@@ -32,6 +32,7 @@ mod datagrams;
 mod events;
 mod handle;
 mod http;
+mod intake;
 mod magnet;
 mod net;
 mod oneoff;

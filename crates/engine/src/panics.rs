@@ -8,9 +8,16 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
+use metainfo::InfoHash;
+
 /// The panics of a session.
 #[derive(Default)]
 pub(crate) struct Panics(AtomicU64);
+
+/// Whose a panic was, put into words only when there is one.
+pub(crate) fn torrent(info_hash: InfoHash) -> impl Display {
+    std::fmt::from_fn(move |out| write!(out, "torrent {info_hash}"))
+}
 
 /// A panic that was caught and counted, in its own words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage::resume::{self, Verdict};
-use storage::{FileStore, Observed, RecordHandle, RecordKey, ResumeRecord};
+use storage::{FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
@@ -45,22 +45,27 @@ impl Findings {
     }
 }
 
-/// Looks at files and record. May wait for the disk.
+/// What is remembered of each torrent, in the same order. May wait for the disk.
+pub(crate) fn remembered(session: &SessionShared, keys: &[RecordKey]) -> Vec<Option<ResumeRecord>> {
+    session.state.load_all(keys).unwrap_or_else(|error| {
+        tracing::error!(%error, "can't read the state; what is there is hashed");
+        keys.iter().map(|_| None).collect()
+    })
+}
+
+/// Looks at a torrent's files, and decides what of its record to believe. May wait for the disk.
 pub(crate) fn look(
-    session: &SessionShared,
-    info_hash: metainfo::InfoHash,
     store: &FileStore,
+    root: &Root,
+    record: Option<ResumeRecord>,
     recheck_all: bool,
 ) -> Result<Findings, AddError> {
-    let observed = store.observe();
-    let key = RecordKey { info_hash, root: Arc::clone(store.root()) };
-    let record = session.state.load(&key).unwrap_or_else(|error| {
-        tracing::error!(%error, "can't read the state; what is there is hashed");
-        None
-    });
+    let observed = store.observe_in(root);
     let believed = record.as_ref().filter(|_| !recheck_all);
     match resume::plan(store.info(), believed, &observed, &resume::boot_id()) {
-        Verdict::StorageMissing => Err(AddError::StorageMissing { root: key.root.to_path_buf() }),
+        Verdict::StorageMissing => {
+            Err(AddError::StorageMissing { root: store.root().to_path_buf() })
+        }
         Verdict::Run(plan) => {
             for note in &plan.notes {
                 let path = store.file_path(note.file);

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::datagrams::{Datagrams, Kind};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::intake::Intake;
 use crate::magnet::Searches;
 use crate::net;
 use crate::panics::Panics;
@@ -82,6 +83,7 @@ pub(crate) struct SessionShared {
     pub(crate) trackers: TrackerClient,
     pub(crate) panics: Panics,
     pub(crate) searches: Searches,
+    pub(crate) intake: Intake,
     listening: Vec<SocketAddr>,
     /// The UDP sockets beside the listeners; none when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
@@ -335,6 +337,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         trackers: settings.tracker_client(),
         panics: Panics::default(),
         searches: Searches::default(),
+        intake: Intake::default(),
         listening,
         datagrams,
         _utp: utp,

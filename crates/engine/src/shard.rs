@@ -1,8 +1,11 @@
 //! A shard: one thread, one tokio current-thread runtime, and the torrents that live on it.
 //!
+//! One task does what messages and the clock ask for, for all of its torrents; peers have one each.
 //! A torrent and all its peers stay on one shard, so their state needs no lock. Everything from
 //! other threads (the accept loop, the disk pool, handles, announcers) arrives as a
 //! [`ShardMessage`].
+
+pub(crate) mod timers;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,12 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::handle::{TorrentError, TorrentShared};
+use crate::panics;
 use crate::peer::Landing;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::session::SessionShared;
 use crate::stats::TorrentState;
 use crate::stream::Detached;
 use crate::torrent::Torrent;
+use timers::Timers;
+
+/// Messages handled, and torrents given a turn, before peers have theirs.
+const AT_ONCE: usize = 64;
 
 /// What other threads tell a shard.
 pub(crate) enum ShardMessage {
@@ -56,6 +64,7 @@ pub(crate) struct ShardContext {
     pub(crate) arena: Arena,
     pub(crate) pools: Pools,
     pub(crate) sender: mpsc::UnboundedSender<ShardMessage>,
+    pub(crate) timers: Timers,
     /// The receive memory of all connections: used only within one read.
     pub(crate) landing: RefCell<Landing>,
 }
@@ -113,13 +122,33 @@ impl Shard {
         sender: mpsc::UnboundedSender<ShardMessage>,
     ) -> Self {
         let (clock, landing) = (session.clock, RefCell::new(Landing::new()));
-        let context = ShardContext { session, clock, arena, pools, sender, landing };
+        let timers = Timers::new(clock);
+        let context = ShardContext { session, clock, arena, pools, sender, timers, landing };
         Self { context: Rc::new(context), torrents: HashMap::new() }
     }
 
     async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<ShardMessage>) {
-        while let Some(message) = receiver.recv().await {
-            self.handle(message);
+        let context = Rc::clone(&self.context);
+        let mut messages = Vec::with_capacity(AT_ONCE);
+        loop {
+            tokio::select! {
+                count = receiver.recv_many(&mut messages, AT_ONCE) => {
+                    if count == 0 {
+                        return;
+                    }
+                    messages.drain(..).for_each(|message| self.handle(message));
+                }
+                () = context.timers.wait() => self.run_due(),
+            }
+        }
+    }
+
+    fn run_due(&self) {
+        for _ in 0..AT_ONCE {
+            let Some(info_hash) = self.context.timers.take_due() else { return };
+            if let Some(torrent) = self.torrents.get(&info_hash) {
+                torrent.run_timers();
+            }
         }
     }
 
@@ -127,7 +156,7 @@ impl Shard {
         match message {
             ShardMessage::Start { shared, swarm } => {
                 let context = Rc::clone(&self.context);
-                let whom = format!("torrent {}", shared.info_hash());
+                let whom = panics::torrent(shared.info_hash());
                 let begun = || self.begin(Arc::clone(&shared), *swarm);
                 if let Err(panicked) = context.session.panics.catch(whom, begun) {
                     shared.fail(
@@ -190,18 +219,10 @@ impl Shard {
         let swarm = Swarm::new(self.context.clock.now(), config);
         let early = shared.take_early();
         let info_hash = shared.info_hash();
-        let paused = shared.seed_only;
         let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);
-        torrent.with_swarm(|swarm, now| {
-            if paused {
-                swarm.set_paused(now, true);
-            }
-            for (source, addr) in early {
-                swarm.add_candidates(now, source, &[addr]);
-            }
-        });
+        torrent.begin(early);
         self.torrents.insert(info_hash, Rc::clone(&torrent));
-        tokio::task::spawn_local(torrent.run());
+        torrent.run_timers();
     }
 }
 

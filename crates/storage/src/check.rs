@@ -146,8 +146,7 @@ pub fn check(
     };
     let runs = runs(store, pieces);
     let longest = runs.iter().map(|run| run.bytes).max().unwrap_or(0).max(1);
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let workers = (BUFFERS_BYTES_MAX / longest).clamp(1, cores as u64) as usize;
+    let workers = workers(runs.len(), longest);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = Buffer::default();
@@ -169,6 +168,16 @@ pub fn check(
         work();
     });
     check.report(pieces)
+}
+
+/// Threads that hash so many runs, of so many bytes at most. Where there is one run, asking for cores
+/// and starting threads would take longer than hashing it.
+fn workers(runs: usize, longest: u64) -> usize {
+    if runs <= 1 {
+        return 1;
+    }
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(runs);
+    (BUFFERS_BYTES_MAX / longest).clamp(1, cores as u64) as usize
 }
 
 /// Bytes that pieces of such a length are best read and hashed by: enough of them to fill the lanes

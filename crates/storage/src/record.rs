@@ -1,5 +1,6 @@
 //! What is remembered of a torrent between two runs, and what a look at its files finds.
 
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,12 +8,19 @@ use metainfo::{InfoHash, PieceIndex};
 use wire::Bitfield;
 
 /// Names a record: the same torrent in two folders has two.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordKey {
     /// The torrent.
     pub info_hash: InfoHash,
     /// Its download folder, as [`crate::FileStore::root`] has it.
     pub root: Arc<Path>,
+}
+
+/// Few torrents are in two folders, and hashing a path takes as long as all else of a look-up.
+impl Hash for RecordKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.info_hash.hash(state);
+    }
 }
 
 /// A file's length and time of last change, by which changes from outside are noticed.

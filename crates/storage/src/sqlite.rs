@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,7 +69,10 @@ CREATE TABLE files (
 #[derive(Debug)]
 pub struct SqliteState {
     path: PathBuf,
-    connection: Connection,
+    /// Records are saved with one connection and looked up with another, so that who adds a torrent
+    /// does not wait until the disk has what others reported.
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
     last_use: LastUse,
 }
 
@@ -84,20 +88,32 @@ impl SqliteState {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| StateError::Folder { path: folder.to_path_buf(), error })?;
         let path = folder.join(FILE_NAME);
-        let connection = match connect(&path) {
+        let writer = match connect(&path) {
             Err(StateError::Corrupt(reason)) => {
                 set_aside(&path, &reason)?;
                 connect(&path)?
             }
             result => result?,
         };
-        Ok(Self { path, connection, last_use: LastUse::default() })
+        let reader = Mutex::new(another_connection(&path)?);
+        Ok(Self { path, writer: Mutex::new(writer), reader, last_use: LastUse::default() })
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StateError> {
+/// To a database that was looked at already.
+fn another_connection(path: &Path) -> Result<Connection, StateError> {
     let connection = Connection::open(path).map_err(from_sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(from_sqlite)?;
+    Ok(connection)
+}
+
+/// A connection holds no more than its database: an unfinished transaction is undone by the next.
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn connect(path: &Path) -> Result<Connection, StateError> {
+    let connection = another_connection(path)?;
     use_write_ahead_log(&connection).map_err(from_sqlite)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(from_sqlite)?;
     let verdict: String =
@@ -167,43 +183,16 @@ fn set_aside(path: &Path, reason: &str) -> Result<(), StateError> {
 }
 
 impl StateStore for SqliteState {
-    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
+    fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<ResumeRecord>>, StateError> {
         self.last_use.note();
-        let read = &self.connection;
-        let _one_look = OneLook::begin(read).map_err(from_sqlite)?;
-        let found = read
-            .prepare_cached(
-                "SELECT id, pieces, written, durable, boot_id, clean, committed_ns, root_device,
-                        uploaded, downloaded, added_at, completed_at, file_count, torrent
-                 FROM torrents WHERE info_hash = ?1 AND root = ?2",
-            )
-            .and_then(|mut query| {
-                let key = params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()];
-                query.query_row(key, Header::read).optional()
-            })
-            .map_err(from_sqlite)?;
-        let Some(header) = found else { return Ok(None) };
-        let Some(progress) = header.progress() else {
-            tracing::error!(torrent = %key.info_hash, "a damaged record is ignored");
-            return Ok(None);
-        };
-        let mut files = vec![None; header.file_count];
-        let mut rows = read
-            .prepare_cached("SELECT file, length, modified_ns FROM files WHERE torrent = ?1")
-            .map_err(from_sqlite)?;
-        let mut rows = rows.query([header.id]).map_err(from_sqlite)?;
-        while let Some(row) = rows.next().map_err(from_sqlite)? {
-            let (file, seen) = read_file(row).map_err(from_sqlite)?;
-            if let Some(slot) = files.get_mut(file) {
-                *slot = Some(seen);
-            }
-        }
-        Ok(Some(ResumeRecord { progress, files, torrent: header.torrent.map(Into::into) }))
+        let reader = lock(&self.reader);
+        let _one_look = OneLook::begin(&reader).map_err(from_sqlite)?;
+        keys.iter().map(|key| load_one(&reader, key)).collect::<Result<_, _>>().map_err(from_sqlite)
     }
 
-    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError> {
-        let mut rows = self
-            .connection
+    fn keys(&self) -> Result<Vec<RecordKey>, StateError> {
+        let reader = lock(&self.reader);
+        let mut rows = reader
             .prepare_cached("SELECT info_hash, root FROM torrents ORDER BY id")
             .map_err(from_sqlite)?;
         let keys = rows
@@ -216,14 +205,14 @@ impl StateStore for SqliteState {
         keys.collect::<Result<_, _>>().map_err(from_sqlite)
     }
 
-    fn save(&mut self, batch: &[Save], through: bool) -> Result<(), StateError> {
+    fn save(&self, batch: &[Save], through: bool) -> Result<(), StateError> {
         self.last_use.note();
+        let mut writer = lock(&self.writer);
         // In WAL mode NORMAL survives any kill and loses the last commits, never more, at a power
         // cut; FULL does not lose these either.
         let level = if through { "FULL" } else { "NORMAL" };
-        self.connection.pragma_update(None, "synchronous", level).map_err(from_sqlite)?;
-        let change = self
-            .connection
+        writer.pragma_update(None, "synchronous", level).map_err(from_sqlite)?;
+        let change = writer
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(from_sqlite)?;
         for save in batch {
@@ -232,31 +221,38 @@ impl StateStore for SqliteState {
         change.commit().map_err(from_sqlite)
     }
 
-    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError> {
-        let removed = self.connection.execute(
+    fn remove(&self, key: &RecordKey) -> Result<(), StateError> {
+        let removed = lock(&self.writer).execute(
             "DELETE FROM torrents WHERE info_hash = ?1 AND root = ?2",
             params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()],
         );
         removed.map(drop).map_err(from_sqlite)
     }
 
-    fn start_over(&mut self) -> Result<(), StateError> {
+    fn start_over(&self) -> Result<(), StateError> {
+        let (mut writer, mut reader) = (lock(&self.writer), lock(&self.reader));
         // Closed first, so that nothing of it is written into the new one.
-        let nothing = Connection::open_in_memory().map_err(from_sqlite)?;
-        drop(std::mem::replace(&mut self.connection, nothing));
-        if self.path.exists() {
-            set_aside(&self.path, "found while saving")?;
+        for connection in [&mut *writer, &mut *reader] {
+            *connection = Connection::open_in_memory().map_err(from_sqlite)?;
         }
-        self.connection = connect(&self.path)?;
+        if self.path.exists() {
+            set_aside(&self.path, "found in use")?;
+        }
+        *writer = connect(&self.path)?;
+        *reader = another_connection(&self.path)?;
         Ok(())
     }
 
-    /// Pages that a start of thousands of torrents looked at: 2 MiB.
-    fn rest(&mut self) {
-        if self.last_use.is_over()
-            && let Err(error) = self.connection.execute_batch("PRAGMA shrink_memory")
-        {
-            tracing::debug!(%error, "the state keeps its memory");
+    /// Pages that a start of thousands of torrents looked at: 2 MiB a connection.
+    fn rest(&self) {
+        if !self.last_use.is_over() {
+            return;
+        }
+        for connection in [&self.writer, &self.reader] {
+            let Ok(connection) = connection.try_lock() else { continue };
+            if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
+                tracing::debug!(%error, "the state keeps its memory");
+            }
         }
     }
 }
@@ -277,6 +273,31 @@ impl Drop for OneLook<'_> {
         // Nothing was written; if it fails, the next one says so.
         let _ = self.0.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
     }
+}
+
+fn load_one(reader: &Connection, key: &RecordKey) -> rusqlite::Result<Option<ResumeRecord>> {
+    let mut find = reader.prepare_cached(
+        "SELECT id, pieces, written, durable, boot_id, clean, committed_ns, root_device,
+                uploaded, downloaded, added_at, completed_at, file_count, torrent
+         FROM torrents WHERE info_hash = ?1 AND root = ?2",
+    )?;
+    let named = params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()];
+    let Some(header) = find.query_row(named, Header::read).optional()? else { return Ok(None) };
+    let Some(progress) = header.progress() else {
+        tracing::error!(torrent = %key.info_hash, "a damaged record is ignored");
+        return Ok(None);
+    };
+    let mut files = vec![None; header.file_count];
+    let mut rows =
+        reader.prepare_cached("SELECT file, length, modified_ns FROM files WHERE torrent = ?1")?;
+    let mut rows = rows.query([header.id])?;
+    while let Some(row) = rows.next()? {
+        let (file, seen) = read_file(row)?;
+        if let Some(slot) = files.get_mut(file) {
+            *slot = Some(seen);
+        }
+    }
+    Ok(Some(ResumeRecord { progress, files, torrent: header.torrent.map(Into::into) }))
 }
 
 fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {

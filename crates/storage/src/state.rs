@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
 
@@ -51,60 +51,78 @@ pub struct Save {
     pub torrent: Option<Arc<[u8]>>,
 }
 
-/// A place that keeps records. Calls may wait for a disk.
-pub trait StateStore: Send {
-    /// The record, if there is one.
+/// A place that keeps records. Calls may wait for a disk, but who looks should not wait for who
+/// saves.
+pub trait StateStore: Send + Sync {
+    /// A record for each key, or `None` where there is none, in the same order.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<ResumeRecord>>, StateError>;
+
+    /// One record, if there is one.
     ///
     /// # Errors
     /// When it can't be read.
-    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError>;
+    fn load(&self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
+        Ok(self.load_all(std::slice::from_ref(key))?.pop().flatten())
+    }
 
     /// All records there are.
     ///
     /// # Errors
     /// When they can't be read.
-    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError>;
+    fn keys(&self) -> Result<Vec<RecordKey>, StateError>;
 
     /// Keeps all of a batch or none of it. With `through`, not even a power cut undoes it.
     ///
     /// # Errors
     /// When nothing was kept.
-    fn save(&mut self, batch: &[Save], through: bool) -> Result<(), StateError>;
+    fn save(&self, batch: &[Save], through: bool) -> Result<(), StateError>;
 
     /// Forgets a torrent.
     ///
     /// # Errors
     /// When it is still there.
-    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError>;
+    fn remove(&self, key: &RecordKey) -> Result<(), StateError>;
 
     /// Sets damaged state aside and begins empty.
     ///
     /// # Errors
     /// When that does not work either.
-    fn start_over(&mut self) -> Result<(), StateError>;
+    fn start_over(&self) -> Result<(), StateError>;
 
     /// Called now and then when nobody else calls: gives memory back that was of use before.
-    fn rest(&mut self) {}
+    fn rest(&self) {}
 }
 
 /// Records in memory, for tests and for sessions that leave no trace.
 #[derive(Debug, Default)]
 pub struct MemoryState {
-    records: BTreeMap<RecordKey, ResumeRecord>,
+    records: Mutex<BTreeMap<RecordKey, ResumeRecord>>,
+}
+
+impl MemoryState {
+    /// Each change under this lock is a single insertion or removal, so it is whole whoever panicked.
+    fn records(&self) -> MutexGuard<'_, BTreeMap<RecordKey, ResumeRecord>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl StateStore for MemoryState {
-    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
-        Ok(self.records.get(key).cloned())
+    fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<ResumeRecord>>, StateError> {
+        let records = self.records();
+        Ok(keys.iter().map(|key| records.get(key).cloned()).collect())
     }
 
-    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError> {
-        Ok(self.records.keys().cloned().collect())
+    fn keys(&self) -> Result<Vec<RecordKey>, StateError> {
+        Ok(self.records().keys().cloned().collect())
     }
 
-    fn save(&mut self, batch: &[Save], _through: bool) -> Result<(), StateError> {
+    fn save(&self, batch: &[Save], _through: bool) -> Result<(), StateError> {
+        let mut records = self.records();
         for save in batch {
-            let old = self.records.remove(&save.key);
+            let old = records.remove(&save.key);
             let (mut files, old_torrent) =
                 old.map_or((Vec::new(), None), |old| (old.files, old.torrent));
             if files.len() != save.file_count {
@@ -117,18 +135,18 @@ impl StateStore for MemoryState {
             }
             let torrent = save.torrent.clone().or(old_torrent);
             let record = ResumeRecord { progress: save.progress.clone(), files, torrent };
-            self.records.insert(save.key.clone(), record);
+            records.insert(save.key.clone(), record);
         }
         Ok(())
     }
 
-    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError> {
-        self.records.remove(key);
+    fn remove(&self, key: &RecordKey) -> Result<(), StateError> {
+        self.records().remove(key);
         Ok(())
     }
 
-    fn start_over(&mut self) -> Result<(), StateError> {
-        self.records.clear();
+    fn start_over(&self) -> Result<(), StateError> {
+        self.records().clear();
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod extents;
 mod layout;
 mod open;
 mod read;
+mod root;
 mod strangers;
 mod sync;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::handles::{HandleCache, HandleKey};
 use crate::record::FileSeen;
 
 pub(crate) use read::Extent;
+pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};
 
 /// What the owner of a torrent consents to.
@@ -107,22 +109,31 @@ impl FileStore {
         handles: Arc<HandleCache>,
         options: StoreOptions,
     ) -> Result<Arc<Self>, StorageError> {
-        let located = open::locate(root)?;
+        Ok(Self::open_in(&Root::find(root)?, info, handles, options))
+    }
+
+    /// The same in a folder that was looked up. Looks at nothing.
+    pub fn open_in(
+        root: &Root,
+        info: Arc<Info>,
+        handles: Arc<HandleCache>,
+        options: StoreOptions,
+    ) -> Arc<Self> {
         let marks = info.files().iter().map(|_| AtomicU8::new(0)).collect();
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            root: located.path.into(),
+            root: Arc::clone(root.path()),
             info,
             handles,
             options,
-            device: located.device,
-            root_identity: located.identity.map_or_else(OnceLock::new, OnceLock::from),
+            device: root.device,
+            root_identity: root.identity().map_or_else(OnceLock::new, OnceLock::from),
             marks,
             changes: Mutex::default(),
             syncing: Mutex::default(),
             writing: OnceLock::new(),
             never_cached: AtomicBool::new(false),
-        }))
+        })
     }
 
     /// The torrent.

@@ -5,20 +5,23 @@
 //! What a kill can lose is thereby bounded, and never is a piece claimed that was not written: a
 //! handle hears of a piece after the kernel has it.
 
-use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
+mod handle;
+mod tracked;
+
+use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use metainfo::{InfoHash, PieceIndex};
-use wire::Bitfield;
+use metainfo::InfoHash;
 
-use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::record::{RecordKey, ResumeRecord};
 use crate::resume;
-use crate::state::{MemoryState, Save, StateError, StateStore};
+use crate::state::{MemoryState, StateError, StateStore};
 use crate::store::FileStore;
+
+pub use handle::RecordHandle;
+use tracked::{ByKey, Tracked, TrackedState, Unsaved};
 
 /// The longest that a change waits to be saved: what a kill can make us forget.
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -36,8 +39,10 @@ struct Owner {
 }
 
 struct Shared {
+    store: Box<dyn StateStore>,
     /// Taken before anything else and held while a batch is saved, so that batches keep their order.
-    store: Mutex<Box<dyn StateStore>>,
+    /// Who only looks does not take it: a save waits for the disk.
+    saving: Mutex<()>,
     schedule: Mutex<Schedule>,
     changed: Condvar,
 }
@@ -53,72 +58,13 @@ struct Schedule {
     stopping: bool,
 }
 
-/// A torrent that is running.
-struct Tracked {
-    key: RecordKey,
-    store: Arc<FileStore>,
-    state: Mutex<TrackedState>,
-}
-
-/// Finds a torrent by the key that is in it. A table leaves room for more, so a second copy of each key
-/// would take most of its memory.
-struct ByKey(Arc<Tracked>);
-
-impl Borrow<RecordKey> for ByKey {
-    fn borrow(&self) -> &RecordKey {
-        &self.0.key
-    }
-}
-
-impl Hash for ByKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key.hash(state);
-    }
-}
-
-impl PartialEq for ByKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
-    }
-}
-
-impl Eq for ByKey {}
-
-struct TrackedState {
-    progress: Progress,
-    files: Vec<Option<FileSeen>>,
-    torrent: Option<Arc<[u8]>>,
-    unsaved: Unsaved,
-    /// It is in [`Schedule::changed`].
-    queued: bool,
-    closed: bool,
-    /// It is never saved again: its record was removed, or belongs to a later run.
-    forgotten: bool,
-}
-
-/// What of a record differs from what is stored.
-#[derive(Default)]
-struct Unsaved {
-    progress: bool,
-    files: BTreeMap<usize, Option<FileSeen>>,
-    torrent: bool,
-    /// It must survive a power cut: something is claimed that was not, or no longer.
-    through: bool,
-}
-
-/// How a running torrent reports what happened. None of the methods waits for a disk.
-#[derive(Clone)]
-pub struct RecordHandle {
-    tracked: Arc<Tracked>,
-    shared: Arc<Shared>,
-}
-
 impl StateWriter {
     /// Saves to `store`. If the system gives no thread for it, state is saved by
     /// [`Self::flush`] and at the end only.
     pub fn start(store: impl StateStore + 'static) -> Self {
         let shared = Arc::new(Shared {
-            store: Mutex::new(Box::new(store)),
+            store: Box::new(store),
+            saving: Mutex::default(),
             schedule: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -140,15 +86,34 @@ impl StateWriter {
     /// # Errors
     /// When the store can't be read.
     pub fn load(&self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
-        if self.0.shared.schedule().tracked.contains(key) {
+        Ok(self.load_all(std::slice::from_ref(key))?.pop().flatten())
+    }
+
+    /// The same for many at once, which costs less: a record for each key, in the same order.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<ResumeRecord>>, StateError> {
+        let shared = &self.0.shared;
+        let is_tracked = {
+            let schedule = shared.schedule();
+            keys.iter().any(|key| schedule.tracked.contains(key))
+        };
+        if is_tracked {
             // What was just reported is part of the answer; if it can't be saved, the rest still is.
             let _ = self.flush();
         }
-        let mut store = self.0.shared.store();
-        match store.load(key) {
-            Err(StateError::Corrupt(reason)) => {
-                tracing::error!(reason, "the state is damaged");
-                store.start_over().map(|()| None)
+        match shared.store.load_all(keys) {
+            Err(StateError::Corrupt(_)) => {
+                let _saving = shared.saving();
+                match shared.store.load_all(keys) {
+                    Err(StateError::Corrupt(reason)) => {
+                        shared.start_over(&reason)?;
+                        shared.save_changed()?;
+                        shared.store.load_all(keys)
+                    }
+                    result => result, // somebody else began it anew
+                }
             }
             result => result,
         }
@@ -160,7 +125,7 @@ impl StateWriter {
     /// When the store can't be read.
     pub fn keys(&self) -> Result<Vec<RecordKey>, StateError> {
         let _ = self.flush(); // as for one
-        self.0.shared.store().keys()
+        self.0.shared.store.keys()
     }
 
     /// Forgets a torrent. May wait for the disk. A handle to it is without effect from then on.
@@ -168,12 +133,12 @@ impl StateWriter {
     /// # Errors
     /// When it is still remembered.
     pub fn remove(&self, key: &RecordKey) -> Result<(), StateError> {
-        let mut store = self.0.shared.store();
+        let _saving = self.0.shared.saving();
         let tracked = self.0.shared.schedule().tracked.take(key);
         if let Some(ByKey(tracked)) = tracked {
             tracked.state().forgotten = true;
         }
-        store.remove(key)
+        self.0.shared.store.remove(key)
     }
 
     /// Begins to keep the record of a running torrent, with `record` as its state from now on
@@ -221,9 +186,7 @@ impl StateWriter {
     /// To be called now and then: when nothing was loaded or saved between two calls, the store
     /// gives memory back. Waits for nobody.
     pub fn rest(&self) {
-        if let Ok(mut store) = self.0.shared.store.try_lock() {
-            store.rest();
-        }
+        self.0.shared.store.rest();
     }
 
     /// Saves everything reported so far and returns when it is saved. Waits for the disk.
@@ -248,114 +211,14 @@ impl Drop for Owner {
     }
 }
 
-impl RecordHandle {
-    /// The record's key.
-    pub fn key(&self) -> &RecordKey {
-        &self.tracked.key
-    }
-
-    /// The record as it is in memory.
-    pub fn progress(&self) -> Progress {
-        self.tracked.state().progress.clone()
-    }
-
-    /// A piece is verified and the kernel has it.
-    pub fn written(&self, piece: PieceIndex) {
-        self.change(false, |progress| progress.add_written(piece));
-    }
-
-    /// A piece that was written is not there any more.
-    pub fn lost(&self, piece: PieceIndex) {
-        self.change(true, |progress| progress.take_lost(piece));
-    }
-
-    /// These pieces, written before the last good [`FileStore::sync`] began, are on the disk. Take
-    /// [`Self::progress`]'s `written` before the sync, and pass it here after.
-    pub fn durable(&self, pieces: &Bitfield) {
-        self.change(true, |progress| progress.add_durable(pieces));
-    }
-
-    /// Payload bytes sent and received since the last call.
-    pub fn transferred(&self, uploaded: u64, downloaded: u64) {
-        self.change(false, |progress| {
-            progress.uploaded = progress.uploaded.saturating_add(uploaded);
-            progress.downloaded = progress.downloaded.saturating_add(downloaded);
-            uploaded > 0 || downloaded > 0
-        });
-    }
-
-    /// The last piece arrived; seconds since 1970. The first time counts.
-    pub fn completed(&self, at: i64) {
-        self.change(false, |progress| {
-            let first = progress.completed_at.is_none();
-            progress.completed_at.get_or_insert(at);
-            first
-        });
-    }
-
-    /// Nothing was reported of a torrent whose record was clean: there is nothing to sync or save.
-    pub fn is_as_stored(&self) -> bool {
-        self.tracked.state().progress.clean
-    }
-
-    /// Pieces are written that are not durable.
-    pub fn is_behind(&self) -> bool {
-        let state = self.tracked.state();
-        state.progress.durable.count() < state.progress.written.count()
-    }
-
-    /// The torrent stops. `clean` says that the last [`FileStore::sync`] succeeded and nothing was
-    /// written after it; then the next run trusts everything, whatever happens to the power.
-    pub fn close(self, clean: bool) {
-        let mut state = self.tracked.state();
-        state.closed = true;
-        if state.progress.clean {
-            drop(state);
-            self.shared.schedule().forget(&self.tracked); // as it is stored
-            return;
-        }
-        state.progress.clean = clean;
-        state.unsaved.progress = true;
-        state.unsaved.through = true;
-        drop(state);
-        self.note_change();
-    }
-
-    fn change(&self, through: bool, change: impl FnOnce(&mut Progress) -> bool) {
-        let mut state = self.tracked.state();
-        if change(&mut state.progress) {
-            // The first change makes the record one of a torrent that runs, even after a power cut.
-            let first = std::mem::take(&mut state.progress.clean);
-            state.unsaved.progress = true;
-            state.unsaved.through |= through || first;
-            drop(state);
-            self.note_change();
-        }
-    }
-
-    fn note_change(&self) {
-        let mut schedule = self.shared.schedule();
-        if !std::mem::replace(&mut self.tracked.state().queued, true) {
-            schedule.changed.push(Arc::clone(&self.tracked));
-        }
-        schedule.changes = schedule.changes.saturating_add(1);
-        schedule.since.get_or_insert_with(Instant::now);
-        let wakes = schedule.changes == 1 || schedule.changes == BATCH_CHANGES;
-        drop(schedule);
-        if wakes {
-            self.shared.changed.notify_all();
-        }
-    }
-}
-
-impl Unsaved {
-    fn all(files: &[Option<FileSeen>], torrent: bool) -> Self {
-        let files = files.iter().copied().enumerate().collect();
-        Self { progress: true, files, torrent, through: true }
-    }
-}
-
 impl Schedule {
+    /// Something of it is to be saved.
+    fn queue(&mut self, tracked: Arc<Tracked>) {
+        if !std::mem::replace(&mut tracked.state().queued, true) {
+            self.changed.push(tracked);
+        }
+    }
+
     /// Drops a closed record, unless the torrent runs again under a newer one.
     fn forget(&mut self, tracked: &Arc<Tracked>) {
         if self.tracked.get(&tracked.key).is_some_and(|current| Arc::ptr_eq(&current.0, tracked)) {
@@ -364,60 +227,9 @@ impl Schedule {
     }
 }
 
-impl Tracked {
-    /// A record is changed field by field, and each field is whole whoever panicked.
-    fn state(&self) -> MutexGuard<'_, TrackedState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is to be saved, which then counts as saved; `None` when nothing is.
-    fn take(&self, now_ns: i64) -> Option<(Save, bool)> {
-        let mut state = self.state();
-        if state.forgotten {
-            return None;
-        }
-        for (file, seen) in self.store.take_seen() {
-            if let Some(slot) = state.files.get_mut(file) {
-                *slot = Some(seen);
-                state.unsaved.files.insert(file, Some(seen));
-            }
-        }
-        let unsaved = std::mem::take(&mut state.unsaved);
-        if !unsaved.progress && unsaved.files.is_empty() {
-            return None;
-        }
-        state.progress.committed_ns = now_ns;
-        let save = Save {
-            key: self.key.clone(),
-            progress: state.progress.clone(),
-            files: unsaved.files,
-            file_count: state.files.len(),
-            torrent: state.torrent.clone().filter(|_| unsaved.torrent),
-        };
-        Some((save, unsaved.through))
-    }
-
-    /// It was not saved after all.
-    fn put_back(&self, save: Save, through: bool) {
-        let mut state = self.state();
-        state.unsaved.progress = true;
-        state.unsaved.through |= through;
-        state.unsaved.torrent |= save.torrent.is_some();
-        for (file, seen) in save.files {
-            state.unsaved.files.entry(file).or_insert(seen); // a newer look is better
-        }
-    }
-
-    /// The store was begun anew: nothing is saved.
-    fn forget_saved(&self) {
-        let mut state = self.state();
-        state.unsaved = Unsaved::all(&state.files, state.torrent.is_some());
-    }
-}
-
 impl Shared {
-    fn store(&self) -> MutexGuard<'_, Box<dyn StateStore>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn saving(&self) -> MutexGuard<'_, ()> {
+        self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -461,8 +273,32 @@ impl Shared {
 
     /// Saves everything that changed, on the calling thread.
     fn save(&self) -> Result<(), StateError> {
-        let mut store = self.store();
-        let mut changed = {
+        let _saving = self.saving();
+        match self.save_changed() {
+            Err(StateError::Corrupt(reason)) => {
+                self.start_over(&reason)?;
+                self.save_changed()
+            }
+            result => result,
+        }
+    }
+
+    /// Begins the store anew, with all that is running yet to be saved. For who is saving.
+    fn start_over(&self, reason: &str) -> Result<(), StateError> {
+        tracing::error!(reason, "the state is damaged: it is begun anew");
+        self.store.start_over()?;
+        let mut schedule = self.schedule();
+        let running = schedule.tracked.iter().map(|one| Arc::clone(&one.0)).collect::<Vec<_>>();
+        for tracked in running.iter().chain(&schedule.changed) {
+            tracked.forget_saved();
+        }
+        running.into_iter().for_each(|tracked| schedule.queue(tracked));
+        Ok(())
+    }
+
+    /// For who is saving.
+    fn save_changed(&self) -> Result<(), StateError> {
+        let changed = {
             let mut schedule = self.schedule();
             schedule.changes = 0;
             schedule.since = None;
@@ -470,26 +306,11 @@ impl Shared {
             changed.iter().for_each(|tracked| tracked.state().queued = false);
             changed
         };
-        let mut result = save_changed(&mut **store, &changed);
-        if let Err(StateError::Corrupt(reason)) = &result {
-            tracing::error!(reason, "the state is damaged: it is begun anew");
-            result = store.start_over();
-            if result.is_ok() {
-                changed.extend(self.schedule().tracked.iter().map(|one| Arc::clone(&one.0)));
-                for tracked in &changed {
-                    tracked.forget_saved();
-                }
-                result = save_changed(&mut **store, &changed);
-            }
-        }
+        let result = save_batch(&*self.store, &changed);
         let mut schedule = self.schedule();
         if result.is_err() {
             schedule.since.get_or_insert_with(Instant::now); // again in a second
-            for tracked in changed {
-                if !std::mem::replace(&mut tracked.state().queued, true) {
-                    schedule.changed.push(tracked);
-                }
-            }
+            changed.into_iter().for_each(|tracked| schedule.queue(tracked));
             return result;
         }
         for tracked in changed {
@@ -505,7 +326,7 @@ impl Shared {
     }
 }
 
-fn save_changed(store: &mut dyn StateStore, tracked: &[Arc<Tracked>]) -> Result<(), StateError> {
+fn save_batch(store: &dyn StateStore, tracked: &[Arc<Tracked>]) -> Result<(), StateError> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ns = i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX);
     let mut owners = Vec::new();

@@ -4,7 +4,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 
 use metainfo::{CreateOptions, Torrent};

@@ -1,4 +1,5 @@
-//! What a mebibyte costs a shard: allocations and system calls, counted.
+//! What a mebibyte costs a shard: allocations and system calls, counted. A torrent at rest costs it
+//! nothing at all.
 //!
 //! The engine itself runs here, over a real socket and real files, but in turns with a scripted
 //! peer and on the test's own thread. Time moves with the turns alone. So the counts are the same on
@@ -8,7 +9,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -47,6 +48,7 @@ struct Rig {
     /// The engine's end of the connection, to look at what has arrived.
     ours: TcpStream,
     pieces: Vec<u8>,
+    context: Rc<ShardContext>,
     runtime: Runtime,
     _session: Session,
     _folder: TempDir,
@@ -79,6 +81,7 @@ impl Rig {
         drop((0..BUDGET_BLOCKS + 100).map(|_| arena.take()).collect::<Vec<_>>());
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut shard = Shard::new(Arc::clone(inner), arena, inner.pools.clone(), sender);
+        let context = Rc::clone(&shard.context);
         let (peer, mut theirs, addr) = sockets();
         let mut peer = Peer { stream: peer, heard: Vec::new(), asked: VecDeque::new(), got: 0 };
         peer.say(b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0");
@@ -98,7 +101,7 @@ impl Rig {
             local.spawn_local(shard.run(receiver));
         }
         let pieces = piece;
-        Self { local, peer, ours, pieces, runtime, _session: session, _folder: folder }
+        Self { local, peer, ours, pieces, context, runtime, _session: session, _folder: folder }
     }
 
     /// Lets the engine run until the peer has heard what `done` looks for.
@@ -310,4 +313,19 @@ fn a_block_sent_allocates_nothing_and_shares_its_system_calls() {
     // room for all of it: 12 for a MiB, or 16.
     assert!(calls.all() <= u64::from(TURNS) * 4, "{calls:?} for {TURNS} turns");
     assert!(calls.of(Call::ReadCached) + jobs <= u64::from(TURNS), "{calls:?}");
+}
+
+#[test]
+fn a_seed_whose_last_peer_left_has_no_turn() {
+    let mut rig = Rig::new(1, true);
+    rig.peer_says(&[0, 0, 0, 1, 2]); // interested
+    rig.is_asked(0, 1);
+    assert!(!rig.context.timers.is_empty(), "a peer has time-outs");
+    rig.peer.stream.shutdown(Shutdown::Write).unwrap();
+    let start = Instant::now();
+    while !rig.context.timers.is_empty() {
+        assert!(start.elapsed() < DEADLINE, "it still has turns");
+        rig.runtime.block_on(rig.local.run_until(others_run()));
+        rig.time_passes();
+    }
 }

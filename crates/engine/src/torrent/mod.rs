@@ -6,10 +6,12 @@
 mod dial;
 mod metadata;
 mod pieces;
+mod turns;
 mod uploads;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,27 +19,18 @@ use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::Block;
-use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Swarm};
-use tokio::sync::{Notify, oneshot};
+use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm};
+use tokio::sync::oneshot;
 use wire::{BlockRequest, Limits, Message};
 
 use crate::events::Event;
 use crate::handle::{TorrentError, TorrentShared};
-use crate::panics::Panicked;
+use crate::panics::{self, Panicked};
 use crate::peer::{Connection, ReceiveError, Receiver, Sink};
 use crate::shard::ShardContext;
+use crate::shard::timers::Turn;
 use crate::stats::TorrentState;
 use crate::stream::Stream;
-
-/// How often a busy torrent's numbers are published to its handles.
-const PUBLISH_EVERY: Duration = Duration::from_millis(200);
-
-/// The longest a torrent with anything going on sleeps: rates decay and peers are dialled.
-const BUSY_TICK: Duration = Duration::from_secs(1);
-
-/// The longest that a seed nobody talks to sleeps. Whatever there is to do wakes it; thousands of them
-/// cost nothing.
-const IDLE_TICK: Duration = Duration::from_hours(1);
 
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
 const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
@@ -50,7 +43,7 @@ pub(crate) struct Torrent {
     pub(crate) shared: Arc<TorrentShared>,
     context: Rc<ShardContext>,
     state: RefCell<State>,
-    wake: Notify,
+    turn: Turn,
     stopped: Cell<bool>,
     /// The state is being changed: a panic now leaves it in pieces.
     changing: Cell<bool>,
@@ -112,7 +105,7 @@ impl Torrent {
                 read_error: None,
                 unpublished: false,
             }),
-            wake: Notify::new(),
+            turn: Turn::default(),
             stopped: Cell::new(false),
             changing: Cell::new(false),
             failed: Cell::new(false),
@@ -121,54 +114,17 @@ impl Torrent {
         })
     }
 
-    /// Runs the torrent's timers until it is stopped.
-    pub(crate) async fn run(self: Rc<Self>) {
-        let panics = &self.context.session.panics;
-        if let Err(panicked) = panics.catch_async(self.whom(), self.run_timers()).await {
-            self.fail(&panicked);
-        }
-    }
-
-    async fn run_timers(self: &Rc<Self>) {
-        while !self.stopped.get() {
-            #[cfg(test)]
-            self.shared.spot(crate::panics::Spot::Timers);
-            let now = self.context.clock.now();
-            {
-                let mut state = self.state.borrow_mut();
-                self.retry_writes(&mut state, now);
-                // A tick is no news by itself, but rates age.
-                let aged = now.saturating_sub(state.published_at) >= BUSY_TICK;
-                let news = state.unpublished || aged && !state.peers.is_empty();
-                state.swarm.tick(now);
-                self.settle(&mut state, now);
-                state.unpublished &= news;
+    /// The first that its brain and its owner hear.
+    pub(crate) fn begin(&self, early: Vec<(Source, SocketAddr)>) {
+        self.change(|state, now| {
+            if self.shared.seed_only {
+                state.swarm.set_paused(now, true);
             }
-            self.dial();
-            self.seek_peers(now);
-            let deadline = self.deadline(now);
-            tokio::select! {
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep_until(self.context.clock.instant(deadline)) => {}
+            for (source, addr) in early {
+                state.swarm.add_candidates(now, source, &[addr]);
             }
-        }
-    }
-
-    fn deadline(&self, now: Duration) -> Duration {
-        let state = self.state.borrow();
-        let timeout = state.swarm.next_timeout();
-        // What is due and stays so is an address that no connection is free for: it waits its turn.
-        let waits = timeout.is_some_and(|at| at <= now);
-        let longest = if waits || !state.peers.is_empty() {
-            BUSY_TICK
-        } else if self.shared.seed_only || state.swarm.is_complete() {
-            IDLE_TICK
-        } else {
-            dial::SEEK_EVERY
-        };
-        let next = timeout.into_iter().chain(state.retry_at).filter(|at| *at > now);
-        let publish = state.unpublished.then_some(state.published_at + PUBLISH_EVERY);
-        next.chain(publish).min().map_or(now + longest, |next| next.min(now + longest))
+            self.publish(state, now);
+        });
     }
 
     /// Changes the state and carries out what the brain decides.
@@ -213,13 +169,8 @@ impl Torrent {
         done
     }
 
-    fn whom(&self) -> String {
-        format!("torrent {}", self.shared.info_hash())
-    }
-
-    /// Wakes the timer task: new candidates, a changed deadline.
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+    fn whom(&self) -> impl Display {
+        panics::torrent(self.shared.info_hash())
     }
 
     /// Lets a peer that shook hands in, and serves it until the connection ends.
@@ -342,12 +293,6 @@ impl Torrent {
         self.publish_if_due(state, now);
     }
 
-    fn publish_if_due(&self, state: &mut State, now: Duration) {
-        if state.unpublished && now.saturating_sub(state.published_at) >= PUBLISH_EVERY {
-            self.publish(state, now);
-        }
-    }
-
     fn settle_budget(&self, state: &mut State, now: Duration) {
         let budget = &self.context.session.budget;
         let reserved = state.swarm.reserved_blocks();
@@ -423,7 +368,7 @@ impl Torrent {
         }
         self.publish(&mut state, now);
         self.shared.set_state(TorrentState::Stopped);
-        self.wake();
+        self.queue(None);
     }
 
     /// Ends the torrent after a panic. Nothing is asked of its brain, whose state may be anything.
@@ -436,7 +381,7 @@ impl Torrent {
         self.let_go(&mut self.state.borrow_mut(), "the torrent failed");
         let error = TorrentError::Internal(panicked.to_string());
         self.shared.fail(&self.context.session.events, error);
-        self.wake();
+        self.queue(None);
     }
 
     /// Closes its peers, which are returned, and frees its memory.

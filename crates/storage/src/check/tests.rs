@@ -259,3 +259,11 @@ fn progress_adds_up_and_cancelling_stops() {
     let report = check(&store, &whole(&sample), &|_| {}, &AtomicBool::new(true));
     assert!(report.cancelled && report.good.count() == 0);
 }
+
+#[test]
+fn there_are_no_more_threads_than_runs_and_memory_for_them() {
+    assert_eq!(workers(0, 1), 1);
+    assert_eq!(workers(1, READ_BYTES), 1);
+    assert!(workers(2, READ_BYTES) <= 2);
+    assert_eq!(workers(1000, BUFFERS_BYTES_MAX), 1, "one run takes all the memory there is");
+}

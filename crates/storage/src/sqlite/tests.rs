@@ -36,11 +36,11 @@ fn save(number: u8, pieces: &[u32]) -> Save {
 #[test]
 fn what_is_saved_comes_back_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = SqliteState::open(dir.path().join("new/folder")).unwrap();
+    let state = SqliteState::open(dir.path().join("new/folder")).unwrap();
     let saved = save(1, &[0, 69]);
     state.save(&[saved.clone(), save(2, &[5])], false).unwrap();
     std::mem::forget(state); // as after a kill: nothing is closed
-    let mut state = SqliteState::open(dir.path().join("new/folder")).unwrap();
+    let state = SqliteState::open(dir.path().join("new/folder")).unwrap();
     let record = state.load(&key(1)).unwrap().unwrap();
     assert_eq!(record.progress, saved.progress);
     assert_eq!(record.files, [saved.files[&0], None, None]);
@@ -56,11 +56,11 @@ fn what_is_saved_comes_back_after_a_crash() {
 #[test]
 fn what_claims_durability_is_committed_to_the_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = SqliteState::open(dir.path()).unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
     for (through, expected) in [(false, 1), (true, 2), (false, 1)] {
         state.save(&[save(1, &[0])], through).unwrap();
         let level: i64 =
-            state.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+            lock(&state.writer).query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
         assert_eq!(level, expected, "through: {through}");
     }
 }
@@ -68,7 +68,7 @@ fn what_claims_durability_is_committed_to_the_disk() {
 #[test]
 fn later_saves_change_only_what_they_name() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = SqliteState::open(dir.path()).unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
     state.save(&[save(1, &[1])], true).unwrap();
     let seen = FileSeen { length: 7, modified_ns: 8 };
     let mut second = save(1, &[1, 2]);
@@ -85,7 +85,7 @@ fn later_saves_change_only_what_they_name() {
     state.remove(&key(1)).unwrap();
     assert_eq!(state.load(&key(1)).unwrap(), None);
     let left: i64 =
-        state.connection.query_row("SELECT count(*) FROM files", [], |r| r.get(0)).unwrap();
+        lock(&state.writer).query_row("SELECT count(*) FROM files", [], |r| r.get(0)).unwrap();
     assert_eq!(left, 0, "nothing is left of it");
 }
 
@@ -95,7 +95,7 @@ fn a_damaged_database_is_set_aside_and_another_begun() {
     let path = dir.path().join(FILE_NAME);
     for number in 1..=3 {
         fs::write(&path, vec![b'x'; 10_000]).unwrap();
-        let mut state = SqliteState::open(dir.path()).unwrap();
+        let state = SqliteState::open(dir.path()).unwrap();
         assert_eq!(state.keys().unwrap(), []);
         state.save(&[save(1, &[1])], false).unwrap();
         drop(state);
@@ -108,7 +108,7 @@ fn a_damaged_database_is_set_aside_and_another_begun() {
 fn a_page_of_garbage_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
-    let mut state = SqliteState::open(dir.path()).unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
     for number in 0..100 {
         state.save(&[save(number, &[1])], false).unwrap();
     }
@@ -116,7 +116,7 @@ fn a_page_of_garbage_is_noticed() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[4096..8192].fill(0xa5);
     fs::write(&path, bytes).unwrap();
-    let mut state = SqliteState::open(dir.path()).unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
     assert_eq!(state.keys().unwrap(), []);
     assert!(dir.path().join("state.sqlite.corrupt-1").exists());
 }
@@ -129,7 +129,7 @@ fn an_empty_or_truncated_file_is_no_obstacle() {
     SqliteState::open(dir.path()).unwrap().save(&[save(1, &[1])], false).unwrap();
     let length = fs::metadata(&path).unwrap().len();
     fs::File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
-    let mut state = SqliteState::open(dir.path()).unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
     state.save(&[save(2, &[1])], false).unwrap();
     assert!(state.load(&key(2)).unwrap().is_some());
 }
@@ -137,7 +137,7 @@ fn an_empty_or_truncated_file_is_no_obstacle() {
 #[test]
 fn a_store_begun_anew_works_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = SqliteState::open(dir.path()).unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
     state.save(&[save(1, &[1])], false).unwrap();
     state.start_over().unwrap();
     assert_eq!(state.keys().unwrap(), []);
@@ -149,7 +149,7 @@ fn a_store_begun_anew_works_at_once() {
 fn another_versions_state_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let state = SqliteState::open(dir.path()).unwrap();
-    state.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+    lock(&state.writer).pragma_update(None, "user_version", VERSION + 1).unwrap();
     drop(state);
     let result = SqliteState::open(dir.path());
     assert!(matches!(result, Err(StateError::Newer { version: 2, known: 1, .. })), "{result:?}");
@@ -159,10 +159,10 @@ fn another_versions_state_is_left_alone() {
 #[test]
 fn two_processes_share_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut one = SqliteState::open(dir.path()).unwrap();
-    let mut other = SqliteState::open(dir.path()).unwrap();
+    let one = SqliteState::open(dir.path()).unwrap();
+    let other = SqliteState::open(dir.path()).unwrap();
     std::thread::scope(|scope| {
-        for (state, base) in [(&mut one, 0), (&mut other, 100)] {
+        for (state, base) in [(&one, 0), (&other, 100)] {
             scope.spawn(move || {
                 (0..30).for_each(|number| state.save(&[save(base + number, &[1])], false).unwrap());
             });
@@ -186,9 +186,9 @@ fn many_may_make_it_at_the_same_moment() {
 #[test]
 fn a_damaged_record_is_as_good_as_none() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = SqliteState::open(dir.path()).unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
     state.save(&[save(1, &[1]), save(2, &[1])], false).unwrap();
-    state.connection.execute("UPDATE torrents SET pieces = 9000 WHERE id = 1", []).unwrap();
+    lock(&state.writer).execute("UPDATE torrents SET pieces = 9000 WHERE id = 1", []).unwrap();
     assert_eq!(state.load(&key(1)).unwrap(), None);
     assert!(state.load(&key(2)).unwrap().is_some(), "one record never costs another");
 }
@@ -199,4 +199,33 @@ fn a_folder_that_can_not_be_is_an_error() {
     file.write_all(b"x").unwrap();
     let result = SqliteState::open(file.path().join("sub"));
     assert!(matches!(result, Err(StateError::Folder { .. })), "{result:?}");
+}
+
+#[test]
+fn who_looks_does_not_wait_for_who_saves() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
+    state.save(&[save(1, &[1])], false).unwrap();
+    let writer = lock(&state.writer);
+    writer.execute_batch("BEGIN IMMEDIATE; DELETE FROM torrents").unwrap(); // and is slow
+    let looked = std::thread::scope(|scope| {
+        let (done, looked) = std::sync::mpsc::channel();
+        let state = &state;
+        scope.spawn(move || done.send(state.load(&key(1)).unwrap().is_some()));
+        let looked = looked.recv_timeout(BUSY_TIMEOUT);
+        writer.execute_batch("ROLLBACK").unwrap();
+        drop(writer);
+        looked
+    });
+    assert_eq!(looked, Ok(true), "at once, and as it was before");
+}
+
+#[test]
+fn many_are_loaded_in_the_order_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
+    state.save(&[save(1, &[1]), save(2, &[2])], false).unwrap();
+    let loaded = state.load_all(&[key(2), key(7), key(1)]).unwrap();
+    let first = |record: &Option<ResumeRecord>| record.as_ref()?.progress.written.iter().next();
+    assert_eq!(loaded.iter().map(first).collect::<Vec<_>>(), [Some(2), None, Some(1)]);
 }

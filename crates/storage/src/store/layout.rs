@@ -1,7 +1,7 @@
 //! A torrent's files as a whole: what is there, what it takes, and what can be made at once.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat, StatVfs, StatVfsMountFlags};
 use rustix::io::Errno;
 use wire::Bitfield;
 
-use super::{FileStore, SEEN, Space, is_link};
+use super::{FileStore, Root, SEEN, Space, is_link};
 use crate::beneath;
 use crate::error::{Obstacle, StorageError};
 use crate::record::{FileSeen, Observed};
@@ -125,15 +125,26 @@ impl FileStore {
     pub fn observe(&self) -> Observed {
         let root = beneath::open_root(&self.root).ok();
         let device = root.as_ref().and_then(|root| rustix::fs::fstat(root).ok());
+        let root = root.as_ref().zip(device).map(|(root, found)| (root.as_fd(), found.st_dev));
+        self.observe_below(root)
+    }
+
+    /// The same, when the folder was just looked up.
+    pub fn observe_in(&self, root: &Root) -> Observed {
+        self.observe_below(root.folder().map(|folder| (folder, root.device)))
+    }
+
+    /// Starts from the root, whose device is named with it.
+    fn observe_below(&self, root: Option<(BorrowedFd<'_>, u64)>) -> Observed {
         let files = self.info.files().iter();
         let files = files.map(|entry| {
             if entry.attributes.pad || is_link(entry) {
                 return None;
             }
-            let found = beneath::look(root.as_ref()?.as_fd(), &entry.path).ok()?;
+            let found = beneath::look(root?.0, &entry.path).ok()?;
             (beneath::kind(&found) == FileType::RegularFile).then(|| seen(&found))
         });
-        Observed { files: files.collect(), root_device: device.map(|found| found.st_dev) }
+        Observed { files: files.collect(), root_device: root.map(|(_, device)| device) }
     }
 
     /// Free space, and how much the torrent still needs.

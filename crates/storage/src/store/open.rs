@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use metainfo::{FileEntry, SafePath};
@@ -17,44 +17,6 @@ use crate::error::{Obstacle, StorageError};
 
 /// Attempts to open a file that others make or remove at the same moment.
 const RACES_MAX: u32 = 4;
-
-/// A download folder as it is found when a torrent is opened.
-pub(super) struct Located {
-    pub(super) path: PathBuf,
-    /// The device it is on, or will be.
-    pub(super) device: u64,
-    /// `None` when it does not exist.
-    pub(super) identity: Option<(u64, u64)>,
-}
-
-/// Resolves a download folder that may not exist yet.
-pub(super) fn locate(root: &Path) -> Result<Located, StorageError> {
-    let failed = |path: &Path, error: &io::Error| StorageError::new(path.into(), errno(error));
-    let absolute = std::path::absolute(root).map_err(|error| failed(root, &error))?;
-    let mut existing = absolute.as_path();
-    loop {
-        match existing.canonicalize() {
-            Ok(real) => {
-                let found = real.metadata().map_err(|error| failed(&real, &error))?;
-                if !found.is_dir() {
-                    return Err(StorageError::InTheWay { path: real, found: Obstacle::File });
-                }
-                let rest = absolute.strip_prefix(existing).unwrap_or(Path::new(""));
-                let whole = rest.as_os_str().is_empty();
-                return Ok(Located {
-                    path: if whole { real } else { real.join(rest) },
-                    device: found.dev(),
-                    identity: whole.then(|| (found.dev(), found.ino())),
-                });
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match existing.parent() {
-                Some(parent) => existing = parent,
-                None => return Err(failed(root, &error)),
-            },
-            Err(error) => return Err(failed(existing, &error)),
-        }
-    }
-}
 
 impl FileStore {
     /// The open file for reading.

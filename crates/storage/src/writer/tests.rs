@@ -1,7 +1,10 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use super::*;
+use crate::record::Progress;
 use crate::sqlite::SqliteState;
+use crate::state::Save;
 use crate::store::testing::Sample;
 
 /// A store that reports each batch and fails as told.
@@ -9,18 +12,23 @@ struct Watched {
     inner: MemoryState,
     saves: mpsc::Sender<(usize, bool)>,
     failures: Arc<Mutex<Vec<StateError>>>,
+    /// Until it is begun anew.
+    is_unreadable: Arc<AtomicBool>,
 }
 
 impl StateStore for Watched {
-    fn load(&mut self, key: &RecordKey) -> Result<Option<ResumeRecord>, StateError> {
-        self.inner.load(key)
+    fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<ResumeRecord>>, StateError> {
+        if self.is_unreadable.load(Ordering::Relaxed) {
+            return Err(StateError::Corrupt("page 7".into()));
+        }
+        self.inner.load_all(keys)
     }
 
-    fn keys(&mut self) -> Result<Vec<RecordKey>, StateError> {
+    fn keys(&self) -> Result<Vec<RecordKey>, StateError> {
         self.inner.keys()
     }
 
-    fn save(&mut self, batch: &[Save], through: bool) -> Result<(), StateError> {
+    fn save(&self, batch: &[Save], through: bool) -> Result<(), StateError> {
         if let Some(error) = self.failures.lock().unwrap().pop() {
             return Err(error);
         }
@@ -28,11 +36,12 @@ impl StateStore for Watched {
         self.inner.save(batch, through)
     }
 
-    fn remove(&mut self, key: &RecordKey) -> Result<(), StateError> {
+    fn remove(&self, key: &RecordKey) -> Result<(), StateError> {
         self.inner.remove(key)
     }
 
-    fn start_over(&mut self) -> Result<(), StateError> {
+    fn start_over(&self) -> Result<(), StateError> {
+        self.is_unreadable.store(false, Ordering::Relaxed);
         self.inner.start_over()
     }
 }
@@ -41,6 +50,7 @@ struct Fixture {
     writer: StateWriter,
     saves: mpsc::Receiver<(usize, bool)>,
     failures: Arc<Mutex<Vec<StateError>>>,
+    is_unreadable: Arc<AtomicBool>,
     sample: Sample,
     store: Arc<FileStore>,
     _dir: tempfile::TempDir,
@@ -52,9 +62,15 @@ fn fixture() -> Fixture {
     let store = sample.open(dir.path());
     let (sender, saves) = mpsc::channel();
     let failures = Arc::new(Mutex::default());
-    let inner = MemoryState::default();
-    let state = Watched { inner, saves: sender, failures: Arc::clone(&failures) };
-    Fixture { writer: StateWriter::start(state), saves, failures, sample, store, _dir: dir }
+    let is_unreadable = Arc::new(AtomicBool::new(false));
+    let state = Watched {
+        inner: MemoryState::default(),
+        saves: sender,
+        failures: Arc::clone(&failures),
+        is_unreadable: Arc::clone(&is_unreadable),
+    };
+    let writer = StateWriter::start(state);
+    Fixture { writer, saves, failures, is_unreadable, sample, store, _dir: dir }
 }
 
 fn fresh() -> ResumeRecord {
@@ -267,6 +283,21 @@ fn damaged_state_is_begun_anew_with_all_that_is_running() {
     let record = fixture.load(&handle);
     assert_eq!(record.progress.written.iter().collect::<Vec<_>>(), [1, 2]);
     assert!(record.files[0].is_some() && record.torrent.is_some(), "not only what changed last");
+}
+
+#[test]
+fn state_that_can_not_be_read_is_begun_anew_with_all_that_is_running() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    handle.written(1);
+    fixture.writer.flush().unwrap();
+    fixture.is_unreadable.store(true, Ordering::Relaxed);
+    let info_hash = InfoHash([7; 20]);
+    let other = RecordKey { info_hash, root: Arc::clone(fixture.store.root()) };
+    let loaded = fixture.writer.load_all(&[other, handle.key().clone()]).unwrap();
+    assert_eq!(loaded[0], None);
+    let record = loaded[1].as_ref().unwrap();
+    assert!(record.progress.written.has(1) && record.torrent.is_some());
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! What a torrent does by the clock, and when it next has something to do.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{State, Torrent, dial};
+
+/// How often a busy torrent's numbers are published to its handles.
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+
+/// The longest a torrent with anything going on sleeps: rates decay and peers are dialled.
+const BUSY_TICK: Duration = Duration::from_secs(1);
+
+impl Torrent {
+    /// Gives it a turn soon: new candidates, a changed deadline.
+    pub(crate) fn wake(&self) {
+        if !self.stopped.get() {
+            self.context.timers.wake(self.shared.info_hash(), &self.turn);
+        }
+    }
+
+    /// Does what is due by the clock, and queues for the next time.
+    pub(crate) fn run_timers(self: &Rc<Self>) {
+        self.turn.taken();
+        self.guarded(|| {
+            #[cfg(test)]
+            self.shared.spot(crate::panics::Spot::Timers);
+            let now = self.context.clock.now();
+            {
+                let mut state = self.state.borrow_mut();
+                self.retry_writes(&mut state, now);
+                // A tick is no news by itself, but rates age.
+                let aged = now.saturating_sub(state.published_at) >= BUSY_TICK;
+                let news = state.unpublished || aged && !state.peers.is_empty();
+                state.swarm.tick(now);
+                self.settle(&mut state, now);
+                state.unpublished &= news;
+            }
+            self.dial();
+            self.seek_peers(now);
+            if !self.turn.is_queued() {
+                self.queue(self.deadline(now));
+            }
+        });
+    }
+
+    pub(super) fn queue(&self, at: Option<Duration>) {
+        let at = at.filter(|_| !self.stopped.get());
+        self.context.timers.set(self.shared.info_hash(), &self.turn, at);
+    }
+
+    /// When it has something to do. A seed that nobody talks to has nothing: whatever comes up wakes it.
+    fn deadline(&self, now: Duration) -> Option<Duration> {
+        let state = self.state.borrow();
+        let timeout = state.swarm.next_timeout();
+        // What is due and stays so is an address that no connection is free for: it waits its turn.
+        let waits = timeout.is_some_and(|at| at <= now);
+        let look = if waits || !state.peers.is_empty() {
+            Some(now + BUSY_TICK)
+        } else if self.shared.seed_only || state.swarm.is_complete() {
+            None
+        } else {
+            Some(now + dial::SEEK_EVERY)
+        };
+        let next = timeout.into_iter().chain(state.retry_at).filter(|at| *at > now);
+        let publish = state.unpublished.then_some(state.published_at + PUBLISH_EVERY);
+        next.chain(publish).chain(look).min()
+    }
+
+    pub(super) fn publish_if_due(&self, state: &mut State, now: Duration) {
+        if state.unpublished && now.saturating_sub(state.published_at) >= PUBLISH_EVERY {
+            self.publish(state, now);
+        }
+    }
+}

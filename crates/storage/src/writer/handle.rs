@@ -1,0 +1,116 @@
+//! What a running torrent reports of itself.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use metainfo::PieceIndex;
+use wire::Bitfield;
+
+use super::tracked::Tracked;
+use super::{BATCH_CHANGES, Shared};
+use crate::record::{Progress, RecordKey};
+
+/// How a running torrent reports what happened. None of the methods waits for a disk.
+#[derive(Clone)]
+pub struct RecordHandle {
+    pub(super) tracked: Arc<Tracked>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl RecordHandle {
+    /// The record's key.
+    pub fn key(&self) -> &RecordKey {
+        &self.tracked.key
+    }
+
+    /// The record as it is in memory.
+    pub fn progress(&self) -> Progress {
+        self.tracked.state().progress.clone()
+    }
+
+    /// A piece is verified and the kernel has it.
+    pub fn written(&self, piece: PieceIndex) {
+        self.change(false, |progress| progress.add_written(piece));
+    }
+
+    /// A piece that was written is not there any more.
+    pub fn lost(&self, piece: PieceIndex) {
+        self.change(true, |progress| progress.take_lost(piece));
+    }
+
+    /// These pieces, written before the last good [`FileStore::sync`] began, are on the disk. Take
+    /// [`Self::progress`]'s `written` before the sync, and pass it here after.
+    pub fn durable(&self, pieces: &Bitfield) {
+        self.change(true, |progress| progress.add_durable(pieces));
+    }
+
+    /// Payload bytes sent and received since the last call.
+    pub fn transferred(&self, uploaded: u64, downloaded: u64) {
+        self.change(false, |progress| {
+            progress.uploaded = progress.uploaded.saturating_add(uploaded);
+            progress.downloaded = progress.downloaded.saturating_add(downloaded);
+            uploaded > 0 || downloaded > 0
+        });
+    }
+
+    /// The last piece arrived; seconds since 1970. The first time counts.
+    pub fn completed(&self, at: i64) {
+        self.change(false, |progress| {
+            let first = progress.completed_at.is_none();
+            progress.completed_at.get_or_insert(at);
+            first
+        });
+    }
+
+    /// Nothing was reported of a torrent whose record was clean: there is nothing to sync or save.
+    pub fn is_as_stored(&self) -> bool {
+        self.tracked.state().progress.clean
+    }
+
+    /// Pieces are written that are not durable.
+    pub fn is_behind(&self) -> bool {
+        let state = self.tracked.state();
+        state.progress.durable.count() < state.progress.written.count()
+    }
+
+    /// The torrent stops. `clean` says that the last [`FileStore::sync`] succeeded and nothing was
+    /// written after it; then the next run trusts everything, whatever happens to the power.
+    pub fn close(self, clean: bool) {
+        let mut state = self.tracked.state();
+        state.closed = true;
+        if state.progress.clean {
+            drop(state);
+            self.shared.schedule().forget(&self.tracked); // as it is stored
+            return;
+        }
+        state.progress.clean = clean;
+        state.unsaved.progress = true;
+        state.unsaved.through = true;
+        drop(state);
+        self.note_change();
+    }
+
+    fn change(&self, through: bool, change: impl FnOnce(&mut Progress) -> bool) {
+        let mut state = self.tracked.state();
+        if change(&mut state.progress) {
+            // The first change makes the record one of a torrent that runs, even after a power cut.
+            let first = std::mem::take(&mut state.progress.clean);
+            state.unsaved.progress = true;
+            state.unsaved.through |= through || first;
+            drop(state);
+            self.note_change();
+        }
+    }
+
+    pub(super) fn note_change(&self) {
+        let mut schedule = self.shared.schedule();
+        schedule.queue(Arc::clone(&self.tracked));
+        schedule.changes = schedule.changes.saturating_add(1);
+        schedule.since.get_or_insert_with(Instant::now);
+        let wakes = schedule.changes == 1 || schedule.changes == BATCH_CHANGES;
+        drop(schedule);
+        if wakes {
+            self.shared.changed.notify_all();
+        }
+    }
+}
