@@ -14,6 +14,7 @@ use crate::announcing;
 use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake;
+use crate::limits::Bounds;
 use crate::panics;
 use crate::resume::{self, Findings};
 use crate::session::{Session, SessionShared};
@@ -190,7 +191,12 @@ fn take_in(
     if request.remember_metadata {
         findings.remember(&request.torrent.info_bytes);
     }
-    let shared = Arc::new(TorrentShared::new(request.torrent, store, request.seed_only));
+    let shared = Arc::new(TorrentShared::new(
+        request.torrent,
+        store,
+        Bounds::within(&session.limits),
+        request.seed_only,
+    ));
     session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);

@@ -16,6 +16,7 @@ use wire::Bitfield;
 
 use crate::announce::{AnnouncerHandle, TrackerStatus};
 use crate::events::{Event, Events};
+use crate::limits::{Bounds, RateLimits};
 use crate::session::{STOP_LIMIT, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::{TorrentState, TorrentStats};
@@ -43,6 +44,7 @@ pub(crate) struct TorrentShared {
     pub(crate) torrent: Torrent,
     pub(crate) seed_only: bool,
     pub(crate) store: Arc<FileStore>,
+    pub(crate) bounds: Bounds,
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
@@ -61,7 +63,12 @@ pub(crate) struct TorrentShared {
 }
 
 impl TorrentShared {
-    pub(crate) fn new(torrent: Torrent, store: Arc<FileStore>, seed_only: bool) -> Self {
+    pub(crate) fn new(
+        torrent: Torrent,
+        store: Arc<FileStore>,
+        bounds: Bounds,
+        seed_only: bool,
+    ) -> Self {
         let geometry = torrent.info.geometry();
         let stats = TorrentStats {
             state: TorrentState::Checking,
@@ -89,6 +96,7 @@ impl TorrentShared {
             torrent,
             seed_only,
             store,
+            bounds,
             announcer: OnceLock::new(),
             record: OnceLock::new(),
             failure: Mutex::default(),
@@ -307,6 +315,16 @@ impl TorrentHandle {
     pub fn add_peers(&self, addrs: impl IntoIterator<Item = SocketAddr>) {
         let addrs = addrs.into_iter().collect();
         self.session.candidates(self.info_hash(), swarm::Source::User, addrs);
+    }
+
+    /// Limits this torrent, beside what limits the whole session.
+    pub fn set_limits(&self, limits: RateLimits) {
+        self.shared.bounds.own.set(limits);
+    }
+
+    /// What limits this torrent.
+    pub fn limits(&self) -> RateLimits {
+        self.shared.bounds.own.get()
     }
 
     /// Waits until every wanted piece is verified and written.

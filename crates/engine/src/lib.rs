@@ -33,6 +33,7 @@ mod events;
 mod handle;
 mod http;
 mod intake;
+mod limits;
 mod magnet;
 mod net;
 mod oneoff;
@@ -56,6 +57,7 @@ pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
 pub use events::{Event, EventStream};
 pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
+pub use limits::RateLimits;
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,

@@ -24,6 +24,7 @@ use crate::datagrams::{Datagrams, Kind};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
+use crate::limits::{Both, RateLimits};
 use crate::magnet::Searches;
 use crate::net;
 use crate::panics::Panics;
@@ -83,6 +84,7 @@ pub(crate) struct SessionShared {
     pub(crate) trackers: TrackerClient,
     pub(crate) panics: Panics,
     pub(crate) searches: Searches,
+    pub(crate) limits: Arc<Both>,
     pub(crate) intake: Intake,
     listening: Vec<SocketAddr>,
     /// The UDP sockets beside the listeners; none when the session does not listen.
@@ -249,6 +251,16 @@ impl Session {
         self.inner.shared.listening.clone()
     }
 
+    /// Limits all torrents together. Messages other than blocks are never held back.
+    pub fn set_limits(&self, limits: RateLimits) {
+        self.inner.shared.limits.set(limits);
+    }
+
+    /// What limits all torrents together.
+    pub fn limits(&self) -> RateLimits {
+        self.inner.shared.limits.get()
+    }
+
     /// Who we are to peers and trackers, for this session.
     pub fn peer_id(&self) -> PeerId {
         self.inner.shared.peer_id
@@ -337,6 +349,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         trackers: settings.tracker_client(),
         panics: Panics::default(),
         searches: Searches::default(),
+        limits: Arc::default(),
         intake: Intake::default(),
         listening,
         datagrams,
@@ -347,6 +360,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         shutdown: Mutex::default(),
         settings,
     });
+    shared.limits.set(shared.settings.limits);
     let mut shards = Vec::new();
     for index in 0..shared.settings.shards {
         let session = Arc::clone(&shared);

@@ -7,6 +7,7 @@ use storage::{SqliteState, StateWriter};
 
 use crate::announce::TrackerClient;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
+use crate::limits::RateLimits;
 use crate::session::{self, Session, StartError};
 
 /// Where resume state lives.
@@ -32,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) allow_private_trackers: bool,
     pub(crate) client_name: String,
     pub(crate) shards: usize,
+    pub(crate) limits: RateLimits,
 }
 
 /// The memory budget never goes below this: one piece of the largest common size.
@@ -56,6 +58,7 @@ impl Default for Settings {
             connections_max: 1000,
             half_open_max: 50, // enough to find peers in seconds, too few to upset a home router
             peers_per_torrent_max: 200,
+            limits: RateLimits::default(),
             allow_private_trackers: false,
             client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
             shards: (cores / 2).clamp(1, SHARDS_MAX), // the other half hashes and writes
@@ -159,6 +162,14 @@ impl SessionBuilder {
     #[must_use]
     pub fn peers_per_torrent_max(mut self, count: usize) -> Self {
         self.settings.peers_per_torrent_max = count;
+        self
+    }
+
+    /// Limits all torrents together from the start; [`Session::set_limits`] changes them. Default:
+    /// none.
+    #[must_use]
+    pub fn limits(mut self, limits: RateLimits) -> Self {
+        self.settings.limits = limits;
         self
     }
 

@@ -38,6 +38,7 @@ mod rate;
 mod requests;
 mod stats;
 mod steps;
+mod throttle;
 mod timers;
 mod uploads;
 mod verdicts;
@@ -63,6 +64,7 @@ use picker::Picker;
 use pieces::Pieces;
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
+use throttle::Throttle;
 
 /// The brain of one torrent.
 pub struct Swarm {
@@ -87,6 +89,7 @@ pub struct Swarm {
     choker: Choker,
     totals: Totals,
     reserve_limit: u32,
+    throttle: Throttle,
     paused: bool,
     actions: VecDeque<Action>,
     /// Peers with room in their window.
@@ -126,6 +129,7 @@ impl Swarm {
             choker: Choker::new(now),
             totals: Totals::new(now, &config.have, &config.geometry),
             reserve_limit: u32::MAX,
+            throttle: Throttle::default(),
             paused: false,
             actions: VecDeque::new(),
             refill: Vec::new(),

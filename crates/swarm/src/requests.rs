@@ -202,7 +202,11 @@ impl Swarm {
             if !peer.outstanding.is_empty() && full {
                 return;
             }
+            if self.throttle.is_used_up() {
+                return self.throttle.hold(key);
+            }
             let Some(block) = self.next_block(key) else { return self.waits(key) };
+            self.throttle.asked(block.length);
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.asked(now, block);
             }

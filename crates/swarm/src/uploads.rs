@@ -81,6 +81,11 @@ impl Swarm {
         self.send(key, Message::Unchoke);
     }
 
+    /// Whether the peer waits for something that it asked for.
+    pub fn has_uploads(&self, peer: PeerKey) -> bool {
+        self.peers.get(peer).is_some_and(|peer| !peer.uploads.is_empty())
+    }
+
     /// Hands out queued requests in order, up to `bytes_max` bytes but at least one, into `out`.
     pub fn take_uploads(
         &mut self,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Event, EventStream, Session, SessionBuilder, StateLocation, TorrentHandle, TorrentState,
-    TorrentStats,
+    Event, EventStream, RateLimits, Session, SessionBuilder, StateLocation, TorrentHandle,
+    TorrentState, TorrentStats,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -34,6 +34,12 @@ pub(crate) struct Options {
     /// Let the torrent's trackers be on loopback and private addresses.
     #[arg(long)]
     allow_private: bool,
+    /// At most so many bytes a second from peers, as in 500K or 2M; 0: no limit.
+    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
+    download_limit: u64,
+    /// The same for what is sent to peers.
+    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
+    upload_limit: u64,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -47,7 +53,13 @@ impl Options {
 
     /// A session as these options want it.
     pub(crate) fn builder(&self) -> Result<SessionBuilder, Failure> {
-        let builder = Session::builder().port(self.port).allow_private_trackers(self.allow_private);
+        let limit = |rate: u64| (rate > 0).then_some(rate);
+        let limits =
+            RateLimits { download: limit(self.download_limit), upload: limit(self.upload_limit) };
+        let builder = Session::builder()
+            .port(self.port)
+            .allow_private_trackers(self.allow_private)
+            .limits(limits);
         let builder = match self.bind {
             Some(ip) => builder.bind(ip),
             None => builder,

@@ -27,6 +27,7 @@ use wire::{Bitfield, BlockRequest};
 
 use super::*;
 use crate::Session;
+use crate::limits::Bounds;
 use crate::peer::calls::{Call, Calls};
 
 /// Blocks of a piece of 1 MiB.
@@ -73,7 +74,7 @@ impl Rig {
         let store = FileStore::open(&root, info, handles, StoreOptions::default()).unwrap();
         let have = if is_seed { Bitfield::full(count) } else { Bitfield::new(count) };
         let info_hash = torrent.info_hash;
-        let shared = Arc::new(TorrentShared::new(torrent, store, false));
+        let shared = Arc::new(TorrentShared::new(torrent, store, Bounds::default(), false));
         let config = inner.swarm_config(&shared, have, None);
 
         // However far behind the pool is, no block is allocated: all that there may be are there.

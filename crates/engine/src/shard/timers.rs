@@ -56,12 +56,16 @@ impl Timers {
         }
     }
 
+    /// Gives a torrent its turn at `at` at the latest.
+    pub(crate) fn bring_forward(&self, info_hash: InfoHash, turn: &Turn, at: Duration) {
+        if turn.0.get().is_none_or(|queued| queued > at) {
+            self.set(info_hash, turn, Some(at));
+        }
+    }
+
     /// Gives a torrent its turn as soon as can be.
     pub(crate) fn wake(&self, info_hash: InfoHash, turn: &Turn) {
-        let now = self.clock.now();
-        if turn.0.get().is_none_or(|at| at > now) {
-            self.set(info_hash, turn, Some(now));
-        }
+        self.bring_forward(info_hash, turn, self.clock.now());
     }
 
     /// Takes the torrent out of the queue whose turn came the longest ago. It is for that one to

@@ -4,6 +4,7 @@
 //! on the shard's one thread, so the state sits in a `RefCell` that is never held across an await.
 
 mod dial;
+mod limits;
 mod metadata;
 mod pieces;
 mod turns;
@@ -75,6 +76,12 @@ struct State {
     unpublished: bool,
     sought_at: Duration,
     storage_error: Option<String>,
+    /// Peers whose requests the upload limit holds back, in the order in which they came to nothing.
+    held: Vec<PeerKey>,
+    /// Whether the brain has been told of a limit.
+    limited: bool,
+    /// When a limit has room again.
+    room_at: Option<Duration>,
     /// What the last read for a peer failed with.
     read_error: Option<String>,
 }
@@ -102,6 +109,9 @@ impl Torrent {
                 published_at: Duration::ZERO,
                 sought_at: now,
                 storage_error: None,
+                held: Vec::new(),
+                limited: false,
+                room_at: None,
                 read_error: None,
                 unpublished: false,
             }),
@@ -270,6 +280,7 @@ impl Torrent {
         }
         loop {
             self.settle_budget(state, now);
+            self.settle_limit(state, now);
             while let Some(action) = state.swarm.poll_action() {
                 self.act(state, now, action);
             }

@@ -19,6 +19,13 @@ impl Torrent {
         }
     }
 
+    /// It has something to do then, if not before.
+    pub(super) fn due(&self, at: Duration) {
+        if !self.stopped.get() {
+            self.context.timers.bring_forward(self.shared.info_hash(), &self.turn, at);
+        }
+    }
+
     /// Does what is due by the clock, and queues for the next time.
     pub(crate) fn run_timers(self: &Rc<Self>) {
         self.turn.taken();
@@ -29,6 +36,7 @@ impl Torrent {
             {
                 let mut state = self.state.borrow_mut();
                 self.retry_writes(&mut state, now);
+                self.let_go_of_held(&mut state, now);
                 // A tick is no news by itself, but rates age.
                 let aged = now.saturating_sub(state.published_at) >= BUSY_TICK;
                 let news = state.unpublished || aged && !state.peers.is_empty();
@@ -62,7 +70,8 @@ impl Torrent {
         } else {
             Some(now + dial::SEEK_EVERY)
         };
-        let next = timeout.into_iter().chain(state.retry_at).filter(|at| *at > now);
+        let next =
+            timeout.into_iter().chain(state.retry_at).chain(state.room_at).filter(|at| *at > now);
         let publish = state.unpublished.then_some(state.published_at + PUBLISH_EVERY);
         next.chain(publish).chain(look).min()
     }

@@ -8,6 +8,7 @@ use swarm::PeerKey;
 use wire::{BlockRequest, Message};
 
 use super::{State, Torrent, touch};
+use crate::limits::Way;
 use crate::peer::Connection;
 use crate::peer::calls::{self, Call};
 use crate::shard::ShardMessage;
@@ -23,6 +24,16 @@ impl Torrent {
     ) -> bool {
         loop {
             let room = connection.upload_room();
+            if room == 0 || !state.swarm.has_uploads(connection.key) {
+                return false;
+            }
+            let limited = self.shared.bounds.bind(Way::Up);
+            let room = if limited {
+                let allowed = self.upload_room(state, now, connection.key);
+                u32::try_from(allowed).unwrap_or(u32::MAX).min(room)
+            } else {
+                room
+            };
             if room == 0 {
                 return false;
             }
@@ -32,6 +43,10 @@ impl Torrent {
             state.swarm.take_uploads(now, connection.key, bytes_max, blocks);
             if blocks.is_empty() {
                 return false;
+            }
+            if limited {
+                let bytes = blocks.iter().map(|block| u64::from(block.length)).sum();
+                self.shared.bounds.spend(Way::Up, now, bytes);
             }
             let mut is_ready = false;
             for run in contiguous(blocks) {

@@ -1,6 +1,7 @@
 //! Sessions over real sockets and files on loopback.
 
 mod hostile_peers;
+mod limits;
 mod magnets;
 mod overload;
 mod resume;

@@ -6,5 +6,6 @@ mod greetings;
 mod requests;
 mod script;
 mod serving;
+mod throttle;
 mod timers;
 mod verdicts;
