@@ -45,6 +45,7 @@ mod extended;
 mod fast;
 mod handshake;
 mod message;
+pub mod mse;
 mod peer_id;
 mod priority;
 
