@@ -123,6 +123,7 @@ impl SessionShared {
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
+                peer_exchange: !info.is_private(),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),

@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 10, 21, 54), and what it changes.
+//! What peers say (BEP 3, 6, 10, 11, 21, 54), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -250,6 +250,7 @@ impl Swarm {
                     self.candidates.add(self.now, Source::Incoming, addr);
                     self.candidates.connected(addr);
                 }
+                self.exchange_soon();
                 if let Some(upload_only) = theirs.upload_only {
                     self.says_upload_only(key, upload_only);
                 }
@@ -264,6 +265,7 @@ impl Swarm {
                     self.peer_lost(key, u32::from_be_bytes(piece));
                 }
             }
+            (_, Some(Extension::PeerExchange)) => self.told_of_peers(key, payload),
             (_, None) => {}
         }
     }

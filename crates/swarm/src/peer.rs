@@ -7,6 +7,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use wire::{Bitfield, BlockRequest, PeerExtensions};
 
+use crate::pex::Exchange;
 use crate::rate::Rate;
 use crate::window::Window;
 use crate::{Hello, PeerKey, steps};
@@ -76,6 +77,7 @@ pub(crate) struct Peer {
     pub(crate) unrequested: u32,
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
+    pub(crate) exchange: Exchange,
     pub(crate) uploads: VecDeque<BlockRequest>,
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
@@ -128,6 +130,7 @@ impl Peer {
             patient_until: Duration::ZERO,
             unrequested: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
+            exchange: Exchange::default(),
             uploads: VecDeque::new(),
             download: Rate::new(now),
             upload: Rate::new(now),

@@ -119,6 +119,7 @@ impl Swarm {
         }
         self.greet(key, &hello);
         self.schedule_check(key);
+        self.exchange_soon();
         Ok(key)
     }
 
@@ -185,7 +186,7 @@ impl Swarm {
         }
         if hello.reserved.extended() {
             let ours = ExtendedHandshake {
-                extensions: ExtendedHandshake::our_extensions(),
+                extensions: self.our_extensions(),
                 client: Some(self.client_version.clone()),
                 yourip: Some(hello.addr.ip()),
                 reqq: Some(self.settings.reqq),
@@ -227,6 +228,7 @@ impl Swarm {
             let jitter = self.rng.f64();
             self.candidates.disconnected(now, addr, connected_for, uploads_only, jitter);
         }
+        self.exchange_soon();
         if !gone.am_choking {
             self.fill_upload_slots();
         }

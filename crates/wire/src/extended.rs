@@ -1,4 +1,4 @@
-//! The extension protocol's handshake (BEP 10) and the extensions we speak (BEP 21, 54).
+//! The extension protocol's handshake (BEP 10) and the extensions we speak (BEP 11, 21, 54).
 //!
 //! A message id belongs to its receiver: we send with the peer's ids and read with ours. A new
 //! extension is a variant of [`Extension`], its name, and our id for it.
@@ -19,17 +19,20 @@ pub enum Extension {
     UploadOnly,
     /// Four bytes: a piece the sender no longer has (BEP 54).
     DontHave,
+    /// Whom the sender has met and lost (BEP 11), see [`crate::PexMessage`].
+    PeerExchange,
 }
 
 impl Extension {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::UploadOnly, Self::DontHave];
+    pub const ALL: [Self; 3] = [Self::UploadOnly, Self::DontHave, Self::PeerExchange];
 
     /// The name in the handshake's `m`.
     pub fn name(self) -> &'static str {
         match self {
             Self::UploadOnly => "upload_only",
             Self::DontHave => "lt_donthave",
+            Self::PeerExchange => "ut_pex",
         }
     }
 
@@ -38,6 +41,7 @@ impl Extension {
         match self {
             Self::UploadOnly => 1,
             Self::DontHave => 2,
+            Self::PeerExchange => 4,
         }
     }
 
@@ -153,6 +157,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 pub struct PeerExtensions {
     upload_only: Option<u8>,
     dont_have: Option<u8>,
+    peer_exchange: Option<u8>,
 }
 
 impl PeerExtensions {
@@ -176,6 +181,7 @@ impl PeerExtensions {
         match extension {
             Extension::UploadOnly => &mut self.upload_only,
             Extension::DontHave => &mut self.dont_have,
+            Extension::PeerExchange => &mut self.peer_exchange,
         }
     }
 }
