@@ -121,3 +121,21 @@ write("mse", "responder-plaintext", handshake(1, 9, (512, 512), 3, b"\x42" * 68)
 write("mse", "responder-rc4", handshake(1, 255, (0, 0), 2))
 write("mse", "responder-rc4-only", handshake(5, 30, (77, 1), 3, b"\x42" * 500))
 write("mse", "responder-nothing-in-common", handshake(3, 0, (77, 1), 2, b"\x42" * 68))
+
+
+def exchange(added, added6, dropped):
+    def string(data):
+        return b"%d:%s" % (len(data), data)
+
+    v4, v6 = RNG.randbytes(6 * added), RNG.randbytes(18 * added6)
+    lists = [
+        (b"added", v4), (b"added.f", RNG.randbytes(added)),
+        (b"added6", v6), (b"added6.f", RNG.randbytes(added6)),
+        (b"dropped", RNG.randbytes(6 * dropped)), (b"dropped6", b""),
+    ]
+    return b"d" + b"".join(string(key) + string(value) for key, value in lists) + b"e"
+
+
+write("pex", "usual", exchange(3, 1, 1))
+write("pex", "flood", exchange(300, 150, 120))
+write("pex", "cut", b"d5:added9:\xc0\x00\x02\x01\x01\x02\xc0\x00\x02e")

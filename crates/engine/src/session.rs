@@ -103,6 +103,11 @@ impl SessionShared {
         Some((Arc::clone(shared), self.shards.get()?.get(shard)?.clone()))
     }
 
+    /// The torrent that has this name within MSE.
+    pub(crate) fn find_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
+        self.roster.read().unwrap_or_else(PoisonError::into_inner).find_mark(mark)
+    }
+
     /// Where peers can reach us; 0 when we don't listen.
     pub(crate) fn listen_port(&self) -> u16 {
         self.listening.first().map_or(0, SocketAddr::port)

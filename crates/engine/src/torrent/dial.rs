@@ -1,5 +1,6 @@
 //! Outgoing connections: the swarm names whom, the session's limits say when.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,19 @@ use tokio::time::timeout;
 use tracker::Prompt;
 
 use super::Torrent;
+use crate::encryption::Opening;
 use crate::net;
-use crate::peer::handshake::{self, Ours};
+use crate::peer::Line;
+use crate::peer::handshake::{self, HandshakeFailure, Ours};
 use crate::stream::Stream;
 
 /// A peer that does not accept within this is behind a NAT or gone.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A live peer answers a handshake within a round trip.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+/// The same for an encrypted one, when there is another way to try: clients that don't know it may wait
+/// for more.
+const ENCRYPTED_LIMIT: Duration = Duration::from_secs(5);
 /// A download with fewer peers than this looks for more.
 const FEW_PEERS: u32 = 10;
 /// How often it looks whether it has. The trackers' own limits come on top.
@@ -51,15 +57,15 @@ impl Torrent {
 
     async fn dial_one(
         self: Rc<Self>,
-        addr: std::net::SocketAddr,
+        addr: SocketAddr,
         half_open: OwnedSemaphorePermit,
         slot: OwnedSemaphorePermit,
     ) {
         let opened = self.guarded_peer(addr, self.open(addr)).await;
         match opened.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))) {
-            Ok((hello, stream)) => {
+            Ok((hello, line)) => {
                 drop(half_open);
-                self.serve(hello, stream).await;
+                self.serve(hello, line).await;
             }
             Err(error) => {
                 drop(half_open);
@@ -71,23 +77,52 @@ impl Torrent {
         self.wake();
     }
 
-    async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, Stream)> {
+    /// Connects in the way that worked last time, or is preferred, and if that fails for what the peer
+    /// thinks of it, once more in the other.
+    async fn open(&self, addr: SocketAddr) -> std::io::Result<(Hello, Line)> {
+        let worked = self.state.borrow().swarm.was_encrypted(addr);
+        let worked = worked.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
+        let (first, other) = self.context.session.settings.encryption_out.openings(worked);
+        let patience = match (first, other) {
+            (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
+            _ => HANDSHAKE_LIMIT,
+        };
+        let mut opened = self.open_by(addr, first, patience).await;
+        let mut opening = first;
+        if let (Err(error), Some(other)) = (&opened, other)
+            && error.may_be_for(first)
+        {
+            tracing::debug!(%addr, %error, "dialled again, {other:?}");
+            opening = other;
+            opened = self.open_by(addr, other, HANDSHAKE_LIMIT).await;
+        }
+        let opened = opened.map_err(std::io::Error::other)?;
+        self.with_swarm(|swarm, _| swarm.opened(addr, opening == Opening::Encrypted));
+        Ok(opened)
+    }
+
+    async fn open_by(
+        &self,
+        addr: SocketAddr,
+        opening: Opening,
+        limit: Duration,
+    ) -> Result<(Hello, Line), HandshakeFailure> {
         let session = &self.context.session;
         let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
-        let stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
-        let mut stream = Stream::Tcp(stream);
-        let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT)
-            .await
-            .map_err(std::io::Error::other)?;
+        let connected = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await;
+        let stream = connected
+            .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })?
+            .map_err(|error| HandshakeFailure::Connect { addr, error })?;
+        let (theirs, line) = handshake::outgoing(Stream::Tcp(stream), opening, ours, limit).await?;
         let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
-        Ok((Hello { addr, peer_id, outgoing: true, reserved }, stream))
+        Ok((Hello { addr, peer_id, outgoing: true, reserved }, line))
     }
 
     /// Answers a peer that came to us and asked for this torrent.
     pub(crate) async fn accept(
         self: Rc<Self>,
-        mut stream: Stream,
-        addr: std::net::SocketAddr,
+        mut line: Line,
+        addr: SocketAddr,
         first: [u8; handshake::ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
     ) {
@@ -96,13 +131,13 @@ impl Torrent {
         let shaken = self.guarded_peer(addr, async {
             #[cfg(test)]
             self.shared.spot(crate::panics::Spot::Handshake);
-            handshake::incoming(&mut stream, first, ours, HANDSHAKE_LIMIT).await
+            handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await
         });
         match shaken.await {
             Ok(Ok(theirs)) => {
                 let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
                 let hello = Hello { addr, peer_id, outgoing: false, reserved };
-                self.serve(hello, stream).await;
+                self.serve(hello, line).await;
             }
             Ok(Err(error)) => tracing::debug!(%addr, %error, "inbound peer refused"),
             Err(_) => {} // it is logged
