@@ -55,9 +55,10 @@ class Contender:
 
 class Peerless(Contender):
     name = "peerless"
+    options = ()  # more of them, for downloading and seeding
 
     def _where(self, job):
-        words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state"]
+        words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state", *self.options]
         return words + ([] if job.tracked else ["--no-tracker"])
 
     def leech(self, job):
@@ -77,6 +78,13 @@ class PeerlessShaNi(Peerless):
 
     name = "peerless, SHA-NI"
     environment = (("PEERLESS_DIGEST", "sha-ni"),)
+
+
+class PeerlessEncrypted(Peerless):
+    """With encrypted handshakes alone (MSE), and plaintext behind them."""
+
+    name = "peerless, encrypted"
+    options = ("--encryption", "require")
 
 
 class Libtorrent(Contender):
@@ -191,7 +199,8 @@ class Transmission(Contender):
 
 def find(peerless, python=None, rqbit=None):
     """The clients that are here by name, and why the others are not."""
-    found, missing = {"peerless": Peerless(peerless), PeerlessShaNi.name: PeerlessShaNi(peerless)}, {}
+    ours = (Peerless, PeerlessShaNi, PeerlessEncrypted)
+    found, missing = {kind.name: kind(peerless) for kind in ours}, {}
     python = _libtorrent_python(python)
     if python:
         found["libtorrent"] = Libtorrent(python)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from connections import Parcels, connections
-from contenders import PeerlessShaNi
+from contenders import PeerlessEncrypted, PeerlessShaNi
 from idle import ManyTorrents, idle
 from offline import check, create
 from payload import Payload
@@ -13,6 +13,7 @@ from table import Goal
 from transfer import transfer
 
 SHA_NI = PeerlessShaNi.name
+ENCRYPTED = PeerlessEncrypted.name
 LEECHERS = ("libtorrent", "aria2", "rqbit")
 FETCH = ("speed", "cpu", "user", "system", "anon", "others")
 SERVE = ("speed", "seed_cpu", "seed_user", "seed_system", "others")
@@ -87,6 +88,18 @@ ROWS = {
         (
             Goal("speed", 2, ("libtorrent",), least=True),
             Goal("speed", 3, ("rqbit",), least=True),
+        ),
+        1024,
+    ),
+    "encryption": Row(
+        "peerless from peerless, in the open, and with an encrypted handshake and plaintext behind it",
+        ("peerless", ENCRYPTED),
+        lambda bench, payload, label: transfer(bench, payload, label, label),
+        ("speed", "cpu", "seed_cpu", "others"),
+        ("cpu", "wall"),
+        (
+            Goal("cpu", 1.05, ("peerless",), ours=ENCRYPTED),
+            Goal("seed_cpu", 1.05, ("peerless",), ours=ENCRYPTED),
         ),
         1024,
     ),

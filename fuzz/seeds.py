@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Makes the seeds of the targets that are driven by events: random courses, and typical requests.
+"""Makes the seeds of the targets that are driven by events or need keys: random courses, typical
+requests, whole handshakes.
 
     fuzz/seeds.py        # writes seeds/TARGET/...; the same files each time
 """
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -99,3 +101,65 @@ for page in range(6):
     write("state", f"page-{page}", bytes([0, 0, 1, page, 0]))
 for n in range(4):
     write("state", f"bits-{n}", bytes([0, n, 2]) + RNG.randbytes(3 * 20))
+PRIME = int(
+    "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08798e3404dd"
+    "ef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a63a36210000000000090563",
+    16,
+OURS = int.from_bytes(b"\x07" * 20, "big")  # the target's own key
+THEIRS = int.from_bytes(b"\x55" * 20, "big")
+TORRENT = b"\xaa" * 20
+def sha1(*parts):
+    return hashlib.sha1(b"".join(parts)).digest()
+def rc4(key):
+    """Encrypts or decrypts bytes, one call after the other."""
+    table = list(range(256))
+    j = 0
+    for i in range(256):
+        j = (j + table[i] + key[i % len(key)]) % 256
+        table[i], table[j] = table[j], table[i]
+    def stream():
+        i = j = 0
+        while True:
+            i = (i + 1) % 256
+            j = (j + table[i]) % 256
+            table[i], table[j] = table[j], table[i]
+            yield table[(table[i] + table[j]) % 256]
+    keys = stream()
+    for _ in range(1024):
+        next(keys)
+    return lambda data: bytes(byte ^ next(keys) for byte in data)
+def xor(a, b):
+    return bytes(x ^ y for x, y in zip(a, b))
+def handshake(role, cut, pads, choice, initial=b""):
+    """All that one side of MSE says, `role` being the one that hears it."""
+    public = pow(2, THEIRS, PRIME).to_bytes(96, "big")
+    secret = pow(pow(2, OURS, PRIME), THEIRS, PRIME).to_bytes(96, "big")
+    out = public + RNG.randbytes(pads[0])
+    pad = pads[1].to_bytes(2, "big") + bytes(pads[1])
+    said = bytes(8) + choice.to_bytes(4, "big") + pad
+    if role & 1:  # the responder hears it
+        out += sha1(b"req1", secret) + xor(sha1(b"req2", TORRENT), sha1(b"req3", secret))
+        said += len(initial).to_bytes(2, "big") + initial
+    key = b"keyA" if role & 1 else b"keyB"
+    return bytes([role, cut]) + out + rc4(sha1(key, secret, TORRENT))(said) + b"payload"
+write("mse", "initiator-plaintext", handshake(0, 9, (512, 512), 1))
+write("mse", "initiator-rc4", handshake(0, 200, (0, 0), 2))
+write("mse", "initiator-rc4-only", handshake(4, 0, (3, 100), 2))
+write("mse", "initiator-bad-choice", handshake(4, 0, (3, 100), 1))
+write("mse", "responder-plaintext", handshake(1, 9, (512, 512), 3, b"\x42" * 68))
+write("mse", "responder-rc4", handshake(1, 255, (0, 0), 2))
+write("mse", "responder-rc4-only", handshake(5, 30, (77, 1), 3, b"\x42" * 500))
+write("mse", "responder-nothing-in-common", handshake(3, 0, (77, 1), 2, b"\x42" * 68))
+def exchange(added, added6, dropped):
+    def string(data):
+        return b"%d:%s" % (len(data), data)
+    v4, v6 = RNG.randbytes(6 * added), RNG.randbytes(18 * added6)
+    lists = [
+        (b"added", v4), (b"added.f", RNG.randbytes(added)),
+        (b"added6", v6), (b"added6.f", RNG.randbytes(added6)),
+        (b"dropped", RNG.randbytes(6 * dropped)), (b"dropped6", b""),
+    ]
+    return b"d" + b"".join(string(key) + string(value) for key, value in lists) + b"e"
+write("pex", "usual", exchange(3, 1, 1))
+write("pex", "flood", exchange(300, 150, 120))
+write("pex", "cut", b"d5:added9:\xc0\x00\x02\x01\x01\x02\xc0\x00\x02e")

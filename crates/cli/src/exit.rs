@@ -162,12 +162,16 @@ impl From<HandshakeFailure> for Failure {
             }
             F::ClosedEarly { .. } => (
                 Code::ClosedEarly,
-                "most clients close like this on a torrent that they do not serve",
+                "most clients close like this on a torrent that they do not serve; some want encryption",
             ),
+            F::Encryption(_) => (Code::NotBitTorrent, "the peer may not know encryption"),
             F::NotBitTorrent => {
                 (Code::NotBitTorrent, "check the port: something else listens there")
             }
-            F::Timeout { .. } => (Code::TimedOut, "the peer may want encryption, or be overloaded"),
+            F::Timeout { .. } => (
+                Code::TimedOut,
+                "the peer may want encryption (`--encryption prefer`), or be overloaded",
+            ),
             F::ConnectTimeout { .. } => (Code::TimedOut, "check address, port and firewall"),
             F::Resolve(_) | F::Connect { .. } => {
                 (Code::CantConnect, "check that the peer runs and listens on this address and port")

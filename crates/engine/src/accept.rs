@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::magnet;
-use crate::peer::handshake;
+use crate::peer::handshake::{self, Routed};
 use crate::session::SessionShared;
 use crate::shard::ShardMessage;
 use crate::stream::Stream;
@@ -84,22 +84,19 @@ impl WaitingRooms {
     }
 }
 
-async fn route(
-    session: Arc<SessionShared>,
-    mut stream: Stream,
-    addr: SocketAddr,
-    rooms: WaitingRooms,
-) {
+async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, rooms: WaitingRooms) {
     let sent_away = rooms.enter();
+    let mode = session.settings.encryption_in;
+    let find = |mark: &_| session.find_mark(mark);
     let routed = tokio::select! {
-        routed = handshake::routing(&mut stream, ROUTING_LIMIT) => routed,
+        routed = handshake::routing(stream, mode, find, ROUTING_LIMIT) => routed,
         () = sent_away.notified() => {
             tracing::debug!(%addr, "inbound peer refused: silent, and others come");
             return;
         }
     };
     rooms.leave(&sent_away);
-    let (first, info_hash) = match routed {
+    let Routed { line, first, info_hash } = match routed {
         Ok(routed) => routed,
         Err(error) => {
             tracing::debug!(%addr, %error, "inbound peer refused");
@@ -110,7 +107,7 @@ async fn route(
         let slot = Arc::clone(&session.connections).try_acquire_owned();
         match (session.searches.find(&info_hash), slot) {
             (Some(search), Ok(slot)) => {
-                magnet::accept(session, search, stream, addr, first, slot).await;
+                magnet::accept(session, search, line, addr, first, slot).await;
             }
             (None, _) => {
                 tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent");
@@ -131,9 +128,9 @@ async fn route(
         tracing::debug!(%addr, "inbound peer refused: no connection slot");
         return;
     };
-    match stream.detach() {
-        Ok(stream) => {
-            shard.send(ShardMessage::Incoming { info_hash, stream, addr, first, slot });
+    match line.detach() {
+        Ok(line) => {
+            shard.send(ShardMessage::Incoming { info_hash, line, addr, first, slot });
         }
         Err(error) => tracing::debug!(%addr, %error, "inbound peer lost"),
     }

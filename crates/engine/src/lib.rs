@@ -29,6 +29,7 @@ mod announcing;
 mod budget;
 mod clock;
 mod datagrams;
+mod encryption;
 mod events;
 mod handle;
 mod http;
@@ -54,6 +55,7 @@ mod utp_refusal;
 
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
+pub use encryption::Encryption;
 pub use events::{Event, EventStream};
 pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};

@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use metainfo::InfoHash;
-use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
-use wire::{Decoded, ExtendedHandshake, Limits, Message, PeerId, Reserved};
+use wire::mse::Method;
+use wire::{Decoded, ExtendedHandshake, Handshake, Limits, Message, PeerId, Reserved};
 
+use crate::encryption::{Encryption, Opening};
 use crate::net;
-use crate::peer::HandshakeFailure;
 use crate::peer::handshake::{self, Ours};
+use crate::peer::{HandshakeFailure, Line};
 use crate::stream::Stream;
 
 /// How long to wait for the extended handshake once the plain one is done. Clients send it at
@@ -18,6 +19,8 @@ use crate::stream::Stream;
 const EXTENDED_LIMIT: Duration = Duration::from_secs(3);
 /// Bytes read in search of it: a bitfield of two million pieces may come first.
 const EXTENDED_SEARCH_BYTES: usize = 512 * 1024;
+/// Of them, at a time.
+const READ_BYTES: usize = 4096;
 
 /// Whom to shake hands with.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub struct HandshakeRequest {
     pub timeout: Duration,
     /// The local address to connect from.
     pub bind: Option<IpAddr>,
+    /// Whether to encrypt. [`Encryption::Allow`] and [`Encryption::Prefer`] try both ways.
+    pub encryption: Encryption,
 }
 
 /// What the peer said.
@@ -48,6 +53,8 @@ pub struct HandshakeReport {
     pub addr: SocketAddr,
     /// What it offers by BEP 10, if it does and said so in time.
     pub extended: Option<ExtendedHandshake>,
+    /// How the payload goes when the handshake was encrypted.
+    pub encryption: Option<Method>,
     /// From the start of the connection to the peer's handshake.
     pub elapsed: Duration,
 }
@@ -58,17 +65,34 @@ pub struct HandshakeReport {
 /// [`HandshakeFailure`] tells a wrong info hash, an early close, garbage and silence apart.
 pub async fn handshake(request: HandshakeRequest) -> Result<HandshakeReport, HandshakeFailure> {
     let start = Instant::now();
-    let (mut stream, addr) = connect(&request).await?;
-    let ours = Ours { info_hash: request.info_hash, peer_id: request.peer_id };
-    let theirs = handshake::outgoing(&mut stream, ours, request.timeout).await?;
+    let (first, other) = request.encryption.openings(None);
+    let mut shaken = shake_hands(&request, first).await;
+    if let (Err(failure), Some(other)) = (&shaken, other)
+        && failure.may_be_for(first)
+        && let Ok(better) = shake_hands(&request, other).await
+    {
+        shaken = Ok(better);
+    }
+    let (theirs, mut line, addr) = shaken?;
     let elapsed = start.elapsed();
     let extended = if theirs.reserved.extended() {
-        timeout(EXTENDED_LIMIT, read_extended(&mut stream)).await.unwrap_or_default()
+        timeout(EXTENDED_LIMIT, read_extended(&mut line)).await.unwrap_or_default()
     } else {
         None
     };
     let (peer_id, reserved) = (theirs.peer_id, theirs.reserved);
-    Ok(HandshakeReport { peer_id, reserved, addr, extended, elapsed })
+    let encryption = line.method();
+    Ok(HandshakeReport { peer_id, reserved, addr, extended, encryption, elapsed })
+}
+
+async fn shake_hands(
+    request: &HandshakeRequest,
+    opening: Opening,
+) -> Result<(Handshake, Line, SocketAddr), HandshakeFailure> {
+    let (stream, addr) = connect(request).await?;
+    let ours = Ours { info_hash: request.info_hash, peer_id: request.peer_id };
+    let (theirs, line) = handshake::outgoing(stream, opening, ours, request.timeout).await?;
+    Ok((theirs, line, addr))
 }
 
 /// Tries each of the name's addresses in turn.
@@ -87,7 +111,7 @@ async fn connect(request: &HandshakeRequest) -> Result<(Stream, SocketAddr), Han
     Err(failure)
 }
 
-async fn read_extended(stream: &mut Stream) -> Option<ExtendedHandshake> {
+async fn read_extended(line: &mut Line) -> Option<ExtendedHandshake> {
     let bytes = EXTENDED_SEARCH_BYTES as u32;
     let limits = Limits { bitfield_bytes: bytes, block_bytes: 0, extended_bytes: bytes };
     let mut buffer = Vec::new();
@@ -102,7 +126,11 @@ async fn read_extended(stream: &mut Stream) -> Option<ExtendedHandshake> {
             at += consumed;
         }
         buffer.drain(..at);
-        if stream.read_buf(&mut buffer).await.ok()? == 0 {
+        let before = buffer.len();
+        buffer.resize(before + READ_BYTES, 0);
+        let got = line.read(&mut buffer[before..]).await.ok()?;
+        buffer.truncate(before + got);
+        if got == 0 {
             return None;
         }
     }

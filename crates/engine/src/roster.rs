@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use metainfo::InfoHash;
+use wire::mse::torrent_mark;
 
 use crate::add::AddError;
 use crate::handle::TorrentShared;
@@ -15,6 +16,8 @@ pub(crate) struct Roster {
     /// Hashes of the folder and name under which each torrent has its files, so that only those
     /// that may share a file are compared.
     homes: BTreeSet<(u64, InfoHash)>,
+    /// Torrents by the names that they have within MSE.
+    marks: HashMap<[u8; 20], InfoHash>,
     hasher: RandomState,
     /// Torrents on each shard.
     loads: Vec<usize>,
@@ -31,6 +34,7 @@ impl Roster {
         Self {
             torrents: HashMap::new(),
             homes: BTreeSet::new(),
+            marks: HashMap::new(),
             hasher: RandomState::new(),
             loads: vec![0; shards],
         }
@@ -39,6 +43,11 @@ impl Roster {
     /// A torrent and the number of its shard.
     pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<(&Arc<TorrentShared>, usize)> {
         self.torrents.get(info_hash).map(|entry| (&entry.shared, entry.shard))
+    }
+
+    /// The torrent that has this name within MSE.
+    pub(crate) fn find_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
+        self.marks.get(mark).copied()
     }
 
     /// Puts a torrent on the shard with the fewest. No torrent comes in twice, and no two may write
@@ -61,6 +70,7 @@ impl Roster {
         let shard = (0..self.loads.len()).min_by_key(|shard| self.loads.get(*shard)).unwrap_or(0);
         self.loads.get_mut(shard).into_iter().for_each(|load| *load += 1);
         self.homes.insert((home, info_hash));
+        self.marks.insert(torrent_mark(&info_hash), info_hash);
         self.torrents.insert(info_hash, Entry { shard, home, shared: Arc::clone(shared) });
         Ok(())
     }
@@ -68,6 +78,7 @@ impl Roster {
     pub(crate) fn remove(&mut self, info_hash: &InfoHash) {
         if let Some(entry) = self.torrents.remove(info_hash) {
             self.homes.remove(&(entry.home, *info_hash));
+            self.marks.remove(&torrent_mark(info_hash));
             self.loads.get_mut(entry.shard).into_iter().for_each(|load| *load -= 1);
         }
     }

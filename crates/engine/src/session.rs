@@ -109,6 +109,12 @@ impl SessionShared {
         Some((Arc::clone(shared), self.shards.get()?.get(shard)?.clone()))
     }
 
+    /// The torrent that has this name within MSE.
+    pub(crate) fn find_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
+        let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
+        roster.find_mark(mark).or_else(|| self.searches.find_mark(mark))
+    }
+
     /// Where peers can reach us; 0 when we don't listen.
     pub(crate) fn listen_port(&self) -> u16 {
         self.listening.first().map_or(0, SocketAddr::port)
@@ -137,6 +143,7 @@ impl SessionShared {
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
+                peer_exchange: !info.is_private(),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use storage::{SqliteState, StateWriter};
 
 use crate::announce::TrackerClient;
+use crate::encryption::Encryption;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
 use crate::limits::RateLimits;
 use crate::session::{self, Session, StartError};
@@ -31,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) half_open_max: usize,
     pub(crate) peers_per_torrent_max: usize,
     pub(crate) allow_private_trackers: bool,
+    pub(crate) encryption_in: Encryption,
+    pub(crate) encryption_out: Encryption,
     pub(crate) client_name: String,
     pub(crate) shards: usize,
     pub(crate) limits: RateLimits,
@@ -60,6 +63,9 @@ impl Default for Settings {
             peers_per_torrent_max: 200,
             limits: RateLimits::default(),
             allow_private_trackers: false,
+            // Reaches every peer, and costs nothing where nobody insists on it.
+            encryption_in: Encryption::Allow,
+            encryption_out: Encryption::Allow,
             client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
             shards: (cores / 2).clamp(1, SHARDS_MAX), // the other half hashes and writes
         }
@@ -178,6 +184,26 @@ impl SessionBuilder {
     #[must_use]
     pub fn allow_private_trackers(mut self, allow: bool) -> Self {
         self.settings.allow_private_trackers = allow;
+        self
+    }
+
+    /// Whether connections are encrypted, both ways. Default: [`Encryption::Allow`].
+    #[must_use]
+    pub fn encryption(self, mode: Encryption) -> Self {
+        self.encryption_in(mode).encryption_out(mode)
+    }
+
+    /// Whether peers that connect to us have to encrypt, or may.
+    #[must_use]
+    pub fn encryption_in(mut self, mode: Encryption) -> Self {
+        self.settings.encryption_in = mode;
+        self
+    }
+
+    /// Whether connections that we make are encrypted.
+    #[must_use]
+    pub fn encryption_out(mut self, mode: Encryption) -> Self {
+        self.settings.encryption_out = mode;
         self
     }
 

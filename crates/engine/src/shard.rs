@@ -22,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::clock::Clock;
 use crate::handle::{TorrentError, TorrentShared};
 use crate::panics;
-use crate::peer::Landing;
 use crate::peer::handshake::ROUTING_BYTES;
+use crate::peer::{Landing, Line};
 use crate::session::SessionShared;
 use crate::stats::TorrentState;
 use crate::stream::Detached;
@@ -40,7 +40,7 @@ pub(crate) enum ShardMessage {
     /// A peer came in and named this torrent.
     Incoming {
         info_hash: InfoHash,
-        stream: Detached,
+        line: Line<Detached>,
         addr: SocketAddr,
         first: [u8; ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
@@ -165,11 +165,11 @@ impl Shard {
                     );
                 }
             }
-            ShardMessage::Incoming { info_hash, stream, addr, first, slot } => {
+            ShardMessage::Incoming { info_hash, line, addr, first, slot } => {
                 let Some(torrent) = self.torrents.get(&info_hash).map(Rc::clone) else { return };
-                match stream.attach() {
-                    Ok(stream) => {
-                        tokio::task::spawn_local(torrent.accept(stream, addr, first, slot));
+                match line.attach() {
+                    Ok(line) => {
+                        tokio::task::spawn_local(torrent.accept(line, addr, first, slot));
                     }
                     Err(error) => tracing::warn!(%addr, %error, "inbound peer lost"),
                 }

@@ -435,8 +435,11 @@ impl World {
             return;
         }
         let Ok(ours) = ExtendedHandshake::decode(payload) else { return };
-        let known = |name: &str| Extension::ALL.iter().any(|extension| extension.name() == name);
-        for (name, _) in ours.extensions.iter().filter(|(name, _)| !known(name)) {
+        let harmless = |name: &str| {
+            let known = Extension::ALL.iter().find(|extension| extension.name() == name);
+            known.is_some_and(|extension| *extension != Extension::PeerExchange)
+        };
+        for (name, _) in ours.extensions.iter().filter(|(name, _)| !harmless(name)) {
             self.violated(Invariant::Leaked, node, format!("offers {name}"));
         }
     }

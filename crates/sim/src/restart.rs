@@ -113,6 +113,7 @@ impl World {
         record.progress.boot_id = self.boot_id(node).as_str().into();
         record.progress.root_device = Some(1);
         let mut settings = self.plan.settings;
+        settings.peer_exchange = !self.plan.private;
         if self.nodes[node].plan.behaviour == Behaviour::Refuses {
             settings.upload_slots = 0;
         }

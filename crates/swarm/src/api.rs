@@ -48,6 +48,8 @@ pub struct Settings {
     pub upload_slots: usize,
     /// Requests of one peer that are queued (BEP 10 `reqq`): what we advertise and accept.
     pub reqq: u32,
+    /// Whether peers tell each other of peers (BEP 11). Those of private torrents don't (BEP 27).
+    pub peer_exchange: bool,
     /// Parts of the brain that are switched off: none, but in experiments.
     pub without: Without,
 }
@@ -67,6 +69,7 @@ impl Default for Settings {
             peers_max: 200,
             upload_slots: 8,
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
+            peer_exchange: true,
             without: Without::default(),
         }
     }
@@ -95,6 +98,8 @@ pub enum Source {
     Tracker,
     /// It connected to us and said where it listens (BEP 10 `p`).
     Incoming,
+    /// A peer told of it (BEP 11).
+    PeerExchange,
     /// A magnet link names it (`x.pe`, BEP 9).
     Link,
 }
@@ -104,7 +109,7 @@ impl Source {
     pub fn is_private(self) -> bool {
         match self {
             Self::User | Self::Tracker | Self::Incoming => true,
-            Self::Link => false,
+            Self::PeerExchange | Self::Link => false,
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::{Source, steps};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
+/// Of them, those that only peers told of: they may lie without end, and leave room for the others.
+const HEARSAY_MAX: usize = 1000;
 /// Attempts that may fail in a row before an address is forgotten.
 const FAILURES_MAX: u32 = 6;
 /// Wait after the first failure; doubles with each more.
@@ -35,6 +37,8 @@ struct Candidate {
     failures: u32,
     /// It only uploaded when last seen: of no use to who is complete.
     uploads_only: bool,
+    /// Whether the last connection to it was encrypted.
+    encrypted: Option<bool>,
     state: State,
 }
 
@@ -43,13 +47,21 @@ pub(crate) struct Candidates {
     /// Those that are idle, by when they may be dialled.
     idle: BTreeSet<(Duration, SocketAddr)>,
     dialling: u32,
+    /// How many only peers told of.
+    hearsay: usize,
     /// Our address as others see it, for the canonical order (BEP 40).
     external: Option<SocketAddr>,
 }
 
 impl Candidates {
     pub(crate) fn new() -> Self {
-        Self { known: BTreeMap::new(), idle: BTreeSet::new(), dialling: 0, external: None }
+        Self {
+            known: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            dialling: 0,
+            hearsay: 0,
+            external: None,
+        }
     }
 
     pub(crate) fn set_external(&mut self, addr: SocketAddr) {
@@ -62,17 +74,26 @@ impl Candidates {
             return;
         }
         if let Some(candidate) = self.known.get_mut(&addr) {
-            if source == Source::User {
+            let was_hearsay = is_hearsay(candidate.source);
+            if source == Source::User || was_hearsay && !is_hearsay(source) {
                 candidate.source = source;
+                self.hearsay -= usize::from(was_hearsay);
             }
             return;
         }
-        if self.known.len() >= CANDIDATES_MAX && !self.make_room() {
+        if is_hearsay(source) && self.hearsay >= HEARSAY_MAX {
+            if !self.make_room(is_hearsay) {
+                return;
+            }
+        } else if self.known.len() >= CANDIDATES_MAX && !self.make_room(|_| true) {
             return;
         }
+        self.hearsay += usize::from(is_hearsay(source));
         let state = State::Idle { from: now };
         self.idle.insert((now, addr));
-        self.known.insert(addr, Candidate { source, failures: 0, uploads_only: false, state });
+        let candidate =
+            Candidate { source, failures: 0, uploads_only: false, encrypted: None, state };
+        self.known.insert(addr, candidate);
     }
 
     /// Moves an address to another state, if it is known.
@@ -92,13 +113,16 @@ impl Candidates {
 
     fn forget(&mut self, addr: SocketAddr) -> bool {
         self.enter(addr, State::Ourselves); // which no index lists
-        self.known.remove(&addr).is_some()
+        let forgotten = self.known.remove(&addr);
+        self.hearsay -= usize::from(forgotten.is_some_and(|one| is_hearsay(one.source)));
+        forgotten.is_some()
     }
 
-    /// Forgets the idle address that failed most; false when none failed.
-    fn make_room(&mut self) -> bool {
+    /// Forgets the idle address that failed most, of those `from` somewhere; false when none failed.
+    fn make_room(&mut self, from: impl Fn(Source) -> bool) -> bool {
         let failed = self.known.iter().filter(|(_, candidate)| {
-            candidate.failures > 0 && matches!(candidate.state, State::Idle { .. })
+            let idle = matches!(candidate.state, State::Idle { .. });
+            candidate.failures > 0 && idle && from(candidate.source)
         });
         let worst = failed.max_by_key(|(_, candidate)| candidate.failures).map(|(addr, _)| *addr);
         worst.is_some_and(|addr| self.forget(addr))
@@ -151,6 +175,18 @@ impl Candidates {
         self.enter(addr, State::Connected);
     }
 
+    /// Notes whether a connection was encrypted.
+    pub(crate) fn opened(&mut self, addr: SocketAddr, encrypted: bool) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.encrypted = Some(encrypted);
+        }
+    }
+
+    /// Whether the last one was.
+    pub(crate) fn was_encrypted(&self, addr: SocketAddr) -> Option<bool> {
+        self.known.get(&addr)?.encrypted
+    }
+
     /// A connection ended after `lasted`. `jitter` is 0 to 1.
     pub(crate) fn disconnected(
         &mut self,
@@ -201,6 +237,10 @@ impl Candidates {
     pub(crate) fn dialling(&self) -> u32 {
         self.dialling
     }
+}
+
+fn is_hearsay(source: Source) -> bool {
+    source == Source::PeerExchange
 }
 
 fn is_broadcast(ip: IpAddr) -> bool {
@@ -286,6 +326,34 @@ mod tests {
         candidates.failed(Duration::ZERO, failing, 0.0);
         candidates.add(Duration::ZERO, Source::Tracker, fresh);
         assert!(candidates.known.contains_key(&fresh) && !candidates.known.contains_key(&failing));
+        assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn hearsay_leaves_room_for_what_trackers_say() {
+        let mut candidates = Candidates::new();
+        let numbered = |number: u32| {
+            let [.., a, b] = number.to_be_bytes();
+            SocketAddr::from(([10, 0, a, b], 1))
+        };
+        for number in 0..5000 {
+            candidates.add(Duration::ZERO, Source::PeerExchange, numbered(number));
+        }
+        assert_eq!(candidates.len() as usize, HEARSAY_MAX);
+        candidates.add(Duration::ZERO, Source::Tracker, numbered(0)); // now it is more than that
+        candidates.add(Duration::ZERO, Source::PeerExchange, numbered(6000));
+        candidates.add(Duration::ZERO, Source::PeerExchange, numbered(6001));
+        assert_eq!(candidates.len() as usize, HEARSAY_MAX + 1);
+        for _ in 0..2 {
+            let failing = next(&mut candidates, 0).unwrap(); // the tracker's, then another
+            candidates.failed(Duration::ZERO, failing, 0.0);
+        }
+        candidates.add(Duration::ZERO, Source::PeerExchange, numbered(6002));
+        assert!(candidates.known.contains_key(&numbered(6002)));
+        assert_eq!(candidates.hearsay, HEARSAY_MAX);
+        for number in 7000..9000 {
+            candidates.add(Duration::ZERO, Source::Tracker, numbered(number));
+        }
         assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
     }
 

@@ -1,4 +1,4 @@
-//! One torrent's brain (BEP 3, 6, 10, 21, 40, 54): peers, picker, request windows, end game,
+//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 54): peers, picker, request windows, end game,
 //! choker, blame and candidates. Pure: no bytes of payload, no socket, no clock pass through it.
 //!
 //! A driver tells it what happened and carries out what it decides:
@@ -32,6 +32,7 @@ mod messages;
 mod metadata;
 mod peer;
 mod peers;
+mod pex;
 mod picker;
 mod pieces;
 mod rate;
@@ -100,6 +101,8 @@ pub struct Swarm {
     waiting: Vec<PeerKey>,
     /// When to look at each peer next: at its time-outs or, as most of them only move on, before.
     checks: BTreeSet<(Duration, PeerKey)>,
+    /// When peers are told of peers next, if there is anything to tell.
+    exchange_at: Option<Duration>,
 }
 
 impl Swarm {
@@ -136,6 +139,7 @@ impl Swarm {
             refill_all: false,
             waiting: Vec::new(),
             checks: BTreeSet::new(),
+            exchange_at: None,
             have: config.have,
             wanted: config.wanted,
         }
@@ -225,6 +229,16 @@ impl Swarm {
     fn next_dial_at(&self) -> Option<Duration> {
         let refused = |addr: SocketAddr| self.blame.is_banned(addr.ip());
         self.candidates.next_at(self.is_complete(), refused).filter(|_| self.may_dial())
+    }
+
+    /// A connection to the address was made, encrypted or not.
+    pub fn opened(&mut self, addr: SocketAddr, encrypted: bool) {
+        self.candidates.opened(addr, encrypted);
+    }
+
+    /// Whether the last connection to the address was encrypted, if there was one.
+    pub fn was_encrypted(&self, addr: SocketAddr) -> Option<bool> {
+        self.candidates.was_encrypted(addr)
     }
 
     /// The address did not become a peer.

@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 9, 10, 21, 54), and what it changes.
+//! What peers say (BEP 3, 6, 9, 10, 11, 21, 54), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -259,6 +259,7 @@ impl Swarm {
                     self.candidates.add(self.now, Source::Incoming, addr);
                     self.candidates.connected(addr);
                 }
+                self.exchange_soon();
                 if let Some(upload_only) = theirs.upload_only {
                     self.says_upload_only(key, upload_only);
                 }
@@ -274,6 +275,7 @@ impl Swarm {
                 }
             }
             (_, Some(Extension::Metadata)) => self.metadata_asked(key, payload),
+            (_, Some(Extension::PeerExchange)) => self.told_of_peers(key, payload),
             (_, None) => {}
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use wire::{Bitfield, BlockRequest, PeerExtensions};
 
+use crate::pex::Exchange;
 use crate::rate::Rate;
 use crate::window::Window;
 use crate::{Hello, PeerKey, steps};
@@ -78,6 +79,7 @@ pub(crate) struct Peer {
     pub(crate) let_down: u32,
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
+    pub(crate) exchange: Exchange,
     pub(crate) uploads: VecDeque<BlockRequest>,
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
@@ -131,6 +133,7 @@ impl Peer {
             unrequested: 0,
             let_down: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
+            exchange: Exchange::default(),
             uploads: VecDeque::new(),
             download: Rate::new(now),
             upload: Rate::new(now),

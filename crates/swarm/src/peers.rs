@@ -119,6 +119,7 @@ impl Swarm {
         }
         self.greet(key, &hello);
         self.schedule_check(key);
+        self.exchange_soon();
         Ok(key)
     }
 
@@ -173,12 +174,13 @@ impl Swarm {
         }
     }
 
-    /// What peers may send us, and ask us for.
-    fn extensions(&self) -> Vec<(String, u8)> {
+    /// Our extensions, those left out that this torrent may not have.
+    fn our_extensions(&self) -> Vec<(String, u8)> {
         let mut ours = ExtendedHandshake::our_extensions();
-        if self.metadata_size.is_none() {
-            ours.retain(|(name, _)| name != Extension::Metadata.name());
-        }
+        ours.retain(|(name, _)| {
+            (self.metadata_size.is_some() || name != Extension::Metadata.name())
+                && (self.settings.peer_exchange || name != Extension::PeerExchange.name())
+        });
         ours
     }
 
@@ -194,7 +196,7 @@ impl Swarm {
         }
         if hello.reserved.extended() {
             let ours = ExtendedHandshake {
-                extensions: self.extensions(),
+                extensions: self.our_extensions(),
                 client: Some(self.client_version.clone()),
                 yourip: Some(hello.addr.ip()),
                 reqq: Some(self.settings.reqq),
@@ -236,6 +238,7 @@ impl Swarm {
             let jitter = self.rng.f64();
             self.candidates.disconnected(now, addr, connected_for, uploads_only, jitter);
         }
+        self.exchange_soon();
         if !gone.am_choking {
             self.fill_upload_slots();
         }

@@ -194,6 +194,7 @@ impl Swarm {
         if peer.live_bytes as f64 >= window as f64 * REFILL_BELOW {
             return;
         }
+        let mut served = false;
         loop {
             let Some(peer) = self.peers.get(key) else { return };
             let block_bytes = u64::from(BLOCK_LENGTH);
@@ -203,10 +204,11 @@ impl Swarm {
                 return;
             }
             if self.throttle.is_used_up() {
-                return self.throttle.hold(key);
+                return self.throttle.hold(key, served);
             }
             let Some(block) = self.next_block(key) else { return self.waits(key) };
             self.throttle.asked(block.length);
+            served = true;
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.asked(now, block);
             }

@@ -11,8 +11,10 @@ pub(crate) struct Throttle {
     /// Bytes that may still be asked for; `None` without a limit. The last block may pass it.
     allowance: Option<u64>,
     requested: u64,
-    /// Peers with room in their window, in the order in which they came to nothing.
+    /// Peers with room in their window that came to nothing.
     held: Vec<PeerKey>,
+    /// Those that came to something and want more: the others are before them.
+    served: Vec<PeerKey>,
 }
 
 impl Throttle {
@@ -20,9 +22,9 @@ impl Throttle {
         self.allowance == Some(0)
     }
 
-    pub(crate) fn hold(&mut self, peer: PeerKey) {
-        if !self.held.contains(&peer) {
-            self.held.push(peer);
+    pub(crate) fn hold(&mut self, peer: PeerKey, served: bool) {
+        if !self.held.contains(&peer) && !self.served.contains(&peer) {
+            if served { self.served.push(peer) } else { self.held.push(peer) }
         }
     }
 
@@ -40,15 +42,18 @@ impl Swarm {
         self.now = now;
         self.throttle.allowance = bytes;
         if bytes != Some(0) {
-            let mut held = std::mem::take(&mut self.throttle.held);
-            held.drain(..).for_each(|key| self.wants_more(key));
-            self.throttle.held = held; // its memory serves again
+            let (mut held, mut served) = (
+                std::mem::take(&mut self.throttle.held),
+                std::mem::take(&mut self.throttle.served),
+            );
+            held.drain(..).chain(served.drain(..)).for_each(|key| self.wants_more(key));
+            (self.throttle.held, self.throttle.served) = (held, served); // their memory serves again
         }
     }
 
     /// Whether more would have been asked for, had it been allowed.
     pub fn is_throttled(&self) -> bool {
-        !self.throttle.held.is_empty()
+        !self.throttle.held.is_empty() || !self.throttle.served.is_empty()
     }
 
     /// Bytes that were asked for under a limit since the last call.

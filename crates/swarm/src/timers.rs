@@ -29,6 +29,7 @@ impl Swarm {
             self.check_peer(key);
             self.schedule_check(key);
         }
+        self.exchange_round();
         self.wake_waiting();
         self.choke_round();
     }
@@ -37,8 +38,9 @@ impl Swarm {
     pub fn next_timeout(&self) -> Option<Duration> {
         let check = self.checks.first().map(|(at, _)| *at);
         let round = (self.peers.len() > 0).then(|| self.choker.next_round());
+        let exchange = self.exchange_at.filter(|_| self.peers.len() > 0);
         let end_game = self.is_waiting().then(|| self.now + endgame::RECHECK);
-        let times = [check, round, end_game, self.next_dial_at()];
+        let times = [check, round, end_game, exchange, self.next_dial_at()];
         times.into_iter().flatten().min()
     }
 

@@ -1,4 +1,4 @@
-//! The extension protocol's handshake (BEP 10) and the extensions we speak (BEP 9, 21, 54).
+//! The extension protocol's handshake (BEP 10) and the extensions we speak (BEP 9, 11, 21, 54).
 //!
 //! A message id belongs to its receiver: we send with the peer's ids and read with ours. A new
 //! extension is a variant of [`Extension`], its name, and our id for it.
@@ -21,11 +21,14 @@ pub enum Extension {
     DontHave,
     /// The torrent's `info` value (BEP 9), see [`crate::MetadataMessage`].
     Metadata,
+    /// Whom the sender has met and lost (BEP 11), see [`crate::PexMessage`].
+    PeerExchange,
 }
 
 impl Extension {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::UploadOnly, Self::DontHave, Self::Metadata];
+    pub const ALL: [Self; 4] =
+        [Self::UploadOnly, Self::DontHave, Self::Metadata, Self::PeerExchange];
 
     /// The name in the handshake's `m`.
     pub fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Extension {
             Self::UploadOnly => "upload_only",
             Self::DontHave => "lt_donthave",
             Self::Metadata => "ut_metadata",
+            Self::PeerExchange => "ut_pex",
         }
     }
 
@@ -42,6 +46,7 @@ impl Extension {
             Self::UploadOnly => 1,
             Self::DontHave => 2,
             Self::Metadata => 3,
+            Self::PeerExchange => 4,
         }
     }
 
@@ -158,6 +163,7 @@ pub struct PeerExtensions {
     upload_only: Option<u8>,
     dont_have: Option<u8>,
     metadata: Option<u8>,
+    peer_exchange: Option<u8>,
 }
 
 impl PeerExtensions {
@@ -182,6 +188,7 @@ impl PeerExtensions {
             Extension::UploadOnly => &mut self.upload_only,
             Extension::DontHave => &mut self.dont_have,
             Extension::Metadata => &mut self.metadata,
+            Extension::PeerExchange => &mut self.peer_exchange,
         }
     }
 }

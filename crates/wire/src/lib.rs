@@ -1,4 +1,4 @@
-//! The peer wire protocol (BEP 3, 4, 6, 10, 20, 21, 40, 54): bytes to typed views and back.
+//! The peer wire protocol (BEP 3, 4, 6, 10, 11, 20, 21, 40, 54): bytes to typed views and back.
 //!
 //! Pure: a caller reads and writes sockets; this crate turns byte slices into messages and
 //! messages into byte slices. It allocates nothing on the strength of a length it was told.
@@ -46,7 +46,9 @@ mod fast;
 mod handshake;
 mod message;
 mod metadata;
+pub mod mse;
 mod peer_id;
+mod pex;
 mod priority;
 
 pub use bitfield::{Bitfield, BitfieldError};
@@ -59,4 +61,5 @@ pub use message::{
 };
 pub use metadata::{METADATA_PIECE_LENGTH, MetadataMessage};
 pub use peer_id::PeerId;
+pub use pex::{PEX_SENT_MAX, PexFlags, PexMessage};
 pub use priority::peer_priority;

@@ -18,8 +18,13 @@ START_SECONDS = 20
 class Aria2(Client):
     name = "aria2"
 
-    def __init__(self, lab, **options):
+    def __init__(self, lab, encryption=None, **options):
+        """`encryption`: nothing but encrypted handshakes, and behind them at least `plaintext` or
+        `rc4`."""
         super().__init__(lab, **options)
+        level = {"plaintext": "plain", "rc4": "arc4"}.get(encryption)
+        forced = ["--bt-require-crypto=true", f"--bt-min-crypto-level={level}"]
+        self.encryption = forced if level else []
         self.process = None
         self.rpc_port = None
 
@@ -41,6 +46,7 @@ class Aria2(Client):
             "--console-log-level=notice",
             "--enable-color=false",
             "--show-console-readout=false",
+            *self.encryption,
             *extra,
         ]
         self.process = Process(argv + sources, self.home, self.label)

@@ -17,15 +17,21 @@ from process import Process
 DRIVER = Path(__file__).with_name("libtorrent_driver.py")
 START_SECONDS = 20
 STOP_SECONDS = 10
+ENCRYPTION_LEVELS = {"plaintext": 1, "rc4": 2}
 
 
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, as_shipped=False, **options):
-        """`as_shipped`: with its own preference for encryption, and uTP."""
+    def __init__(self, lab, as_shipped=False, encryption=None, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: nothing but
+        encrypted handshakes, and behind them `plaintext` or `rc4`."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
+        if encryption:
+            level = ENCRYPTION_LEVELS[encryption]
+            forced = {"in_enc_policy": 0, "out_enc_policy": 0, "allowed_enc_level": level}
+            config |= forced | {"prefer_rc4": encryption == "rc4"}
         argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         argv += ["--as-shipped"] if as_shipped else []
         self.process = Process(argv, self.home, self.label, pipes=True)

@@ -47,8 +47,10 @@ class Answer:
 class Peerless(Client):
     name = "peerless"
 
-    def __init__(self, lab, **options):
+    def __init__(self, lab, arguments=(), **options):
+        """`arguments`: more of them, for `get` and `seed`."""
         super().__init__(lab, **options)
+        self.arguments = arguments
         self._seeds = {}  # info hash -> (process, port)
         self.get = None
 
@@ -85,7 +87,8 @@ class Peerless(Client):
             port = self.lab.port()
             where = ["--port", port, "--bind", self.ip]
             log = f"seed-{port}.log"
-            process = self.start(log, "seed", torrent.path, directory, *where, *arguments)
+            words = [torrent.path, directory, *where, *self.arguments, *arguments]
+            process = self.start(log, "seed", *words)
             self._seeds[torrent.info_hash] = (process, port)
         for process, _ in self._seeds.values():
             self.wait_for_event(process, "seeding", START_SECONDS)
@@ -94,7 +97,7 @@ class Peerless(Client):
         peers = sorted({seeder.serving(torrent) for seeder in seeders for torrent in torrents})
         arguments = [t.magnet() if by_magnet else t.path for t in torrents] + ["-o", out]
         arguments += [word for peer in peers for word in ("--peer", peer)]
-        arguments += ["--port", self.port, "--bind", self.ip, *extra]
+        arguments += ["--port", self.port, "--bind", self.ip, *self.arguments, *extra]
         self.get = self.start("get.log", "get", *arguments)
 
     def wait_complete(self, seconds):

@@ -25,10 +25,12 @@ class Transmission(Client):
     can_seed_empty = False
     one_handshake_an_address = True
 
-    def __init__(self, lab, as_shipped=False, **options):
-        """`as_shipped`: with its own preference for encryption, and uTP."""
+    def __init__(self, lab, as_shipped=False, encryption=None, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: `rc4` is all
+        that it takes when it insists, `plaintext` what it chooses when it does not."""
         super().__init__(lab, **options)
         self.as_shipped = as_shipped
+        self.encryption = encryption
         self.rpc_port = lab.port()
         self.process = None
         self._session = ""
@@ -52,7 +54,7 @@ class Transmission(Client):
             "queue-stalled-enabled": False,
         }
         if not self.as_shipped:
-            settings |= {"utp-enabled": False, "encryption": 0}
+            settings |= {"utp-enabled": False, "encryption": 2 if self.encryption == "rc4" else 0}
         elif dials:
             # Without uTP on the other side it gives the TCP connection that it falls back to up
             # before a byte is sent, and tries again after a quarter of an hour.

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::wire::PeerId;
+use engine::wire::mse::Method;
 use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
+use super::session::EncryptionMode;
 use super::source::Source;
 use crate::exit::{Code, Failure};
 use crate::format::{hex, untrusted};
@@ -18,7 +20,8 @@ use crate::output::Output;
 #[command(after_help = "\
 Examples:
   peerless handshake ubuntu.torrent 192.0.2.7:6881
-  peerless handshake ubuntu.torrent [2001:db8::1]:6881 --timeout 5")]
+  peerless handshake ubuntu.torrent [2001:db8::1]:6881 --timeout 5
+  peerless handshake ubuntu.torrent 192.0.2.7:6881 --encryption require")]
 pub(crate) struct Args {
     /// A .torrent file or a magnet link.
     #[arg(value_name = "TORRENT or MAGNET")]
@@ -28,6 +31,9 @@ pub(crate) struct Args {
     /// Seconds for the connection, and again for the peer's answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
+    /// Encrypt the handshake (MSE). `allow` and `prefer` try both ways.
+    #[arg(long, value_name = "MODE", value_enum, default_value = "off")]
+    encryption: EncryptionMode,
     /// Connect from this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
@@ -49,6 +55,7 @@ impl Args {
             connect_timeout: timeout,
             timeout,
             bind: self.bind,
+            encryption: self.encryption.into(),
         };
         let interrupt = Interrupt::listen();
         let report = tokio::select! {
@@ -70,6 +77,14 @@ fn check_address(peer: &str) -> Result<(), Failure> {
     match port {
         Some((host, Ok(1..))) if !host.is_empty() => Ok(()),
         _ => Err(Failure::new(Code::Usage, format!("`{peer}` is not HOST:PORT or [V6]:PORT"))),
+    }
+}
+
+/// How the payload goes behind an encrypted handshake.
+fn payload(method: Method) -> &'static str {
+    match method {
+        Method::Plaintext => "plaintext",
+        Method::Rc4 => "RC4",
     }
 }
 
@@ -96,11 +111,15 @@ fn show(report: &HandshakeReport, output: Output) {
             "upload_only": extended.upload_only,
             "metadata_size": extended.metadata_size,
         })),
+        "encryption": report.encryption.map(payload),
         "elapsed_seconds": report.elapsed.as_secs_f64(),
     }));
     output.line(format_args!("Peer ID: {}", report.peer_id));
     let id = report.peer_id.escaped();
     output.line(format_args!("Client: {} ({id})", name.as_deref().unwrap_or("unknown")));
+    if let Some(method) = report.encryption {
+        output.line(format_args!("Encrypted: handshake; payload: {}", payload(method)));
+    }
     let features = report.reserved.names();
     let features = if features.is_empty() { "none".into() } else { features.join(", ") };
     output.line(format_args!("Features: {features}"));

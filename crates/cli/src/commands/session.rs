@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Event, EventStream, RateLimits, Session, SessionBuilder, StateLocation, TorrentHandle,
-    TorrentState, TorrentStats,
+    Encryption, Event, EventStream, RateLimits, Session, SessionBuilder, StateLocation,
+    TorrentHandle, TorrentState, TorrentStats,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -15,6 +15,31 @@ use serde_json::{Value, json};
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::output::Output;
+
+/// Whether connections to peers are encrypted.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub(crate) enum EncryptionMode {
+    /// Never
+    Off,
+    /// Where the peer wants it
+    #[default]
+    Allow,
+    /// Where the peer can
+    Prefer,
+    /// Always; no connection without it
+    Require,
+}
+
+impl From<EncryptionMode> for Encryption {
+    fn from(mode: EncryptionMode) -> Self {
+        match mode {
+            EncryptionMode::Off => Self::Off,
+            EncryptionMode::Allow => Self::Allow,
+            EncryptionMode::Prefer => Self::Prefer,
+            EncryptionMode::Require => Self::Require,
+        }
+    }
+}
 
 /// How a session talks to the world.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +53,10 @@ pub(crate) struct Options {
     /// Use only this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    /// Encrypt connections to peers (MSE), which hides the protocol from networks and costs next to
+    /// nothing: the payload itself is only encrypted with peers that insist.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    encryption: EncryptionMode,
     /// Don't ask the torrent's trackers.
     #[arg(long)]
     pub(crate) no_tracker: bool,
@@ -59,7 +88,8 @@ impl Options {
         let builder = Session::builder()
             .port(self.port)
             .allow_private_trackers(self.allow_private)
-            .limits(limits);
+            .limits(limits)
+            .encryption(self.encryption.into());
         let builder = match self.bind {
             Some(ip) => builder.bind(ip),
             None => builder,

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use metainfo::{Info, InfoHash, InfoHashes, Magnet, PieceIndex, Torrent};
 use swarm::{MetadataStats, Source};
+use wire::mse::torrent_mark;
 
 use crate::add::AddTorrent;
 use crate::announce::TrackerStatus;
@@ -180,6 +181,11 @@ pub(crate) struct Searches(Mutex<HashMap<InfoHash, Arc<Search>>>);
 impl Searches {
     pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<Arc<Search>> {
         self.lock().get(info_hash).cloned()
+    }
+
+    /// The one that has this name within MSE.
+    pub(crate) fn find_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
+        self.lock().keys().copied().find(|info_hash| torrent_mark(info_hash) == *mark)
     }
 
     fn add(&self, info_hash: InfoHash, search: &Arc<Search>) -> bool {

@@ -7,25 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm::{Hello, PeerKey};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use wire::{Decoded, Limits};
 
 use super::search::Search;
-use crate::net;
-use crate::peer::handshake::{self, Ours};
+use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
+use crate::peer::{Line, outgoing};
 use crate::session::SessionShared;
-use crate::stream::Stream;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+/// Time to take what we say.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a peer may send before anybody knows how many pieces there are. A block is never asked for.
 const LIMITS: Limits =
     Limits { bitfield_bytes: 256 * 1024, block_bytes: 0, extended_bytes: 128 * 1024 };
 
-/// Bytes made room for at each read.
+/// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
 /// Dials as many candidates as the limits allow.
@@ -36,10 +34,11 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
         let Some(addr) = search.next_dial() else { return };
         let (session, search) = (Arc::clone(session), Arc::clone(search));
         tokio::spawn(async move {
-            let opened = open(&session, &search, addr).await;
+            let info_hash = search.hashes().on_the_wire();
+            let opened = outgoing::open(&session, info_hash, addr, None).await;
             drop(half_open);
             match opened {
-                Ok((hello, stream)) => converse(&search, hello, stream).await,
+                Ok(opened) => converse(&search, opened.hello, opened.line).await,
                 Err(error) => {
                     tracing::debug!(%addr, %error, "dial failed");
                     search.dial_failed(addr);
@@ -51,53 +50,34 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
     }
 }
 
-fn ours(session: &SessionShared, search: &Search) -> Ours {
-    Ours { info_hash: search.hashes().on_the_wire(), peer_id: session.peer_id }
-}
-
-async fn open(
-    session: &SessionShared,
-    search: &Search,
-    addr: SocketAddr,
-) -> io::Result<(Hello, Stream)> {
-    let stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
-    let mut stream = Stream::Tcp(stream);
-    let shaken = handshake::outgoing(&mut stream, ours(session, search), HANDSHAKE_LIMIT).await;
-    let theirs = shaken.map_err(io::Error::other)?;
-    let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
-    Ok((Hello { addr, peer_id, outgoing: true, reserved }, stream))
-}
-
 /// Answers a peer that came to us and asked for this torrent.
 pub(crate) async fn accept(
     session: Arc<SessionShared>,
     search: Arc<Search>,
-    mut stream: Stream,
+    mut line: Line,
     addr: SocketAddr,
     first: [u8; handshake::ROUTING_BYTES],
     slot: OwnedSemaphorePermit,
 ) {
-    let ours = ours(&session, &search);
-    match handshake::incoming(&mut stream, first, ours, HANDSHAKE_LIMIT).await {
+    let ours = Ours { info_hash: search.hashes().on_the_wire(), peer_id: session.peer_id };
+    match handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await {
         Ok(theirs) => {
             let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
             let hello = Hello { addr, peer_id, outgoing: false, reserved };
-            converse(&search, hello, stream).await;
+            converse(&search, hello, line).await;
         }
         Err(error) => tracing::debug!(%addr, %error, "inbound peer refused"),
     }
     drop(slot);
 }
 
-async fn converse(search: &Search, hello: Hello, stream: impl AsyncRead + AsyncWrite) {
-    let (key, queue) = match search.join(hello) {
+async fn converse(search: &Search, hello: Hello, mut line: Line) {
+    let (key, mut queue) = match search.join(hello) {
         Ok(joined) => joined,
         Err(refusal) => return tracing::debug!(addr = %hello.addr, %refusal, "peer refused"),
     };
-    let (reading, writing) = tokio::io::split(stream);
     let ended = tokio::select! {
-        ended = read(search, key, reading) => ended,
-        ended = write(queue, writing) => ended,
+        ended = talk(search, key, &mut line, &mut queue) => ended,
         () = search.over.cancelled() => Ok(()),
     };
     if let Err(error) = ended {
@@ -106,37 +86,48 @@ async fn converse(search: &Search, hello: Hello, stream: impl AsyncRead + AsyncW
     search.left(key);
 }
 
-async fn read(search: &Search, key: PeerKey, mut stream: impl AsyncRead + Unpin) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(READ_BYTES);
+/// Until the search has no more use for the peer.
+async fn talk(
+    search: &Search,
+    key: PeerKey,
+    line: &mut Line,
+    queue: &mut mpsc::Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    let mut received = Vec::new();
+    let mut bytes = vec![0; READ_BYTES];
     loop {
-        let mut done = 0;
-        loop {
-            match wire::decode(&buffer[done..], &LIMITS).map_err(io::Error::other)? {
-                Decoded::Message { message, consumed } => {
-                    search.heard(key, &message);
-                    done += consumed;
+        tokio::select! {
+            got = line.read(&mut bytes) => match got? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                got => {
+                    received.extend_from_slice(&bytes[..got]);
+                    let done = hear(search, key, &received)?;
+                    received.drain(..done);
                 }
-                Decoded::Incomplete { .. } => break,
-                Decoded::BlockHead { .. } => {
-                    return Err(io::Error::other("a block that nobody asked for"));
-                }
-            }
-        }
-        buffer.drain(..done);
-        buffer.reserve(READ_BYTES); // a message is longer than the limits at no time
-        if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            },
+            message = queue.recv() => match message {
+                // A few hundred bytes: one that does not take them is gone.
+                Some(message) => timeout(WRITE_LIMIT, line.write_all(&message)).await??,
+                None => return Ok(()),
+            },
         }
     }
 }
 
-/// Until the search has no more use for the peer.
-async fn write(
-    mut queue: mpsc::Receiver<Vec<u8>>,
-    mut stream: impl AsyncWrite + Unpin,
-) -> io::Result<()> {
-    while let Some(bytes) = queue.recv().await {
-        stream.write_all(&bytes).await?;
+/// Hands on every whole message, and tells how many bytes they took. What is left is part of one that
+/// the limits allow.
+fn hear(search: &Search, key: PeerKey, received: &[u8]) -> io::Result<usize> {
+    let mut done = 0;
+    loop {
+        match wire::decode(&received[done..], &LIMITS).map_err(io::Error::other)? {
+            Decoded::Message { message, consumed } => {
+                search.heard(key, &message);
+                done += consumed;
+            }
+            Decoded::Incomplete { .. } => return Ok(done),
+            Decoded::BlockHead { .. } => {
+                return Err(io::Error::other("a block that nobody asked for"));
+            }
+        }
     }
-    Ok(())
 }

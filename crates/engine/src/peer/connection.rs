@@ -10,9 +10,11 @@ use storage::ReadBuffer;
 use swarm::PeerKey;
 use tokio::io::Interest;
 use tokio::sync::Notify;
+use wire::mse::Rc4;
 use wire::{BlockRequest, Limits, Message};
 
 use super::calls::{self, Call};
+use super::line::Line;
 use super::out::OutQueue;
 use super::receive::{ReceiveError, Receiver};
 use crate::stream::Stream;
@@ -61,6 +63,10 @@ struct Ahead {
 pub(crate) struct Connection {
     pub(crate) key: PeerKey,
     stream: Stream,
+    /// What is received goes through, when the peer insists on it.
+    cipher: RefCell<Option<Rc4>>,
+    /// What came before the connection was served, and is read first.
+    early: RefCell<Vec<u8>>,
     out: RefCell<OutQueue>,
     reading: RefCell<Reading>,
     ahead: RefCell<Ahead>,
@@ -73,11 +79,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(key: PeerKey, stream: Stream) -> Self {
+    pub(crate) fn new(key: PeerKey, Line { stream, ciphers, early, .. }: Line) -> Self {
+        let (send, receive) = ciphers.map(|both| (both.send, both.receive)).unzip();
         Self {
             key,
             stream,
-            out: RefCell::default(),
+            cipher: RefCell::new(receive),
+            early: RefCell::new(early),
+            out: RefCell::new(OutQueue::new(send)),
             reading: RefCell::default(),
             ahead: RefCell::new(Ahead {
                 bytes: AHEAD_BYTES_START,
@@ -97,6 +106,12 @@ impl Connection {
         loop {
             if let Some(reason) = self.closing.borrow_mut().take() {
                 return reason;
+            }
+            if !self.early.borrow().is_empty() {
+                match torrent.receive(self, &mut receiver) {
+                    Ok(()) => continue,
+                    Err(error) => return error.to_string(),
+                }
             }
             let interest = match self.out.borrow().messages() {
                 // Who asks and never reads the answers is not listened to, and times out.
@@ -128,7 +143,13 @@ impl Connection {
     /// One non-blocking scattered read.
     pub(crate) fn try_read(&self, slices: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
         let room: usize = slices.iter().map(|slice| slice.len()).sum();
+        if !self.early.borrow().is_empty() {
+            return Ok(take_early(&mut self.early.borrow_mut(), slices));
+        }
         let got = self.stream.try_read_vectored(slices);
+        if let (Some(cipher), Ok(got)) = (&mut *self.cipher.borrow_mut(), &got) {
+            decrypt(cipher, slices, *got);
+        }
         match &got {
             Ok(got) if *got < room => {
                 calls::count(Call::ReceiveAll);
@@ -223,6 +244,31 @@ impl Connection {
     }
 }
 
+/// Moves what came early to where a read puts what comes. Returns how many bytes that were.
+fn take_early(early: &mut Vec<u8>, slices: &mut [io::IoSliceMut<'_>]) -> usize {
+    let mut taken = 0;
+    for slice in slices {
+        let part = slice.len().min(early.len() - taken);
+        slice[..part].copy_from_slice(&early[taken..taken + part]);
+        taken += part;
+    }
+    early.drain(..taken);
+    early.shrink_to_fit();
+    taken
+}
+
+/// Decrypts the `got` bytes that a read put there, where they are.
+fn decrypt(cipher: &mut Rc4, slices: &mut [io::IoSliceMut<'_>], mut got: usize) {
+    for slice in slices {
+        let part = slice.len().min(got);
+        cipher.apply(&mut slice[..part]);
+        got -= part;
+        if got == 0 {
+            return;
+        }
+    }
+}
+
 impl Reading {
     /// Moves the runs at the front that are there to where they wait for the socket.
     fn queue_ready(&mut self, out: &mut OutQueue) {
@@ -256,5 +302,52 @@ impl Ahead {
         }
         self.window_start = now;
         self.window_sent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use io::IoSliceMut;
+    use metainfo::InfoHash;
+    use wire::mse::{Initiator, Methods, Responder};
+
+    use super::*;
+
+    /// The key stream that one side decrypts with.
+    fn cipher() -> Rc4 {
+        let torrent = InfoHash([1; 20]);
+        let mut peer = Initiator::new(torrent, Methods::RC4, [0; 68], || 1);
+        let mut ours = Responder::new(Methods::BOTH, || 2);
+        while peer.need() > 0 {
+            ours.receive(&peer.take_output(), |_| Some(torrent)).unwrap();
+            peer.receive(&ours.take_output()).unwrap();
+        }
+        ours.finish().unwrap().ciphers.unwrap().receive
+    }
+
+    #[test]
+    fn what_came_is_decrypted_and_nothing_behind_it() {
+        for got in [0, 1, 3, 4, 9, 10] {
+            let mut whole = [7; 10];
+            cipher().apply(&mut whole[..got]);
+            let (mut first, mut second, mut third) = ([7; 3], [7; 1], [7; 6]);
+            let mut slices =
+                [&mut first[..], &mut [], &mut second, &mut third].map(IoSliceMut::new);
+            decrypt(&mut cipher(), &mut slices, got);
+            assert_eq!([&first[..], &second, &third].concat(), whole);
+        }
+    }
+
+    #[test]
+    fn what_came_early_is_read_first_in_parts_if_it_must() {
+        let mut early = (0..10).collect::<Vec<u8>>();
+        let (mut first, mut second) = ([0; 3], [0; 4]);
+        let mut slices = [&mut first[..], &mut second].map(IoSliceMut::new);
+        assert_eq!(take_early(&mut early, &mut slices), 7);
+        assert_eq!((first, second), ([0, 1, 2], [3, 4, 5, 6]));
+        let mut slices = [&mut first[..], &mut second].map(IoSliceMut::new);
+        assert_eq!(take_early(&mut early, &mut slices), 3);
+        assert_eq!((first, second), ([7, 8, 9], [3, 4, 5, 6]));
+        assert!(early.is_empty());
     }
 }

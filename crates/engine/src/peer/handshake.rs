@@ -1,19 +1,28 @@
-//! The first 68 bytes on the wire (BEP 3), both ways, within a time limit.
+//! The first 68 bytes on the wire (BEP 3), in the open or within MSE, both ways, within a time limit.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::InfoHash;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use wire::mse::MseError;
 use wire::{HANDSHAKE_LENGTH, Handshake, PeerId, Reserved};
 
+use super::encrypt;
+use super::line::Line;
+use crate::encryption::{Encryption, Opening};
 use crate::stream::Stream;
+
+/// A live peer answers a handshake within a round trip.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Bytes up to and including the info hash: all that routing an inbound peer needs. The rest may
 /// only come once we have answered.
 pub(crate) const ROUTING_BYTES: usize = 48;
+
+/// Bytes that tell BEP 3 from all else.
+const PREFIX_BYTES: usize = 20;
 
 /// Why no connection came of it.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +64,12 @@ pub enum HandshakeFailure {
     /// What came is not a BitTorrent handshake.
     #[error("the peer does not speak BitTorrent")]
     NotBitTorrent,
+    /// The peer began to encrypt, and not as MSE wants it.
+    #[error("the peer failed to agree on encryption: {0}")]
+    Encryption(#[from] MseError),
+    /// Encryption is required, and the peer came without.
+    #[error("the peer came without encryption")]
+    Unencrypted,
     /// The peer answered for another torrent.
     #[error("the peer answered with the info hash {got}")]
     WrongInfoHash {
@@ -66,6 +81,20 @@ pub enum HandshakeFailure {
     Io(io::Error),
 }
 
+impl HandshakeFailure {
+    /// Whether it may be for the way in which the peer was addressed: another may do better.
+    pub(crate) fn may_be_for(&self, opening: Opening) -> bool {
+        use HandshakeFailure::{ClosedEarly, Encryption, NotBitTorrent, Timeout};
+        match opening {
+            // Who requires encryption hangs up without a word. So do many that lack the torrent.
+            Opening::Plain => matches!(self, ClosedEarly { received: 0 }),
+            Opening::Encrypted => {
+                matches!(self, ClosedEarly { .. } | Encryption(_) | NotBitTorrent | Timeout { .. })
+            }
+        }
+    }
+}
+
 /// What we say of ourselves.
 #[derive(Clone, Copy)]
 pub(crate) struct Ours {
@@ -74,34 +103,43 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    fn encode(self) -> [u8; HANDSHAKE_LENGTH] {
+    pub(super) fn encode(self) -> [u8; HANDSHAKE_LENGTH] {
         Handshake { reserved: Reserved::ours(), info_hash: self.info_hash, peer_id: self.peer_id }
             .encode()
     }
 }
 
-/// Sends our handshake and reads the peer's, which must name our info hash.
+/// Sends our handshake, in this way, and reads the peer's, which must name our info hash.
 pub(crate) async fn outgoing(
-    stream: &mut Stream,
+    stream: Stream,
+    opening: Opening,
     ours: Ours,
     limit: Duration,
-) -> Result<Handshake, HandshakeFailure> {
+) -> Result<(Handshake, Line), HandshakeFailure> {
     let mut reply = [0; HANDSHAKE_LENGTH];
     let mut received = 0;
     let exchange = async {
-        stream.write_all(&ours.encode()).await.map_err(broken(0))?;
-        read_checked(stream, &mut reply, &mut received).await
+        let mut line = match opening {
+            Opening::Encrypted => encrypt::initiate(stream, ours).await?,
+            Opening::Plain => {
+                let mut line = Line::new(stream);
+                line.write_all(&ours.encode()).await.map_err(broken(0))?;
+                line
+            }
+        };
+        read_checked(&mut line, &mut reply, &mut received).await?;
+        Ok::<_, HandshakeFailure>(line)
     };
-    match timeout(limit, exchange).await {
+    let line = match timeout(limit, exchange).await {
         Ok(done) => done?,
         Err(_) => return Err(HandshakeFailure::Timeout { received, limit }),
-    }
-    accept_reply(&reply, ours)
+    };
+    Ok((accept_reply(&reply, ours)?, line))
 }
 
 /// Answers a peer whose first [`ROUTING_BYTES`] named our torrent, and reads its peer id.
 pub(crate) async fn incoming(
-    stream: &mut Stream,
+    line: &mut Line,
     first: [u8; ROUTING_BYTES],
     ours: Ours,
     limit: Duration,
@@ -110,8 +148,8 @@ pub(crate) async fn incoming(
     request[..ROUTING_BYTES].copy_from_slice(&first);
     let mut received = ROUTING_BYTES;
     let exchange = async {
-        stream.write_all(&ours.encode()).await.map_err(broken(ROUTING_BYTES))?;
-        read_checked(stream, &mut request, &mut received).await
+        line.write_all(&ours.encode()).await.map_err(broken(ROUTING_BYTES))?;
+        read_checked(line, &mut request, &mut received).await
     };
     match timeout(limit, exchange).await {
         Ok(done) => done?,
@@ -120,34 +158,66 @@ pub(crate) async fn incoming(
     accept_reply(&request, ours)
 }
 
-/// Reads an inbound peer's [`ROUTING_BYTES`] and tells which torrent it wants.
+/// What an inbound peer has said so far.
+pub(crate) struct Routed {
+    pub(crate) line: Line,
+    pub(crate) first: [u8; ROUTING_BYTES],
+    /// The torrent it wants.
+    pub(crate) info_hash: InfoHash,
+}
+
+/// Reads an inbound peer's [`ROUTING_BYTES`], in the open or encrypted as `mode` allows, and tells
+/// which torrent it wants. `find` knows ours by their names within MSE.
 pub(crate) async fn routing(
-    stream: &mut Stream,
+    stream: Stream,
+    mode: Encryption,
+    find: impl Fn(&[u8; 20]) -> Option<InfoHash>,
     limit: Duration,
-) -> Result<([u8; ROUTING_BYTES], InfoHash), HandshakeFailure> {
+) -> Result<Routed, HandshakeFailure> {
     let mut first = [0; ROUTING_BYTES];
     let mut received = 0;
-    match timeout(limit, read_checked(stream, &mut first, &mut received)).await {
+    let reading = async {
+        let mut line = Line::new(stream);
+        let prefix = &mut first[..PREFIX_BYTES];
+        let mut meant = None;
+        match read_checked(&mut line, prefix, &mut received).await {
+            Ok(()) if mode.takes_plain() => {}
+            Ok(()) => return Err(HandshakeFailure::Unencrypted),
+            Err(HandshakeFailure::NotBitTorrent) if mode.takes_encrypted() => {
+                let begun = &first[..std::mem::take(&mut received)];
+                let (encrypted, torrent) = encrypt::respond(line.stream, begun, find).await?;
+                (line, meant) = (encrypted, Some(torrent));
+            }
+            Err(error) => return Err(error),
+        }
+        read_checked(&mut line, &mut first, &mut received).await?;
+        Ok((line, meant))
+    };
+    let (line, meant) = match timeout(limit, reading).await {
         Ok(done) => done?,
         Err(_) => return Err(HandshakeFailure::Timeout { received, limit }),
-    }
+    };
     let mut hash = [0; 20];
     hash.copy_from_slice(&first[28..]);
-    Ok((first, InfoHash(hash)))
+    let info_hash = InfoHash(hash);
+    if meant.is_some_and(|meant| meant != info_hash) {
+        return Err(HandshakeFailure::WrongInfoHash { got: info_hash });
+    }
+    Ok(Routed { line, first, info_hash })
 }
 
 /// Fills `buffer` from `received` on, and refuses what can't become a handshake at once.
 async fn read_checked(
-    stream: &mut Stream,
+    line: &mut Line,
     buffer: &mut [u8],
     received: &mut usize,
 ) -> Result<(), HandshakeFailure> {
     while *received < buffer.len() {
-        match stream.read(&mut buffer[*received..]).await.map_err(broken(*received))? {
+        match line.read(&mut buffer[*received..]).await.map_err(broken(*received))? {
             0 => return Err(HandshakeFailure::ClosedEarly { received: *received }),
             got => *received += got,
         }
-        let prefix = &buffer[..(*received).min(20)];
+        let prefix = &buffer[..(*received).min(PREFIX_BYTES)];
         Handshake::check_prefix(prefix).map_err(|_| HandshakeFailure::NotBitTorrent)?;
     }
     Ok(())
@@ -162,7 +232,7 @@ fn accept_reply(bytes: &[u8; HANDSHAKE_LENGTH], ours: Ours) -> Result<Handshake,
 }
 
 /// A reset is how many clients close on an info hash they don't serve.
-fn broken(received: usize) -> impl Fn(io::Error) -> HandshakeFailure {
+pub(super) fn broken(received: usize) -> impl Fn(io::Error) -> HandshakeFailure {
     move |error| match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
             HandshakeFailure::ClosedEarly { received }

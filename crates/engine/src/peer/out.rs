@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use storage::ReadBuffer;
+use wire::mse::Rc4;
 use wire::{BLOCK_HEAD_LENGTH, BlockRequest, Message};
 
 use super::calls::{self, Call};
@@ -80,9 +81,15 @@ pub(crate) struct OutQueue {
     /// Of them, those of blocks' bodies.
     payload: usize,
     payload_sent: usize,
+    /// What is sent goes through, when the peer insists on it. Bytes are encrypted where they wait.
+    cipher: Option<Rc4>,
 }
 
 impl OutQueue {
+    pub(crate) fn new(cipher: Option<Rc4>) -> Self {
+        Self { cipher, ..Self::default() }
+    }
+
     /// Bytes not yet handed to the kernel.
     pub(crate) fn len(&self) -> usize {
         self.bytes
@@ -98,11 +105,16 @@ impl OutQueue {
     }
 
     pub(crate) fn push(&mut self, message: &Message<'_>) {
+        let mut cipher = self.cipher.take();
         let tail = self.tail();
         let before = tail.len();
         message.encode(tail);
+        if let Some(cipher) = &mut cipher {
+            cipher.apply(&mut tail[before..]);
+        }
         let added = tail.len() - before;
         self.bytes += added;
+        self.cipher = cipher;
     }
 
     /// Blocks whose bodies were read together into `data`, which begins at `begin` of their piece.
@@ -110,12 +122,16 @@ impl OutQueue {
         &mut self,
         blocks: impl ExactSizeIterator<Item = BlockRequest>,
         begin: u32,
-        data: ReadBuffer,
+        mut data: ReadBuffer,
     ) {
         let count = blocks.len();
         for (index, block) in blocks.enumerate() {
-            let (head, length) = (wire::encode_block_head(block), block.length as usize);
+            let (mut head, length) = (wire::encode_block_head(block), block.length as usize);
             let at = (block.begin - begin) as usize;
+            if let Some(cipher) = &mut self.cipher {
+                cipher.apply(&mut head);
+                cipher.apply(&mut data[at..at + length]);
+            }
             let ends_run = index + 1 == count;
             self.bytes += head.len() + length;
             self.payload += length;

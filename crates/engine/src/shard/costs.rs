@@ -23,7 +23,8 @@ use storage::{FileStore, StoreOptions};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
-use wire::{Bitfield, BlockRequest};
+use wire::mse::{Ciphers, Initiator, Methods, Responder};
+use wire::{Bitfield, BlockRequest, HANDSHAKE_LENGTH};
 
 use super::*;
 use crate::Session;
@@ -57,7 +58,7 @@ struct Rig {
 
 impl Rig {
     /// The torrent consists of `count` copies of one piece. All of them are there, or none.
-    fn new(count: u32, is_seed: bool) -> Self {
+    fn new(count: u32, is_seed: bool, is_encrypted: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut piece = vec![0; PIECE_BYTES];
         fastrand::Rng::with_seed(1).fill(&mut piece);
@@ -84,21 +85,25 @@ impl Rig {
         let mut shard = Shard::new(Arc::clone(inner), arena, inner.pools.clone(), sender);
         let context = Rc::clone(&shard.context);
         let (peer, mut theirs, addr) = sockets();
-        let mut peer = Peer { stream: peer, heard: Vec::new(), asked: VecDeque::new(), got: 0 };
+        let (ours, theirs_too) = if is_encrypted { ciphers(info_hash) } else { (None, None) };
+        let mut peer =
+            Peer { stream: peer, ciphers: None, heard: Vec::new(), asked: VecDeque::new(), got: 0 };
         peer.say(b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0");
         peer.say(&info_hash.0);
+        peer.ciphers = theirs_too;
         peer.say(b"-XX0001-scripted-one");
         let mut first = [0; ROUTING_BYTES];
         theirs.read_exact(&mut first).unwrap();
         theirs.set_nonblocking(true).unwrap();
         peer.stream.set_nonblocking(true).unwrap();
-        let (ours, stream) = (theirs.try_clone().unwrap(), Detached::Tcp(theirs));
+        let line = Line::agreed(Detached::Tcp(theirs.try_clone().unwrap()), ours);
+        let ours = theirs;
         let slot = Arc::clone(&inner.connections).try_acquire_owned().unwrap();
         let local = LocalSet::new();
         {
             let (_runtime, _local) = (runtime.enter(), local.enter());
             shard.begin(shared, config);
-            shard.handle(ShardMessage::Incoming { info_hash, stream, addr, first, slot });
+            shard.handle(ShardMessage::Incoming { info_hash, line, addr, first, slot });
             local.spawn_local(shard.run(receiver));
         }
         let pieces = piece;
@@ -195,6 +200,17 @@ fn torrent(folder: &Path, data: &[u8]) -> Metainfo {
     Metainfo::parse(&bytes).unwrap()
 }
 
+/// What both sides encrypt with when one insists on RC4: ours, the peer's.
+fn ciphers(info_hash: InfoHash) -> (Option<Ciphers>, Option<Ciphers>) {
+    let mut peer = Initiator::new(info_hash, Methods::RC4, [0; HANDSHAKE_LENGTH], || 1);
+    let mut ours = Responder::new(Methods::BOTH, || 2);
+    while peer.need() > 0 {
+        ours.receive(&peer.take_output(), |_| Some(info_hash)).unwrap();
+        peer.receive(&ours.take_output()).unwrap();
+    }
+    (ours.finish().unwrap().ciphers, peer.finish().unwrap().ciphers)
+}
+
 /// A connection on loopback: the peer's end, ours, and where the peer is.
 fn sockets() -> (TcpStream, TcpStream, SocketAddr) {
     let socket = || {
@@ -215,6 +231,7 @@ fn sockets() -> (TcpStream, TcpStream, SocketAddr) {
 
 struct Peer {
     stream: TcpStream,
+    ciphers: Option<Ciphers>,
     /// The front of a message.
     heard: Vec<u8>,
     /// What the engine asked for.
@@ -224,7 +241,12 @@ struct Peer {
 }
 
 impl Peer {
-    fn say(&mut self, mut bytes: &[u8]) {
+    fn say(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes.to_vec();
+        if let Some(ciphers) = &mut self.ciphers {
+            ciphers.send.apply(&mut bytes);
+        }
+        let mut bytes = &bytes[..];
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
@@ -239,6 +261,9 @@ impl Peer {
         let mut bytes = [0; 16 * 1024];
         while let Ok(got) = self.stream.read(&mut bytes) {
             assert!(got > 0, "the engine closed the connection");
+            if let Some(ciphers) = &mut self.ciphers {
+                ciphers.receive.apply(&mut bytes[..got]);
+            }
             self.heard.extend(&bytes[..got]);
         }
         let mut rest = self.heard.strip_prefix(b"\x13BitTorrent protocol").map_or(
@@ -270,9 +295,18 @@ impl Peer {
 
 #[test]
 fn a_block_received_allocates_nothing_and_shares_its_system_calls() {
+    receives(false);
+}
+
+#[test]
+fn nor_does_one_that_is_decrypted() {
+    receives(true);
+}
+
+fn receives(is_encrypted: bool) {
     const BLOCKS: u32 = 8;
     const TURNS: u32 = 200;
-    let mut rig = Rig::new(48, false);
+    let mut rig = Rig::new(48, false, is_encrypted);
     let mut offer = vec![0, 0, 0, 7, 5];
     offer.extend([0xff; 6]);
     offer.extend([0, 0, 0, 1, 1]); // unchoke
@@ -296,9 +330,18 @@ fn a_block_received_allocates_nothing_and_shares_its_system_calls() {
 
 #[test]
 fn a_block_sent_allocates_nothing_and_shares_its_system_calls() {
+    sends(false);
+}
+
+#[test]
+fn nor_does_one_that_is_encrypted() {
+    sends(true);
+}
+
+fn sends(is_encrypted: bool) {
     const BLOCKS: u32 = 16;
     const TURNS: u32 = 100;
-    let mut rig = Rig::new(48, true);
+    let mut rig = Rig::new(48, true, is_encrypted);
     rig.peer_says(&[0, 0, 0, 1, 2]); // interested
     (0..50).for_each(|turn| rig.is_asked(turn, BLOCKS));
 
@@ -318,7 +361,7 @@ fn a_block_sent_allocates_nothing_and_shares_its_system_calls() {
 
 #[test]
 fn a_seed_whose_last_peer_left_has_no_turn() {
-    let mut rig = Rig::new(1, true);
+    let mut rig = Rig::new(1, true, false);
     rig.peer_says(&[0, 0, 0, 1, 2]); // interested
     rig.is_asked(0, 1);
     assert!(!rig.context.timers.is_empty(), "a peer has time-outs");

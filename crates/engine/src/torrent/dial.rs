@@ -1,23 +1,18 @@
 //! Outgoing connections: the swarm names whom, the session's limits say when.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use swarm::Hello;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 use tracker::Prompt;
 
 use super::Torrent;
-use crate::net;
-use crate::peer::handshake::{self, Ours};
-use crate::stream::Stream;
+use crate::peer::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
+use crate::peer::{Line, outgoing};
 
-/// A peer that does not accept within this is behind a NAT or gone.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// A live peer answers a handshake within a round trip.
-pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// A download with fewer peers than this looks for more.
 const FEW_PEERS: u32 = 10;
 /// How often it looks whether it has. The trackers' own limits come on top.
@@ -51,43 +46,37 @@ impl Torrent {
 
     async fn dial_one(
         self: Rc<Self>,
-        addr: std::net::SocketAddr,
+        addr: SocketAddr,
         half_open: OwnedSemaphorePermit,
         slot: OwnedSemaphorePermit,
     ) {
         let opened = self.guarded_peer(addr, self.open(addr)).await;
-        match opened.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))) {
-            Ok((hello, stream)) => {
-                drop(half_open);
-                self.serve(hello, stream).await;
-            }
-            Err(error) => {
-                drop(half_open);
-                tracing::debug!(%addr, %error, "dial failed");
-                self.with_swarm(|swarm, now| swarm.dial_failed(now, addr));
-            }
+        drop(half_open);
+        if let Ok(Err(error)) = &opened {
+            tracing::debug!(%addr, %error, "dial failed");
+        }
+        match opened {
+            Ok(Ok((hello, line))) => self.serve(hello, line).await,
+            // What panicked is logged.
+            Ok(Err(_)) | Err(_) => self.with_swarm(|swarm, now| swarm.dial_failed(now, addr)),
         }
         drop(slot);
         self.wake();
     }
 
-    async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, Stream)> {
+    async fn open(&self, addr: SocketAddr) -> Result<(Hello, Line), HandshakeFailure> {
+        let was_encrypted = self.state.borrow().swarm.was_encrypted(addr);
         let session = &self.context.session;
-        let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
-        let stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
-        let mut stream = Stream::Tcp(stream);
-        let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT)
-            .await
-            .map_err(std::io::Error::other)?;
-        let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
-        Ok((Hello { addr, peer_id, outgoing: true, reserved }, stream))
+        let opened = outgoing::open(session, self.shared.info_hash(), addr, was_encrypted).await?;
+        self.with_swarm(|swarm, _| swarm.opened(addr, opened.encrypted));
+        Ok((opened.hello, opened.line))
     }
 
     /// Answers a peer that came to us and asked for this torrent.
     pub(crate) async fn accept(
         self: Rc<Self>,
-        mut stream: Stream,
-        addr: std::net::SocketAddr,
+        mut line: Line,
+        addr: SocketAddr,
         first: [u8; handshake::ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
     ) {
@@ -96,13 +85,13 @@ impl Torrent {
         let shaken = self.guarded_peer(addr, async {
             #[cfg(test)]
             self.shared.spot(crate::panics::Spot::Handshake);
-            handshake::incoming(&mut stream, first, ours, HANDSHAKE_LIMIT).await
+            handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await
         });
         match shaken.await {
             Ok(Ok(theirs)) => {
                 let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
                 let hello = Hello { addr, peer_id, outgoing: false, reserved };
-                self.serve(hello, stream).await;
+                self.serve(hello, line).await;
             }
             Ok(Err(error)) => tracing::debug!(%addr, %error, "inbound peer refused"),
             Err(_) => {} // it is logged

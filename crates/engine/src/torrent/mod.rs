@@ -27,11 +27,10 @@ use wire::{BlockRequest, Limits, Message};
 use crate::events::Event;
 use crate::handle::{TorrentError, TorrentShared};
 use crate::panics::{self, Panicked};
-use crate::peer::{Connection, ReceiveError, Receiver, Sink};
+use crate::peer::{Connection, Line, ReceiveError, Receiver, Sink};
 use crate::shard::ShardContext;
 use crate::shard::timers::Turn;
 use crate::stats::TorrentState;
-use crate::stream::Stream;
 
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
 const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
@@ -184,9 +183,9 @@ impl Torrent {
     }
 
     /// Lets a peer that shook hands in, and serves it until the connection ends.
-    pub(crate) async fn serve(&self, hello: Hello, stream: Stream) {
+    pub(crate) async fn serve(&self, hello: Hello, line: Line) {
         let addr = hello.addr;
-        let added = self.with_swarm_and_connect(hello, stream);
+        let added = self.with_swarm_and_connect(hello, line);
         let (connection, limits) = match added {
             Ok(added) => added,
             Err(refusal) => {
@@ -213,14 +212,14 @@ impl Torrent {
     fn with_swarm_and_connect(
         &self,
         hello: Hello,
-        stream: Stream,
+        line: Line,
     ) -> Result<(Rc<Connection>, Limits), swarm::Refusal> {
         if self.stopped.get() {
             return Err(swarm::Refusal::Full); // its torrent was stopped during the handshake
         }
         self.change(|state, now| {
             let key = state.swarm.add_peer(now, hello)?;
-            let connection = Rc::new(Connection::new(key, stream));
+            let connection = Rc::new(Connection::new(key, line));
             state.peers.insert(key, Rc::clone(&connection));
             let limits = Limits {
                 bitfield_bytes: state.swarm.have().len().div_ceil(8),

@@ -7,7 +7,8 @@ use crate::support::{DEADLINE, payload, seeder, session, single_file, within};
 use engine::metainfo::{CreateOptions, Magnet, Torrent};
 use engine::wire::PeerId;
 use engine::{
-    AddTorrent, FollowMagnet, Found, HandshakeRequest, MagnetFailure, Session, StateLocation,
+    AddTorrent, Encryption, FollowMagnet, Found, HandshakeRequest, MagnetFailure, Session,
+    StateLocation,
 };
 
 const PIECE: u32 = 16 * 1024;
@@ -145,6 +146,7 @@ async fn a_private_torrents_metadata_is_offered_to_nobody() {
             connect_timeout: DEADLINE,
             timeout: DEADLINE,
             bind: None,
+            encryption: Encryption::Off,
         });
         let said = report.await.unwrap().extended.unwrap();
         let size = Some(torrent.info_bytes.len() as u32).filter(|_| !private);

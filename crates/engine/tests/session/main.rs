@@ -1,5 +1,7 @@
 //! Sessions over real sockets and files on loopback.
 
+mod encryption;
+mod exchange;
 mod hostile_peers;
 mod limits;
 mod magnets;

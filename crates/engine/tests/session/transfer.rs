@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{DEADLINE, leecher, payload, seeder, session, single_file, within};
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::wire::PeerId;
-use engine::{AddError, AddTorrent, Event, HandshakeRequest, Session, TorrentState};
+use engine::{AddError, AddTorrent, Encryption, Event, HandshakeRequest, Session, TorrentState};
 
 /// Seeds `name` under `dir/seed`, downloads it into `dir/out`, and compares the trees.
 async fn travels(dir: &Path, torrent: &Torrent) {
@@ -152,6 +152,7 @@ async fn who_comes_during_the_check_is_served_after_it() {
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         bind: None,
+        encryption: Encryption::Off,
     };
     // 200 MB take longer to hash than to get here.
     within(engine::handshake(asked)).await.unwrap();

@@ -1,0 +1,71 @@
+//! Opening a connection to a peer: the transport, encryption or none, and the handshake.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use metainfo::InfoHash;
+use swarm::Hello;
+use tokio::time::timeout;
+
+use super::Line;
+use super::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
+use crate::encryption::Opening;
+use crate::net;
+use crate::session::SessionShared;
+use crate::stream::Stream;
+
+/// A peer that does not accept within this is behind a NAT or gone.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a peer has for an encrypted handshake when there is another way to try: clients that don't
+/// know it may wait for more.
+const ENCRYPTED_LIMIT: Duration = Duration::from_secs(5);
+
+/// A peer that shook hands.
+pub(crate) struct Opened {
+    pub(crate) hello: Hello,
+    pub(crate) line: Line,
+    /// Whether the way that worked was the encrypted one.
+    pub(crate) encrypted: bool,
+}
+
+/// Connects in the way that worked last time, or is preferred, and if that fails for what the peer
+/// thinks of it, once more in the other.
+pub(crate) async fn open(
+    session: &SessionShared,
+    info_hash: InfoHash,
+    addr: SocketAddr,
+    was_encrypted: Option<bool>,
+) -> Result<Opened, HandshakeFailure> {
+    let worked = was_encrypted.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
+    let (first, other) = session.settings.encryption_out.openings(worked);
+    let patience = match (first, other) {
+        (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
+        _ => HANDSHAKE_LIMIT,
+    };
+    let ours = Ours { info_hash, peer_id: session.peer_id };
+    let opened = open_by(session, addr, first, ours, patience).await;
+    match (opened, other) {
+        (Err(error), Some(other)) if error.may_be_for(first) => {
+            tracing::debug!(%addr, %error, "dialled again, {other:?}");
+            open_by(session, addr, other, ours, HANDSHAKE_LIMIT).await
+        }
+        (opened, _) => opened,
+    }
+}
+
+async fn open_by(
+    session: &SessionShared,
+    addr: SocketAddr,
+    opening: Opening,
+    ours: Ours,
+    limit: Duration,
+) -> Result<Opened, HandshakeFailure> {
+    let connected = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await;
+    let stream = connected
+        .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })?
+        .map_err(|error| HandshakeFailure::Connect { addr, error })?;
+    let (theirs, line) = handshake::outgoing(Stream::Tcp(stream), opening, ours, limit).await?;
+    let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
+    let hello = Hello { addr, peer_id, outgoing: true, reserved };
+    Ok(Opened { hello, line, encrypted: opening == Opening::Encrypted })
+}
