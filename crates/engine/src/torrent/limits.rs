@@ -55,13 +55,15 @@ impl Torrent {
             self.due(at);
         }
     }
+}
 
+impl State {
     /// When a limit has room again, those that were held back are looked at, in turn.
-    pub(super) fn let_go_of_held(&self, state: &mut State, now: Duration) {
-        if state.room_at.is_some_and(|at| at <= now) {
-            state.room_at = None;
-            for peer in std::mem::take(&mut state.held).into_iter().rev() {
-                touch(state, peer, |_| {}); // the last touched is the first served
+    pub(super) fn let_go_of_held(&mut self, now: Duration) {
+        if self.room_at.is_some_and(|at| at <= now) {
+            self.room_at = None;
+            for peer in std::mem::take(&mut self.held).into_iter().rev() {
+                touch(self, peer, |_| {}); // the last touched is the first served
             }
         }
     }

@@ -36,7 +36,7 @@ impl Torrent {
             {
                 let mut state = self.state.borrow_mut();
                 self.retry_writes(&mut state, now);
-                self.let_go_of_held(&mut state, now);
+                state.let_go_of_held(now);
                 // A tick is no news by itself, but rates age.
                 let aged = now.saturating_sub(state.published_at) >= BUSY_TICK;
                 let news = state.unpublished || aged && !state.peers.is_empty();
