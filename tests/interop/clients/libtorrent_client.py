@@ -26,9 +26,17 @@ class Libtorrent(Client):
         """`as_shipped`: with its own preference for encryption, and uTP."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
-        argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
-        argv += ["--as-shipped"] if as_shipped else []
-        self.process = Process(argv, self.home, self.label, pipes=True)
+        self.argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
+        self.argv += ["--as-shipped"] if as_shipped else []
+        self._start()
+
+    def _start(self):
+        self.process = Process(self.argv, self.home, self.label, pipes=True)
+
+    def resume(self, torrents, out, seeders=(), **options):
+        """It keeps nothing by itself: what is there is checked."""
+        self._start()
+        self.download(torrents, out, seeders, **options)
 
     def ask(self, command, seconds=START_SECONDS, **arguments):
         """One command to the driver; gives its answer."""
