@@ -196,8 +196,8 @@ MUTATIONS = [
     ),
     Mutation(
         "order/durable-without-written",
-        "crates/storage/src/writer.rs",
-        "for piece in pieces.iter().filter(|piece| progress.written.has(*piece)) {",
+        "crates/storage/src/record.rs",
+        "for piece in pieces.iter().filter(|piece| self.written.has(*piece)) {",
         "for piece in pieces.iter() {",
         "peerless-storage",
         "writer::tests::what_was_lost_during_a_sync_is_not_durable_after_it",
