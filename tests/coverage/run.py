@@ -23,6 +23,9 @@ import llvm_profile as profile
 ROOT = Path(__file__).resolve().parents[2]
 CRATES = ("metainfo", "digest", "wire", "tracker", "swarm")
 PERCENT_MIN = 90
+NOT_JUDGED = ("digest",)
+"""Which of its kernels can run depends on the processor."""
+
 TEST_FILE = re.compile(r"(^|/)(tests|any_course|costs)(\.rs|/)")
 TEST_MODULE = re.compile(r"^#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod \w+ \{\n.*?^\}\n", re.M | re.S)
 
@@ -39,7 +42,7 @@ def main():
         covered = sum(count > 0 for lines in files.values() for count in lines.values())
         lines = sum(map(len, files.values()))
         percent = 100 * covered / max(lines, 1)
-        low |= percent < PERCENT_MIN
+        low |= percent < PERCENT_MIN and crate not in NOT_JUDGED
         print(f"{crate:9} {percent:5.1f} %  {covered} of {lines} lines")
         if crate in arguments.missed:
             for file, lines in sorted(files.items()):

@@ -11,6 +11,8 @@ TOOLS = TARGET / "interop"
 """Where `.ci/setup` puts what Debian has no package of."""
 
 PEERLESS = TARGET / "release/peerless"
+ONE_SESSION = TARGET / "debug/examples/one_session"
+"""The library's example, as `cargo test` leaves it."""
 PYTHON_WITH_LIBTORRENT = TOOLS / "venv/bin/python"
 NODE_TRACKER = TOOLS / "npm/node_modules/bittorrent-tracker/server.js"
 

@@ -6,7 +6,7 @@ import payloads
 from runner import case
 
 
-def _damage(path, torrent):
+def damage(path, torrent):
     """Flip one byte in every other piece, none in the same place."""
     with path.open("r+b") as data:
         for piece in range(0, torrent.pieces, 2):
@@ -28,7 +28,7 @@ def one_of_two(lab):
     # Damaged only after libtorrent's own check: told to trust its files instead, it would still
     # hash each piece before it first sends it.
     liar.seed([torrent], rotten)
-    _damage(rotten / torrent.name, torrent)
+    damage(rotten / torrent.name, torrent)
     leecher = lab.peerless()
     out = lab.folder("out")
     leecher.download([torrent], out, [honest, liar], extra=["--no-tracker"])

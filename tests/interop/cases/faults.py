@@ -7,11 +7,15 @@ back with all that is on it, as a disk does.
 
 import errno
 import os
+import re
 import subprocess
+import threading
 
 import payloads
+import tools
 from clients.peerless import Exit
 from deadline import until
+from process import Process
 from runner import case
 
 SEEN_SECONDS = 25
@@ -187,3 +191,73 @@ def linked(lab):
         path.symlink_to(secret)
 
     _struck(lab, strike, "symbolic link")
+
+
+class HangingDisk:
+    """An ext4 disk that can be frozen: whoever writes to it waits, as for one that is worn out or goes
+    to sleep."""
+
+    THAWS_SECONDS = 40
+    """By itself: nothing that waits for a frozen disk can be killed."""
+
+    def __init__(self, lab):
+        self.at, image = lab.folder("slow"), lab.directory / "slow.img"
+        with image.open("wb") as file:
+            file.truncate(96 << 20)
+        _run("mkfs.ext4", "-q", image)
+        _run("mount", "-o", "loop", image, self.at)
+        lab.at_end(lambda: _run("umount", "--lazy", self.at))
+
+    def freeze(self, lab):
+        _run("fsfreeze", "--freeze", self.at)
+        self.timer = threading.Timer(self.THAWS_SECONDS, self.thaw)
+        self.timer.start()
+        lab.at_end(self.thaw)
+
+    def thaw(self):
+        self.timer.cancel()
+        # The second time there is nothing to thaw.
+        subprocess.run(["fsfreeze", "--unfreeze", self.at], capture_output=True)
+
+
+@case("faults/slow-disk-beside-a-fast-one", seconds=120, cost=20)
+def slow_disk(lab):
+    """In one session: the other disk's torrent keeps nine tenths of its speed, and the session answers."""
+    fast = payloads.make(lab.directory, "fast.bin", 24 << 20, 1 << 18)
+    slow = payloads.make(lab.directory, "slow.bin", 48 << 20, 1 << 18)
+    # The seeder is the bottleneck, so that the machine's load is not measured.
+    seeder = lab.client("libtorrent")
+    seeder.seed([fast], fast.home, upload_limit=4 << 20)
+    seeder.seed([slow], slow.home, upload_limit=6 << 20)
+
+    def begin(label, *folders):
+        words = [word for torrent, at in folders for word in (torrent.path, at, seeder.endpoint)]
+        return Process([tools.file(tools.ONE_SESSION), lab.ip(), *words], lab.folder(label), label)
+
+    def completed(process, torrent, seconds):
+        complete = re.compile(rf"^([\d.]+) s: {torrent.name} is complete\n.* within ([\d.]+) ms$", re.M)
+
+        def said():
+            return complete.search(process.log.read_text()) or not process.check_running()
+
+        return map(float, until(said, seconds, f"{torrent.name} to be complete").groups())
+
+    volume = Volume(lab, "fast", "64m")
+    alone = begin("alone", (fast, volume.at))
+    took_alone, _ = completed(alone, fast, 30)
+    alone.ended()
+    (volume.at / fast.name).unlink()
+    disk = HangingDisk(lab)
+    beside = begin("beside", (fast, volume.at), (slow, disk.at))
+    lab.at_end(beside.stop)
+    file = disk.at / slow.name
+    until(lambda: file.exists() and file.stat().st_blocks, 20, "the slow disk to be written to")
+    disk.freeze(lab)
+    took_beside, answered = completed(beside, fast, 30)
+    assert beside.log.read_text().count("is complete") == 1, "the other disk did not hang"
+    disk.thaw()
+    completed(beside, slow, 30)
+    for torrent, at in ((fast, volume.at), (slow, disk.at)):
+        torrent.check(at, "one_session")
+    assert took_alone / took_beside >= 0.9, f"{took_beside} s beside a slow disk, {took_alone} s alone"
+    assert answered <= 100, f"one answer in a hundred took more than {answered} ms"

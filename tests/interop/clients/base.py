@@ -48,5 +48,13 @@ class Client:
         """Return when everything asked of `download` is there, by the client's own account."""
         raise NotImplementedError
 
+    def kill(self):
+        """End what `download` began as a power cut would."""
+        self.process.kill()
+
+    def resume(self, torrents, out, seeders=(), **options):
+        """Begin again after `kill`, as a user would."""
+        self.download(torrents, out, seeders, **options)
+
     def stop(self):
         raise NotImplementedError

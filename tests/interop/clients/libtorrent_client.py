@@ -32,9 +32,17 @@ class Libtorrent(Client):
             level = ENCRYPTION_LEVELS[encryption]
             forced = {"in_enc_policy": 0, "out_enc_policy": 0, "allowed_enc_level": level}
             config |= forced | {"prefer_rc4": encryption == "rc4"}
-        argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
-        argv += ["--as-shipped"] if as_shipped else []
-        self.process = Process(argv, self.home, self.label, pipes=True)
+        self.argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
+        self.argv += ["--as-shipped"] if as_shipped else []
+        self._start()
+
+    def _start(self):
+        self.process = Process(self.argv, self.home, self.label, pipes=True)
+
+    def resume(self, torrents, out, seeders=(), **options):
+        """It keeps nothing by itself: what is there is checked."""
+        self._start()
+        self.download(torrents, out, seeders, **options)
 
     def ask(self, command, seconds=START_SECONDS, **arguments):
         """One command to the driver; gives its answer."""

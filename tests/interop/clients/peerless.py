@@ -100,6 +100,9 @@ class Peerless(Client):
         arguments += ["--port", self.port, "--bind", self.ip, *self.arguments, *extra]
         self.get = self.start("get.log", "get", *arguments)
 
+    def kill(self):
+        self.get.kill()
+
     def wait_complete(self, seconds):
         code = self.get.wait(seconds)
         assert code == Exit.DONE, f"`get` ended with exit code {code}"

@@ -35,7 +35,7 @@ class Transmission(Client):
         self.process = None
         self._session = ""
 
-    def _start(self, dials=False):
+    def _start(self, dials=False, directory=None):
         daemon = tools.program("transmission-daemon")
         settings = {
             "peer-port": self.port,
@@ -53,6 +53,9 @@ class Transmission(Client):
             "download-queue-enabled": False,
             "queue-stalled-enabled": False,
         }
+        if directory:
+            # Beside the torrent's own: after a kill it may have forgotten that.
+            settings |= {"download-dir": str(directory)}
         if not self.as_shipped:
             settings |= {"utp-enabled": False, "encryption": 2 if self.encryption == "rc4" else 0}
         elif dials:
@@ -115,7 +118,7 @@ class Transmission(Client):
         until(self._all_seeding, START_SECONDS, f"{self.label} to check what it seeds")
 
     def download(self, torrents, out, seeders=(), by_magnet=False):
-        self._start(dials=True)
+        self._start(dials=True, directory=out)
         if seeders:
             # No peer argument here: it hears of them from a tracker.
             tracker = self.lab.plain_tracker
@@ -126,6 +129,10 @@ class Transmission(Client):
                 self._add_one(out, filename=torrent.magnet([self.lab.plain_tracker.url]))
         else:
             self._add(torrents, out)
+
+    def resume(self, torrents, out, seeders=(), **options):
+        """It knows its torrents; the tracker tells it of the peers again."""
+        self._start(dials=True, directory=out)
 
     def wait_complete(self, seconds):
         until(self._all_seeding, seconds, f"{self.label} to complete", interval=0.1)
