@@ -29,6 +29,19 @@ enum State {
     Ourselves,
 }
 
+/// What came of the last address that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// None was, or the last one is connected.
+    Nothing,
+    /// Nobody answered there, or not as a peer.
+    Unreached,
+    /// It was connected and has left.
+    Left,
+    /// The same, and it is banned.
+    Banned,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     source: Source,
@@ -43,13 +56,15 @@ pub(crate) struct Candidates {
     /// Those that are idle, by when they may be dialled.
     idle: BTreeSet<(Duration, SocketAddr)>,
     dialling: u32,
+    tried: Tried,
     /// Our address as others see it, for the canonical order (BEP 40).
     external: Option<SocketAddr>,
 }
 
 impl Candidates {
     pub(crate) fn new() -> Self {
-        Self { known: BTreeMap::new(), idle: BTreeSet::new(), dialling: 0, external: None }
+        let (known, idle, tried) = (BTreeMap::new(), BTreeSet::new(), Tried::Nothing);
+        Self { known, idle, dialling: 0, tried, external: None }
     }
 
     pub(crate) fn set_external(&mut self, addr: SocketAddr) {
@@ -171,7 +186,12 @@ impl Candidates {
     }
 
     /// Nobody answered, or not as a peer. `jitter` is 0 to 1.
-    pub(crate) fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
+    pub(crate) fn unreached(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
+        self.tried = Tried::Unreached;
+        self.failed(now, addr, jitter);
+    }
+
+    fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.failures += 1;
         if candidate.failures > FAILURES_MAX && candidate.source != Source::User {
@@ -186,6 +206,20 @@ impl Candidates {
     /// The address is our own.
     pub(crate) fn ourselves(&mut self, addr: SocketAddr) {
         self.enter(addr, State::Ourselves);
+    }
+
+    /// Somebody is connected, wherever from, or has gone.
+    pub(crate) fn came_to(&mut self, tried: Tried) {
+        self.tried = tried;
+    }
+
+    pub(crate) fn tried(&self) -> Tried {
+        self.tried
+    }
+
+    /// Whether no address is dialled or will be.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.dialling == 0
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -222,7 +256,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(next(&mut candidates, now), Some(addr(1)));
             assert_eq!(next(&mut candidates, now), None);
-            candidates.failed(Duration::from_secs(now), addr(1), 0.0);
+            candidates.unreached(Duration::from_secs(now), addr(1), 0.0);
             let at = candidates.next_at(false, |_| false).unwrap().as_secs();
             waits.push(at - now);
             now = at;
@@ -238,7 +272,7 @@ mod tests {
         for round in 0..20 {
             let now = round * 10_000;
             while let Some(addr) = next(&mut candidates, now) {
-                candidates.failed(Duration::from_secs(now), addr, 1.0);
+                candidates.unreached(Duration::from_secs(now), addr, 1.0);
             }
         }
         assert_eq!(candidates.len(), 1);
@@ -252,7 +286,7 @@ mod tests {
             let [.., a, b] = number.to_be_bytes();
             let addr = SocketAddr::from(([10, 0, a, b], 1));
             candidates.add(Duration::ZERO, Source::Tracker, addr);
-            candidates.failed(Duration::ZERO, addr, 0.0);
+            candidates.unreached(Duration::ZERO, addr, 0.0);
         }
         let steps = steps::counted(|| {
             assert_eq!(next(&mut candidates, 9), None);
@@ -277,7 +311,7 @@ mod tests {
         candidates.add(Duration::ZERO, Source::User, fresh);
         assert!(!candidates.known.contains_key(&fresh), "nobody is worse");
         let failing = next(&mut candidates, 0).unwrap();
-        candidates.failed(Duration::ZERO, failing, 0.0);
+        candidates.unreached(Duration::ZERO, failing, 0.0);
         candidates.add(Duration::ZERO, Source::Tracker, fresh);
         assert!(candidates.known.contains_key(&fresh) && !candidates.known.contains_key(&failing));
         assert_eq!(candidates.len() as usize, CANDIDATES_MAX);

@@ -14,7 +14,7 @@
 //! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
 //! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `pieces` which
 //! block, `window` how many, `requests` puts the three together, `endgame` ends it, `choker` whom to
-//! serve, `blame` whom to ban, `candidates` whom to dial.
+//! serve, `blame` whom to ban, `candidates` whom to dial, `ledger` what the peers' time goes to.
 
 #![cfg_attr(
     not(test),
@@ -28,6 +28,7 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod ledger;
 mod messages;
 mod peer;
 mod peers;
@@ -56,6 +57,8 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+use ledger::Ledger;
+pub use ledger::{Spending, Spent};
 use peers::Peers;
 use picker::Picker;
 use pieces::Pieces;
@@ -83,6 +86,7 @@ pub struct Swarm {
     candidates: Candidates,
     choker: Choker,
     totals: Totals,
+    ledger: Ledger,
     reserve_limit: u32,
     paused: bool,
     actions: VecDeque<Action>,
@@ -104,7 +108,7 @@ impl Swarm {
             !config.have.has(*piece) && config.wanted.as_ref().is_none_or(|set| set.has(*piece))
         };
         let missing: Vec<PieceIndex> = (0..count).filter(wants).collect();
-        Self {
+        let mut swarm = Self {
             geometry: config.geometry,
             info_hash: config.info_hash,
             own_peer_id: config.own_peer_id,
@@ -121,6 +125,7 @@ impl Swarm {
             candidates: Candidates::new(),
             choker: Choker::new(now),
             totals: Totals::new(now, &config.have, &config.geometry),
+            ledger: Ledger::new(now),
             reserve_limit: u32::MAX,
             paused: false,
             actions: VecDeque::new(),
@@ -130,7 +135,9 @@ impl Swarm {
             checks: BTreeSet::new(),
             have: config.have,
             wanted: config.wanted,
-        }
+        };
+        swarm.account_alone();
+        swarm
     }
 
     /// The pieces that are verified and written.
@@ -186,6 +193,7 @@ impl Swarm {
         for peer in self.peers.keys() {
             self.changed_interest(peer);
         }
+        self.account_alone();
         self.refill_everybody();
     }
 
@@ -195,6 +203,7 @@ impl Swarm {
         for addr in addrs {
             self.candidates.add(now, source, *addr);
         }
+        self.account_alone();
     }
 
     /// The best address to dial now. It counts as half open until [`Self::add_peer`] or
@@ -223,7 +232,8 @@ impl Swarm {
     pub fn dial_failed(&mut self, now: Duration, addr: SocketAddr) {
         self.now = now;
         let jitter = self.rng.f64();
-        self.candidates.failed(now, addr, jitter);
+        self.candidates.unreached(now, addr, jitter);
+        self.account_alone();
     }
 
     /// Our address as a tracker sees it; orders candidates canonically (BEP 40).

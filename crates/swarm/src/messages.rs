@@ -185,6 +185,7 @@ impl Swarm {
         let taken = peer.take_back(|request| request.block.piece == piece);
         self.release(key.index, taken);
         self.changed_interest(key);
+        self.account(key);
     }
 
     /// Tells the peer when our interest in it changed.
@@ -200,6 +201,7 @@ impl Swarm {
         if interested {
             self.wants_more(key);
         }
+        self.account(key);
     }
 
     /// A choke takes our requests back, but with the fast extension each is still answered. Others

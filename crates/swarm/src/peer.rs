@@ -9,7 +9,7 @@ use wire::{Bitfield, BlockRequest, PeerExtensions};
 
 use crate::rate::Rate;
 use crate::window::Window;
-use crate::{Hello, PeerKey, steps};
+use crate::{Hello, PeerKey, Spent, steps};
 
 /// Pieces a peer may suggest (BEP 6) before its suggestions are ignored.
 const SUGGESTIONS_MAX: usize = 16;
@@ -89,6 +89,11 @@ pub(crate) struct Peer {
     pub(crate) choke_changed: Duration,
     pub(crate) end_game_at: Duration,
     pub(crate) closing: bool,
+    /// What its time goes to, and since when.
+    pub(crate) spent: Spent,
+    pub(crate) spent_since: Duration,
+    /// Why it was asked for no more when there was room in its window.
+    pub(crate) held_up: Option<Spent>,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -140,6 +145,9 @@ impl Peer {
             choke_changed: now,
             end_game_at: Duration::ZERO,
             closing: false,
+            spent: Spent::NothingNew,
+            spent_since: now,
+            held_up: None,
             refill: false,
             waits: false,
             check_at: Duration::MAX,

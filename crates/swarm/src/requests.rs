@@ -125,6 +125,7 @@ impl Swarm {
             self.release(key.index, [block]);
             self.refill_everybody();
         }
+        self.account(key);
         Ok(())
     }
 
@@ -168,6 +169,7 @@ impl Swarm {
                 peer.refill = false;
             }
             self.fill_window(key);
+            self.account(key);
             self.schedule_check(key);
         }
         if self.refill.is_empty() {
@@ -176,6 +178,9 @@ impl Swarm {
     }
 
     fn fill_window(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.held_up = None;
+        }
         if self.paused || self.missing == 0 {
             return;
         }
@@ -205,7 +210,9 @@ impl Swarm {
 
     /// Nothing is left to ask of the peer: if it has nothing to do at all, it waits.
     fn waits(&mut self, key: PeerKey) {
+        let held_up = self.peers.get(key).and_then(|peer| self.holds_up(peer));
         let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.held_up = held_up;
         if peer.outstanding.is_empty() && !peer.waits {
             peer.waits = true;
             self.waiting.push(key);
