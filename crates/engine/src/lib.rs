@@ -29,6 +29,7 @@ mod announcing;
 mod budget;
 mod clock;
 mod events;
+mod explain;
 mod handle;
 mod http;
 mod net;
@@ -50,6 +51,7 @@ mod utp_refusal;
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
 pub use events::{Event, EventStream};
+pub use explain::{Amount, Cause, Explanation, Fact, Finding};
 pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
 pub use oneoff::{

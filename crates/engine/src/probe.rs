@@ -9,7 +9,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::{Decoded, ExtendedHandshake, Limits, Message, PeerId, Reserved};
 
-use crate::net;
 use crate::peer::HandshakeFailure;
 use crate::peer::handshake::{self, Ours};
 
@@ -77,11 +76,9 @@ async fn connect(request: &HandshakeRequest) -> Result<(TcpStream, SocketAddr), 
     let addrs = tokio::net::lookup_host(&request.addr).await.map_err(|_| resolve())?;
     let mut failure = resolve();
     for addr in addrs {
-        let limit = request.connect_timeout;
-        failure = match timeout(limit, net::connect(addr, request.bind)).await {
-            Ok(Ok(stream)) => return Ok((stream, addr)),
-            Ok(Err(error)) => HandshakeFailure::Connect { addr, error },
-            Err(_) => HandshakeFailure::ConnectTimeout { addr, limit },
+        failure = match handshake::connect(addr, request.bind, request.connect_timeout).await {
+            Ok(stream) => return Ok((stream, addr)),
+            Err(failure) => failure,
         };
     }
     Err(failure)

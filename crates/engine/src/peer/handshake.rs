@@ -1,7 +1,7 @@
 //! The first 68 bytes on the wire (BEP 3), both ways, within a time limit.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::InfoHash;
@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::{HANDSHAKE_LENGTH, Handshake, PeerId, Reserved};
+
+use crate::net;
 
 /// Bytes up to and including the info hash: all that routing an inbound peer needs. The rest may
 /// only come once we have answered.
@@ -76,6 +78,18 @@ impl Ours {
     fn encode(self) -> [u8; HANDSHAKE_LENGTH] {
         Handshake { reserved: Reserved::ours(), info_hash: self.info_hash, peer_id: self.peer_id }
             .encode()
+    }
+}
+
+/// Connects, from this address if one is given, within a time limit.
+pub(crate) async fn connect(
+    addr: SocketAddr,
+    bind: Option<IpAddr>,
+    limit: Duration,
+) -> Result<TcpStream, HandshakeFailure> {
+    match timeout(limit, net::connect(addr, bind)).await {
+        Ok(connected) => connected.map_err(|error| HandshakeFailure::Connect { addr, error }),
+        Err(_) => Err(HandshakeFailure::ConnectTimeout { addr, limit }),
     }
 }
 

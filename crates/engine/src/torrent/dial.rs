@@ -7,11 +7,10 @@ use std::time::Duration;
 use swarm::Hello;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 use tracker::Prompt;
 
 use super::Torrent;
-use crate::net;
+use crate::peer::HandshakeFailure;
 use crate::peer::handshake::{self, Ours};
 
 /// A peer that does not accept within this is behind a NAT or gone.
@@ -56,7 +55,8 @@ impl Torrent {
         slot: OwnedSemaphorePermit,
     ) {
         let opened = self.guarded_peer(addr, self.open(addr)).await;
-        match opened.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))) {
+        let panicked = |panicked| Err(HandshakeFailure::Io(std::io::Error::other(panicked)));
+        match opened.unwrap_or_else(panicked) {
             Ok((hello, stream)) => {
                 drop(half_open);
                 self.serve(hello, stream).await;
@@ -64,20 +64,30 @@ impl Torrent {
             Err(error) => {
                 drop(half_open);
                 tracing::debug!(%addr, %error, "dial failed");
-                self.with_swarm(|swarm, now| swarm.dial_failed(now, addr));
+                self.dial_failed(addr, &error);
             }
         }
         drop(slot);
         self.wake();
     }
 
-    async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, TcpStream)> {
+    fn dial_failed(&self, addr: std::net::SocketAddr, failure: &HandshakeFailure) {
+        if !self.failed.get() {
+            self.change(|state, now| {
+                state.mishaps.dial_failed(addr, failure);
+                state.swarm.dial_failed(now, addr);
+            });
+        }
+    }
+
+    async fn open(
+        &self,
+        addr: std::net::SocketAddr,
+    ) -> Result<(Hello, TcpStream), HandshakeFailure> {
         let session = &self.context.session;
         let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
-        let mut stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
-        let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT)
-            .await
-            .map_err(std::io::Error::other)?;
+        let mut stream = handshake::connect(addr, session.bind, CONNECT_LIMIT).await?;
+        let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT).await?;
         let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
         Ok((Hello { addr, peer_id, outgoing: true, reserved }, stream))
     }

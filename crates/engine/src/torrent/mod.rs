@@ -3,6 +3,7 @@
 //! The brain (`swarm`) never sees a byte and this file never makes a choice. Everything here runs
 //! on the shard's one thread, so the state sits in a `RefCell` that is never held across an await.
 
+mod account;
 mod dial;
 mod pieces;
 mod uploads;
@@ -27,6 +28,7 @@ use crate::panics::Panicked;
 use crate::peer::{Connection, ReceiveError, Receiver, Sink};
 use crate::shard::ShardContext;
 use crate::stats::TorrentState;
+pub(crate) use account::{Mishaps, Tally};
 
 /// How often a busy torrent's numbers are published to its handles.
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
@@ -83,6 +85,8 @@ struct State {
     storage_error: Option<String>,
     /// What the last read for a peer failed with.
     read_error: Option<String>,
+    /// What went wrong with its peers.
+    mishaps: Mishaps,
 }
 
 impl Torrent {
@@ -110,6 +114,7 @@ impl Torrent {
                 storage_error: None,
                 read_error: None,
                 unpublished: false,
+                mishaps: Mishaps::default(),
             }),
             wake: Notify::new(),
             stopped: Cell::new(false),
@@ -239,7 +244,7 @@ impl Torrent {
         self.wake(); // the timers have a peer more to look after
         let ended = self.guarded_peer(addr, connection.run(self, limits)).await;
         let reason = ended.unwrap_or_else(|panicked| panicked.to_string());
-        self.leave(connection.key);
+        self.leave(connection.key, addr, &reason);
         tracing::debug!(%addr, %reason, "peer left");
         self.context.session.events.send(Event::PeerDisconnected {
             info_hash: self.shared.info_hash(),
@@ -269,11 +274,12 @@ impl Torrent {
         })
     }
 
-    fn leave(&self, key: PeerKey) {
+    fn leave(&self, key: PeerKey, addr: SocketAddr, reason: &str) {
         if self.stopped.get() {
             return; // it let go of all
         }
         self.change(|state, now| {
+            state.mishaps.left(addr, reason);
             if state.peers.remove(&key).is_some() {
                 state.swarm.remove_peer(now, key);
             }
@@ -386,6 +392,7 @@ impl Torrent {
             }
             Action::Banned { addr } => {
                 tracing::warn!(%addr, torrent = %self.shared.info_hash(), "peer banned: it sent bad data");
+                state.mishaps.banned(addr);
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PeerBanned { info_hash, addr });
             }
