@@ -124,7 +124,7 @@ impl Ledger {
 
 impl Swarm {
     /// Where the peers' time went since the swarm began: what nothing was spent on and nobody is at
-    /// is left out. Costs a walk over the peers.
+    /// is left out, so that some line is always there. Costs a walk over the peers.
     pub fn spending(&self, now: Duration) -> Vec<Spending> {
         let mut lines = Spent::ALL.map(|what| {
             let nanos = self.ledger.nanos.get(what as usize).copied().unwrap_or_default();
@@ -138,7 +138,10 @@ impl Swarm {
                 line.peers += peers;
             }
         }
-        lines.into_iter().filter(|line| !line.time.is_zero() || line.peers > 0).collect()
+        let said = |line: &Spending| {
+            !line.time.is_zero() || line.peers > 0 || self.ledger.alone == Some(line.what)
+        };
+        lines.into_iter().filter(said).collect()
     }
 
     /// Charges a peer's time if it is at something else by now.

@@ -216,6 +216,7 @@ impl World {
         let lines = self.swarm.spending(self.now);
         let charged: Duration = lines.iter().map(|line| line.time).sum();
         assert_eq!(charged, self.elapsed, "after {after:?}: {lines:?}");
+        assert!(!lines.is_empty());
         let peers: u32 = lines.iter().map(|line| line.peers).sum();
         assert_eq!(peers as usize, self.peers.len());
         for peer in self.swarm.peers.iter() {
