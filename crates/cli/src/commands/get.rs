@@ -8,6 +8,7 @@ use engine::{AddTorrent, TorrentHandle};
 use tokio::task::JoinSet;
 
 use super::session::{self, Options};
+use super::{explain, stalls};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -91,15 +92,25 @@ impl Args {
         let bars = draw(&handles, output);
         let interrupted = tokio::select! {
             () = self.follow(&handles, &mut failures) => false,
+            () = stalls::watch(&handles, output) => false,
             () = interrupt.wait() => true,
         };
         bars.abort();
         let _ = bars.await; // it was aborted
+        let mut reasons = Vec::new();
+        for handle in &handles {
+            reasons.push(stalls::why_incomplete(handle).await);
+        }
         session.shutdown().await;
         reporting.abort();
-        for handle in &handles {
-            output.value(&session::summary(handle, since));
+        for (handle, reason) in handles.iter().zip(reasons) {
+            let mut summary = session::summary(handle, since);
+            summary["why"] = reason.as_ref().map(explain::document).into();
+            output.value(&summary);
             output.line(session::summary_line(handle, since));
+            if let Some(reason) = reason {
+                output.line(format_args!("  why: {}", explain::sentence(&reason)));
+            }
         }
         if interrupted { Err(Failure::interrupted()) } else { failures.result() }
     }
@@ -147,7 +158,8 @@ impl Failures {
     }
 }
 
-async fn load(source: &str, bind: Option<std::net::IpAddr>) -> Result<Torrent, Failure> {
+/// The torrent of a file or URL.
+pub(crate) async fn load(source: &str, bind: Option<std::net::IpAddr>) -> Result<Torrent, Failure> {
     if source.starts_with("http://") || source.starts_with("https://") {
         let bytes = engine::fetch_torrent(source, bind).await?;
         return Torrent::parse(&bytes).map_err(|error| Failure::torrent(source, &error));
