@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, get, handshake, info, peers, piece, seed, share, shell,
+    check, create, demo, explain, get, handshake, info, peers, piece, seed, share, shell,
 };
 use crate::exit;
 
@@ -34,6 +34,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Get(get::Args),
+    Explain(explain::Args),
     Seed(seed::Args),
     Share(share::Args),
     Create(create::Args),

@@ -128,6 +128,16 @@ impl TorrentShared {
         stats
     }
 
+    /// What each tracker said last.
+    pub(crate) fn trackers(&self) -> Vec<TrackerStatus> {
+        self.announcer.get().map_or_else(Vec::new, AnnouncerHandle::statuses)
+    }
+
+    /// What ended it, until somebody who waited for it was told.
+    pub(crate) fn failure_message(&self) -> Option<String> {
+        lock(&self.failure).as_ref().map(TorrentError::to_string)
+    }
+
     pub(crate) fn set_state(&self, state: TorrentState) {
         let mut stats = lock(&self.stats);
         if stats.state != state {
@@ -303,7 +313,7 @@ impl TorrentHandle {
 
     /// What each tracker said last.
     pub fn trackers(&self) -> Vec<TrackerStatus> {
-        self.shared.announcer.get().map_or_else(Vec::new, AnnouncerHandle::statuses)
+        self.shared.trackers()
     }
 
     /// Announces again, as soon as each tracker allows. Those that failed are tried too.

@@ -9,7 +9,6 @@ use wire::mse::Method;
 use wire::{Decoded, ExtendedHandshake, Handshake, Limits, Message, PeerId, Reserved};
 
 use crate::encryption::{Encryption, Opening};
-use crate::net;
 use crate::peer::handshake::{self, Ours};
 use crate::peer::{HandshakeFailure, Line};
 use crate::stream::Stream;
@@ -101,11 +100,9 @@ async fn connect(request: &HandshakeRequest) -> Result<(Stream, SocketAddr), Han
     let addrs = tokio::net::lookup_host(&request.addr).await.map_err(|_| resolve())?;
     let mut failure = resolve();
     for addr in addrs {
-        let limit = request.connect_timeout;
-        failure = match timeout(limit, net::connect(addr, request.bind)).await {
-            Ok(Ok(stream)) => return Ok((Stream::Tcp(stream), addr)),
-            Ok(Err(error)) => HandshakeFailure::Connect { addr, error },
-            Err(_) => HandshakeFailure::ConnectTimeout { addr, limit },
+        failure = match handshake::connect(addr, request.bind, request.connect_timeout).await {
+            Ok(stream) => return Ok((stream, addr)),
+            Err(failure) => failure,
         };
     }
     Err(failure)

@@ -20,6 +20,7 @@ use swarm::{PeerKey, Source, Swarm};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::explain::Account;
 use crate::handle::{TorrentError, TorrentShared};
 use crate::panics;
 use crate::peer::handshake::ROUTING_BYTES;
@@ -53,6 +54,8 @@ pub(crate) enum ShardMessage {
     Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
     /// The disk pool read a run for a peer, or could not.
     Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
+    /// Tell what a torrent's time went to; dropped unanswered when it does not run.
+    Explain { info_hash: InfoHash, reply: oneshot::Sender<Account> },
     /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
     Stop { info_hash: InfoHash, done: oneshot::Sender<()> },
 }
@@ -192,6 +195,11 @@ impl Shard {
             ShardMessage::Read { info_hash, peer, run, result } => {
                 self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
             }
+            ShardMessage::Explain { info_hash, reply } => self.with(&info_hash, |torrent| {
+                if let Some(account) = torrent.account() {
+                    let _ = reply.send(account); // who asked may have gone
+                }
+            }),
             ShardMessage::Stop { info_hash, done } => {
                 self.with(&info_hash, |torrent| torrent.stop(done));
                 self.forget_drained(&info_hash);

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::PieceIndex;
+use swarm::Spending;
 use tracker::TrackerIndex;
 use tracker::server::{Registry, ServerLimits};
 use wire::Bitfield;
@@ -142,6 +143,8 @@ pub struct Outcome {
     pub peers: Vec<PeerOutcome>,
     /// Who banned which address.
     pub banned: Vec<(usize, IpAddr)>,
+    /// What the time of each peer's own peers went to, since its last start.
+    pub spent: Vec<Vec<Spending>>,
 }
 
 /// What became of one peer.
@@ -252,7 +255,11 @@ impl World {
         }
         let obliged = (0..self.nodes.len()).filter(|node| self.is_obliged(*node));
         let last = obliged.filter_map(|node| self.nodes[node].completed_at).max();
+        let brains = self.nodes.iter().map(|node| node.brain.as_ref());
+        let spent = brains
+            .map(|brain| brain.map(|brain| brain.swarm.spending(self.now)).unwrap_or_default());
         Outcome {
+            spent: spent.collect(),
             trace: self.trace.hash(),
             violations: self.violations,
             took: last.unwrap_or(self.now).saturating_sub(start),

@@ -6,6 +6,7 @@
 //! consent, links below the folder are never followed, and a file or folder that disappears while
 //! the torrent runs is not silently made again.
 
+mod effort;
 mod extents;
 mod layout;
 mod open;
@@ -30,6 +31,7 @@ use crate::error::StorageError;
 use crate::handles::{HandleCache, HandleKey};
 use crate::record::FileSeen;
 
+pub use effort::Effort;
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};
@@ -72,6 +74,7 @@ pub struct FileStore {
     writing: OnceLock<Box<[Mutex<()>; WRITE_TURNS]>>,
     /// The file system can't read without waiting: it is not asked again.
     never_cached: AtomicBool,
+    spent: effort::Spent,
 }
 
 /// Files of a torrent that are written at once. More than there are threads that write.
@@ -133,6 +136,7 @@ impl FileStore {
             syncing: Mutex::default(),
             writing: OnceLock::new(),
             never_cached: AtomicBool::new(false),
+            spent: effort::Spent::default(),
         })
     }
 

@@ -31,6 +31,19 @@ enum State {
     Ourselves,
 }
 
+/// What came of the last address that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// None was, or the last one is connected.
+    Nothing,
+    /// Nobody answered there, or not as a peer.
+    Unreached,
+    /// It was connected and has left.
+    Left,
+    /// The same, and it is banned.
+    Banned,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     source: Source,
@@ -49,6 +62,7 @@ pub(crate) struct Candidates {
     dialling: u32,
     /// How many only peers told of.
     hearsay: usize,
+    tried: Tried,
     /// Our address as others see it, for the canonical order (BEP 40).
     external: Option<SocketAddr>,
 }
@@ -60,6 +74,7 @@ impl Candidates {
             idle: BTreeSet::new(),
             dialling: 0,
             hearsay: 0,
+            tried: Tried::Nothing,
             external: None,
         }
     }
@@ -207,7 +222,12 @@ impl Candidates {
     }
 
     /// Nobody answered, or not as a peer. `jitter` is 0 to 1.
-    pub(crate) fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
+    pub(crate) fn unreached(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
+        self.tried = Tried::Unreached;
+        self.failed(now, addr, jitter);
+    }
+
+    fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.failures += 1;
         if candidate.failures > FAILURES_MAX && candidate.source != Source::User {
@@ -228,6 +248,20 @@ impl Candidates {
     pub(crate) fn all(&self) -> impl Iterator<Item = (Source, SocketAddr)> {
         let others = self.known.iter().filter(|(_, it)| it.state != State::Ourselves);
         others.map(|(addr, candidate)| (candidate.source, *addr))
+    }
+
+    /// Somebody is connected, wherever from, or has gone.
+    pub(crate) fn came_to(&mut self, tried: Tried) {
+        self.tried = tried;
+    }
+
+    pub(crate) fn tried(&self) -> Tried {
+        self.tried
+    }
+
+    /// Whether no address is dialled or will be.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.dialling == 0
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -268,7 +302,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(next(&mut candidates, now), Some(addr(1)));
             assert_eq!(next(&mut candidates, now), None);
-            candidates.failed(Duration::from_secs(now), addr(1), 0.0);
+            candidates.unreached(Duration::from_secs(now), addr(1), 0.0);
             let at = candidates.next_at(false, |_| false).unwrap().as_secs();
             waits.push(at - now);
             now = at;
@@ -284,7 +318,7 @@ mod tests {
         for round in 0..20 {
             let now = round * 10_000;
             while let Some(addr) = next(&mut candidates, now) {
-                candidates.failed(Duration::from_secs(now), addr, 1.0);
+                candidates.unreached(Duration::from_secs(now), addr, 1.0);
             }
         }
         assert_eq!(candidates.len(), 1);
@@ -298,7 +332,7 @@ mod tests {
             let [.., a, b] = number.to_be_bytes();
             let addr = SocketAddr::from(([10, 0, a, b], 1));
             candidates.add(Duration::ZERO, Source::Tracker, addr);
-            candidates.failed(Duration::ZERO, addr, 0.0);
+            candidates.unreached(Duration::ZERO, addr, 0.0);
         }
         let steps = steps::counted(|| {
             assert_eq!(next(&mut candidates, 9), None);
@@ -323,7 +357,7 @@ mod tests {
         candidates.add(Duration::ZERO, Source::User, fresh);
         assert!(!candidates.known.contains_key(&fresh), "nobody is worse");
         let failing = next(&mut candidates, 0).unwrap();
-        candidates.failed(Duration::ZERO, failing, 0.0);
+        candidates.unreached(Duration::ZERO, failing, 0.0);
         candidates.add(Duration::ZERO, Source::Tracker, fresh);
         assert!(candidates.known.contains_key(&fresh) && !candidates.known.contains_key(&failing));
         assert_eq!(candidates.len() as usize, CANDIDATES_MAX);

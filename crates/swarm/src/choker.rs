@@ -44,6 +44,7 @@ impl Swarm {
             self.choke(key);
         }
         self.fill_upload_slots();
+        self.account(key);
     }
 
     /// Gives free slots to those who wait, the best first.

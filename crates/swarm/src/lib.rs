@@ -14,7 +14,7 @@
 //! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
 //! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `pieces` which
 //! block, `window` how many, `requests` puts the three together, `endgame` ends it, `choker` whom to
-//! serve, `blame` whom to ban, `candidates` whom to dial.
+//! serve, `blame` whom to ban, `candidates` whom to dial, `ledger` what the peers' time goes to.
 
 #![cfg_attr(
     not(test),
@@ -28,6 +28,7 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod ledger;
 mod messages;
 mod metadata;
 mod peer;
@@ -59,6 +60,8 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+use ledger::Ledger;
+pub use ledger::{Spending, Spent};
 pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
 use peers::Peers;
 use picker::Picker;
@@ -89,6 +92,7 @@ pub struct Swarm {
     candidates: Candidates,
     choker: Choker,
     totals: Totals,
+    ledger: Ledger,
     reserve_limit: u32,
     throttle: Throttle,
     paused: bool,
@@ -113,7 +117,7 @@ impl Swarm {
             !config.have.has(*piece) && config.wanted.as_ref().is_none_or(|set| set.has(*piece))
         };
         let missing: Vec<PieceIndex> = (0..count).filter(wants).collect();
-        Self {
+        let mut swarm = Self {
             geometry: config.geometry,
             info_hash: config.info_hash,
             own_peer_id: config.own_peer_id,
@@ -131,6 +135,7 @@ impl Swarm {
             candidates: Candidates::new(),
             choker: Choker::new(now),
             totals: Totals::new(now, &config.have, &config.geometry),
+            ledger: Ledger::new(now),
             reserve_limit: u32::MAX,
             throttle: Throttle::default(),
             paused: false,
@@ -142,7 +147,9 @@ impl Swarm {
             exchange_at: None,
             have: config.have,
             wanted: config.wanted,
-        }
+        };
+        swarm.account_alone();
+        swarm
     }
 
     /// The pieces that are verified and written.
@@ -198,6 +205,7 @@ impl Swarm {
         for peer in self.peers.keys() {
             self.changed_interest(peer);
         }
+        self.account_alone();
         self.refill_everybody();
     }
 
@@ -207,6 +215,7 @@ impl Swarm {
         for addr in addrs {
             self.candidates.add(now, source, *addr);
         }
+        self.account_alone();
     }
 
     /// The best address to dial now. It counts as half open until [`Self::add_peer`] or
@@ -245,7 +254,8 @@ impl Swarm {
     pub fn dial_failed(&mut self, now: Duration, addr: SocketAddr) {
         self.now = now;
         let jitter = self.rng.f64();
-        self.candidates.failed(now, addr, jitter);
+        self.candidates.unreached(now, addr, jitter);
+        self.account_alone();
     }
 
     /// Our address as a tracker sees it; orders candidates canonically (BEP 40).

@@ -191,6 +191,7 @@ impl Swarm {
             self.refill_everybody();
         }
         self.changed_interest(key);
+        self.account(key);
     }
 
     /// Tells the peer when our interest in it changed.
@@ -206,6 +207,7 @@ impl Swarm {
         if interested {
             self.wants_more(key);
         }
+        self.account(key);
     }
 
     /// A choke takes our requests back, but with the fast extension each is still answered. Others

@@ -206,7 +206,7 @@ impl Metadata {
     pub fn dial_failed(&mut self, now: Duration, addr: SocketAddr) {
         self.now = now;
         let jitter = self.rng.f64();
-        self.candidates.failed(now, addr, jitter);
+        self.candidates.unreached(now, addr, jitter);
     }
 
     /// A peer shook hands.

@@ -10,7 +10,7 @@ use wire::{Bitfield, BlockRequest, PeerExtensions};
 use crate::pex::Exchange;
 use crate::rate::Rate;
 use crate::window::Window;
-use crate::{Hello, PeerKey, steps};
+use crate::{Hello, PeerKey, Spent, steps};
 
 /// Pieces a peer may suggest (BEP 6) before its suggestions are ignored.
 const SUGGESTIONS_MAX: usize = 16;
@@ -93,6 +93,11 @@ pub(crate) struct Peer {
     pub(crate) choke_changed: Duration,
     pub(crate) end_game_at: Duration,
     pub(crate) closing: bool,
+    /// What its time goes to, and since when.
+    pub(crate) spent: Spent,
+    pub(crate) spent_since: Duration,
+    /// Why it was asked for no more when there was room in its window.
+    pub(crate) held_up: Option<Spent>,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -146,6 +151,9 @@ impl Peer {
             choke_changed: now,
             end_game_at: Duration::ZERO,
             closing: false,
+            spent: Spent::NothingNew,
+            spent_since: now,
+            held_up: None,
             refill: false,
             waits: false,
             check_at: Duration::MAX,
@@ -195,6 +203,11 @@ impl Peer {
     pub(crate) fn may_request_any(&self, now: Duration) -> bool {
         let open = !self.is_choking || !self.allowed_in.is_empty();
         open && self.am_interested && !self.closing && now >= self.patient_until
+    }
+
+    /// More would have been asked of it, but for a rate limit.
+    pub(crate) fn is_limited(&mut self) {
+        self.held_up = Some(Spent::Limited);
     }
 
     pub(crate) fn suggest(&mut self, piece: PieceIndex) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use wire::{ExtendedHandshake, Extension, Message, allowed_fast_set};
 
+use crate::candidates::Tried;
 use crate::peer::{Peer, PeerPieces};
 use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm, steps};
 
@@ -105,7 +106,10 @@ impl Swarm {
         if let Err(refusal) = self.admit(&hello) {
             if hello.outgoing {
                 match refusal {
-                    Refusal::Ourselves => self.candidates.ourselves(hello.addr),
+                    Refusal::Ourselves => {
+                        self.candidates.ourselves(hello.addr);
+                        self.account_alone();
+                    }
                     Refusal::Duplicate => self.reached_twice(now, &hello),
                     Refusal::Full | Refusal::Banned => self.dial_failed(now, hello.addr),
                 }
@@ -117,6 +121,9 @@ impl Swarm {
         if hello.outgoing {
             self.candidates.connected(hello.addr);
         }
+        self.candidates.came_to(Tried::Nothing);
+        self.account_alone();
+        self.account(key);
         self.greet(key, &hello);
         self.schedule_check(key);
         self.exchange_soon();
@@ -229,6 +236,7 @@ impl Swarm {
             PeerPieces::All => self.picker.remove_seed(),
             PeerPieces::Some(set) => self.picker.remove_all(set, &mut self.rng),
         }
+        self.account_last(&gone);
         self.checks.remove(&(gone.check_at, peer));
         self.release(peer.index, gone.outstanding.iter().map(|request| request.block));
         self.free_work(peer.index, gone.working);
@@ -239,6 +247,9 @@ impl Swarm {
             self.candidates.disconnected(now, addr, connected_for, uploads_only, jitter);
         }
         self.exchange_soon();
+        let banned = self.blame.is_banned(gone.hello.addr.ip());
+        self.candidates.came_to(if banned { Tried::Banned } else { Tried::Left });
+        self.account_alone();
         if !gone.am_choking {
             self.fill_upload_slots();
         }

@@ -331,6 +331,11 @@ impl Pieces {
         Some(senders)
     }
 
+    /// Complete pieces whose verification has not ended.
+    pub(crate) fn verifying_count(&self) -> u32 {
+        self.verifying.len() as u32
+    }
+
     /// Gives memory back that was kept for the next pieces.
     pub(crate) fn rest(&mut self) {
         self.spare = Vec::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use metainfo::{BLOCK_LENGTH, PieceIndex};
 use wire::{BlockRequest, Message};
 
+use crate::peer::Peer;
 use crate::pieces::BlockState;
 use crate::{Action, BlockFate, BlockOutcome, Fault, PeerKey, Swarm};
 
@@ -127,6 +128,7 @@ impl Swarm {
             self.release(key.index, [block]);
             self.refill_everybody();
         }
+        self.account(key);
         Ok(())
     }
 
@@ -175,6 +177,7 @@ impl Swarm {
                 peer.refill = false;
             }
             self.fill_window(key);
+            self.account(key);
             self.schedule_check(key);
         }
         if self.refill.is_empty() {
@@ -183,6 +186,9 @@ impl Swarm {
     }
 
     fn fill_window(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.held_up = None;
+        }
         if self.paused || self.missing == 0 {
             return;
         }
@@ -204,7 +210,8 @@ impl Swarm {
                 return;
             }
             if self.throttle.is_used_up() {
-                return self.throttle.hold(key, served);
+                self.throttle.hold(key, served);
+                return self.peers.get_mut(key).into_iter().for_each(Peer::is_limited);
             }
             let Some(block) = self.next_block(key) else { return self.waits(key) };
             self.throttle.asked(block.length);
@@ -218,7 +225,9 @@ impl Swarm {
 
     /// Nothing is left to ask of the peer: if it has nothing to do at all, it waits.
     fn waits(&mut self, key: PeerKey) {
+        let held_up = self.peers.get(key).and_then(|peer| self.holds_up(peer));
         let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.held_up = held_up;
         if peer.outstanding.is_empty() && !peer.waits {
             peer.waits = true;
             self.waiting.push(key);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use metainfo::Geometry;
 use wire::{Bitfield, PeerId};
 
-use crate::Swarm;
 use crate::rate::Rate;
+use crate::{Spent, Swarm};
 
 /// A snapshot of the swarm. Bytes are payload.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +83,12 @@ pub struct PeerStats {
     pub window_bytes: u64,
     /// Bytes asked of it that have not arrived.
     pub outstanding_bytes: u64,
+    /// Requests that it queues at most, by its own word.
+    pub requests_max: u32,
+    /// The shortest time from request to block, once there was one.
+    pub latency: Option<Duration>,
+    /// What its time goes to.
+    pub spent: Spent,
 }
 
 /// What a swarm counts over its life.
@@ -171,6 +177,9 @@ impl Swarm {
             snubbed: peer.window.is_snubbed(),
             window_bytes: peer.window.bytes(),
             outstanding_bytes: peer.live_bytes,
+            requests_max: peer.window.requests_max(),
+            latency: peer.window.latency_min(),
+            spent: peer.spent,
         };
         self.peers.iter().map(snapshot).collect()
     }

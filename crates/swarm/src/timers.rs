@@ -107,6 +107,8 @@ impl Swarm {
             peer.lets_down();
             let taken = peer.take_back(|_| true);
             let working = peer.working.take();
+            let last_block = peer.last_block;
+            self.account_from(key, last_block);
             self.release(key.index, taken);
             self.free_work(key.index, working);
             self.refill_everybody();

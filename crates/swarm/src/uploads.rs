@@ -71,6 +71,7 @@ impl Swarm {
                 self.send(key, Message::RejectRequest(block));
             }
         }
+        self.account(key);
     }
 
     pub(crate) fn unchoke(&mut self, key: PeerKey) {
@@ -79,6 +80,7 @@ impl Swarm {
         peer.am_choking = false;
         peer.choke_changed = now;
         self.send(key, Message::Unchoke);
+        self.account(key);
     }
 
     /// Whether the peer waits for something that it asked for.

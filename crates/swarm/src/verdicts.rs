@@ -48,6 +48,7 @@ impl Swarm {
         }
         self.refill_everybody();
         if missing && self.missing == 0 {
+            self.account_alone();
             self.completed();
         }
     }
@@ -123,6 +124,7 @@ impl Swarm {
             }
             self.changed_interest(key);
         }
+        self.account_alone();
         self.refill_everybody();
     }
 }

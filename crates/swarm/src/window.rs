@@ -26,6 +26,9 @@ const BLOCKS_MIN: u32 = 4;
 const REQUESTS_MAX: u32 = 16_384;
 /// What a peer takes that does not say (libtorrent's default when `reqq` is absent).
 const REQQ_DEFAULT: u32 = 250;
+/// A window is what limits the rate when so much of it is what the rate and the shortest latency hold
+/// in flight: it is refilled at four fifths, and one that is measured right is two thirds full.
+const LIMITS_FROM: f64 = 0.75;
 /// Bounds of the time after which a request is given to somebody else.
 const TIMEOUT_MIN: Duration = Duration::from_secs(2);
 const TIMEOUT_MAX: Duration = Duration::from_mins(1);
@@ -156,6 +159,12 @@ impl Window {
     /// The best rate of the last two seconds, in bytes per second.
     pub(crate) fn best_rate(&self) -> f64 {
         self.rates.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// Whether more would come if more could be asked for at once.
+    pub(crate) fn is_the_limit(&self) -> bool {
+        let latency = self.latency_min.unwrap_or_default().as_secs_f64();
+        self.best_rate() * latency >= LIMITS_FROM * self.bytes() as f64
     }
 
     /// The shortest time from request to block, once there was one.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash, PieceIndex};
-use swarm::{Action, BlockOutcome, Config, Hello, PeerKey, Settings, Swarm};
+use swarm::{Action, BlockOutcome, Config, Hello, PeerKey, Settings, Spent, Swarm};
 use wire::{Bitfield, BlockRequest, ExtendedHandshake, Message, PeerId, Reserved};
 
 const PIECE: u32 = 4 << 20;
@@ -181,4 +181,23 @@ fn a_slow_peers_queue_is_a_second_or_two_of_its_rate() {
     // Where the path itself holds more than a second's worth, the queue is that all the same.
     let seen = seen(100e3, 3000, 2000, 30, 60);
     assert!(seen.used >= 0.2 && seen.queued <= 150_000, "{seen:?}");
+}
+
+/// What most of the peer's time goes to.
+fn spent(rate: f64, round_trip_ms: u64, reqq: u32) -> Spent {
+    let mut pipe = Pipe::new(rate, Duration::from_millis(round_trip_ms), reqq, 256 << 20);
+    pipe.run_for(Duration::from_secs(10));
+    let lines = pipe.swarm.spending(pipe.now);
+    let charged: Duration = lines.iter().map(|line| line.time).sum();
+    assert_eq!(charged, Duration::from_secs(10), "{lines:?}");
+    lines.iter().max_by_key(|line| line.time).unwrap().what
+}
+
+#[test]
+fn a_pipe_that_is_full_and_one_that_its_window_can_not_fill_are_told_apart() {
+    for (rate, round_trip_ms, reqq) in [(1e6, 50, 2000), (50e3, 20, 2000), (125e6, 100, 2000)] {
+        assert_eq!(spent(rate, round_trip_ms, reqq), Spent::Sending, "{rate} {reqq}");
+    }
+    // Ten requests of 16 KiB in a fifth of a second: 0.8 MB/s of the 10 that the peer could send.
+    assert_eq!(spent(10e6, 200, 10), Spent::Window);
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::magnet;
 use super::session::{self, Options};
 use super::source::Source;
+use super::{explain, stalls};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -114,11 +115,22 @@ impl Args {
             () = interrupt.wait() => true,
         };
         running.shutdown().await;
+        let handles =
+            std::mem::take(&mut *getting.handles.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut reasons = Vec::new();
+        for handle in &handles {
+            reasons.push(stalls::why_incomplete(handle).await);
+        }
         session.shutdown().await;
         reporting.abort();
-        for handle in getting.handles.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            output.value(&session::summary(handle, since));
+        for (handle, reason) in handles.iter().zip(reasons) {
+            let mut summary = session::summary(handle, since);
+            summary["why"] = reason.as_ref().map(explain::document).into();
+            output.value(&summary);
             output.line(session::summary_line(handle, since));
+            if let Some(reason) = reason {
+                output.line(format_args!("  why: {}", explain::sentence(&reason)));
+            }
         }
         if interrupted { Err(Failure::interrupted()) } else { failures.result() }
     }
@@ -160,7 +172,11 @@ impl Getting {
     /// Until it is complete, and seeded as asked, or failed.
     async fn finish(self: Arc<Self>, handle: TorrentHandle) -> Result<(), Failure> {
         let _drawing = Drawing(draw(&handle, self.output));
-        session::complete(&handle, session::patience(self.args.wait_peers)).await?;
+        let patience = session::patience(self.args.wait_peers);
+        tokio::select! {
+            completed = session::complete(&handle, patience) => completed?,
+            () = stalls::watch(&handle, self.output) => {}
+        }
         if self.args.seed {
             seeded(&handle, self.args.ratio).await;
         }

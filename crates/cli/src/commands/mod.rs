@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod handshake;
 pub(crate) mod info;
@@ -14,6 +15,7 @@ pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod shell;
 pub(crate) mod source;
+pub(crate) mod stalls;
 
 use std::path::Path;
 
@@ -28,6 +30,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
     let output = *output;
     match args.command {
         Command::Get(args) => args.run(output).await,
+        Command::Explain(args) => args.run(output).await,
         Command::Seed(args) => args.run(output).await,
         Command::Share(args) => args.run(output).await,
         Command::Create(args) => args.run(output).await,

@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 use crate::world::World;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "get",
+    "explain",
     "seed",
     "share",
     "create",

@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use metainfo::InfoHash;
 use swarm::Hello;
-use tokio::time::timeout;
 
 use super::Line;
 use super::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
 use crate::encryption::Opening;
-use crate::net;
 use crate::session::SessionShared;
-use crate::stream::Stream;
 
 /// A peer that does not accept within this is behind a NAT or gone.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -60,11 +57,8 @@ async fn open_by(
     ours: Ours,
     limit: Duration,
 ) -> Result<Opened, HandshakeFailure> {
-    let connected = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await;
-    let stream = connected
-        .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })?
-        .map_err(|error| HandshakeFailure::Connect { addr, error })?;
-    let (theirs, line) = handshake::outgoing(Stream::Tcp(stream), opening, ours, limit).await?;
+    let stream = handshake::connect(addr, session.bind, CONNECT_LIMIT).await?;
+    let (theirs, line) = handshake::outgoing(stream, opening, ours, limit).await?;
     let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
     let hello = Hello { addr, peer_id, outgoing: true, reserved };
     Ok(Opened { hello, line, encrypted: opening == Opening::Encrypted })

@@ -52,16 +52,25 @@ impl Torrent {
     ) {
         let opened = self.guarded_peer(addr, self.open(addr)).await;
         drop(half_open);
-        if let Ok(Err(error)) = &opened {
-            tracing::debug!(%addr, %error, "dial failed");
-        }
-        match opened {
-            Ok(Ok((hello, line))) => self.serve(hello, line).await,
-            // What panicked is logged.
-            Ok(Err(_)) | Err(_) => self.with_swarm(|swarm, now| swarm.dial_failed(now, addr)),
+        let panicked = |panicked| Err(HandshakeFailure::Io(std::io::Error::other(panicked)));
+        match opened.unwrap_or_else(panicked) {
+            Ok((hello, line)) => self.serve(hello, line).await,
+            Err(error) => {
+                tracing::debug!(%addr, %error, "dial failed");
+                self.dial_failed(addr, &error);
+            }
         }
         drop(slot);
         self.wake();
+    }
+
+    fn dial_failed(&self, addr: SocketAddr, failure: &HandshakeFailure) {
+        if !self.failed.get() {
+            self.change(|state, now| {
+                state.mishaps.dial_failed(addr, failure);
+                state.swarm.dial_failed(now, addr);
+            });
+        }
     }
 
     async fn open(&self, addr: SocketAddr) -> Result<(Hello, Line), HandshakeFailure> {

@@ -3,6 +3,7 @@
 //! The brain (`swarm`) never sees a byte and this file never makes a choice. Everything here runs
 //! on the shard's one thread, so the state sits in a `RefCell` that is never held across an await.
 
+mod account;
 mod dial;
 mod limits;
 mod metadata;
@@ -31,6 +32,7 @@ use crate::peer::{Connection, Line, ReceiveError, Receiver, Sink};
 use crate::shard::ShardContext;
 use crate::shard::timers::Turn;
 use crate::stats::TorrentState;
+pub(crate) use account::{Mishaps, Tally};
 
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
 const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
@@ -83,6 +85,8 @@ struct State {
     room_at: Option<Duration>,
     /// What the last read for a peer failed with.
     read_error: Option<String>,
+    /// What went wrong with its peers.
+    mishaps: Mishaps,
 }
 
 impl Torrent {
@@ -113,6 +117,7 @@ impl Torrent {
                 room_at: None,
                 read_error: None,
                 unpublished: false,
+                mishaps: Mishaps::default(),
             }),
             turn: Turn::default(),
             stopped: Cell::new(false),
@@ -200,7 +205,7 @@ impl Torrent {
         self.wake(); // the timers have a peer more to look after
         let ended = self.guarded_peer(addr, connection.run(self, limits)).await;
         let reason = ended.unwrap_or_else(|panicked| panicked.to_string());
-        self.leave(connection.key);
+        self.leave(connection.key, addr, &reason);
         tracing::debug!(%addr, %reason, "peer left");
         self.context.session.events.send(Event::PeerDisconnected {
             info_hash: self.shared.info_hash(),
@@ -230,11 +235,12 @@ impl Torrent {
         })
     }
 
-    fn leave(&self, key: PeerKey) {
+    fn leave(&self, key: PeerKey, addr: SocketAddr, reason: &str) {
         if self.stopped.get() {
             return; // it let go of all
         }
         self.change(|state, now| {
+            state.mishaps.left(addr, reason);
             if state.peers.remove(&key).is_some() {
                 state.swarm.remove_peer(now, key);
             }
@@ -345,6 +351,7 @@ impl Torrent {
             }
             Action::Banned { addr } => {
                 tracing::warn!(%addr, torrent = %self.shared.info_hash(), "peer banned: it sent bad data");
+                state.mishaps.banned(addr);
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PeerBanned { info_hash, addr });
             }

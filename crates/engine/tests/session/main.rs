@@ -2,6 +2,7 @@
 
 mod encryption;
 mod exchange;
+mod explain;
 mod hostile_peers;
 mod limits;
 mod magnets;

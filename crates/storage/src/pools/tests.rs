@@ -137,6 +137,23 @@ fn many_pieces_at_once_each_get_their_own_verdict() {
 }
 
 #[test]
+fn what_pieces_take_is_counted_for_their_torrent() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sample = Sample::single(2);
+    let (pools, store, arena) = (pools(), sample.open(dir.path()), Arena::new(64));
+    let idle = sample.open(other.path());
+    verify(&pools, &store, 0, sample.blocks(&arena, 0), false);
+    let good = store.effort();
+    assert!(!good.hashing.is_zero() && !good.writing.is_zero(), "{good:?}");
+    let mut bad = sample.blocks(&arena, 1);
+    bad[0].as_mut().unwrap()[0] ^= 1;
+    verify(&pools, &store, 1, bad, false);
+    let all = store.effort();
+    assert!(all.hashing > good.hashing && all.writing == good.writing, "{all:?} after {good:?}");
+    assert!(idle.effort().hashing.is_zero() && idle.effort().writing.is_zero());
+}
+
+#[test]
 fn neighbours_of_two_torrents_are_not_one_run() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let sample = Sample::single(4);

@@ -1,6 +1,7 @@
 //! The protocol point by point: one brain, and peers that say exactly what a test tells them to.
 
 mod candidates;
+mod causes;
 mod exchange;
 mod extensions;
 mod greetings;

@@ -1,0 +1,98 @@
+//! What a torrent tells who asks why it is slow: its brain's account, and what went wrong with its peers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use metainfo::BLOCK_LENGTH;
+
+use super::Torrent;
+use crate::explain::{Account, Cause};
+use crate::peer::HandshakeFailure;
+
+/// Something that may happen again and again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    pub(crate) count: u32,
+    /// What was said of it last.
+    pub(crate) last: Option<String>,
+}
+
+impl Tally {
+    fn add(&mut self, last: String) {
+        self.count = self.count.saturating_add(1);
+        self.last = Some(last);
+    }
+}
+
+/// What went wrong with its peers so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mishaps {
+    /// Dials that led to no connection.
+    unreachable: Tally,
+    /// Dials that led to somebody without this torrent.
+    not_served: Tally,
+    /// Dials that led to no peer that we understand.
+    not_bittorrent: Tally,
+    /// Peers that were connected and left.
+    pub(crate) left: Tally,
+    /// Addresses that sent bad data.
+    pub(crate) banned: Tally,
+}
+
+impl Mishaps {
+    pub(super) fn dial_failed(&mut self, addr: SocketAddr, failure: &HandshakeFailure) {
+        use HandshakeFailure as F;
+        let (tally, says_whom) = match failure {
+            F::Connect { .. } | F::ConnectTimeout { .. } => (&mut self.unreachable, true),
+            F::Resolve(_) | F::Io(_) => (&mut self.unreachable, false),
+            // Most clients close at once when they are asked for a torrent that they don't have.
+            F::WrongInfoHash { .. } | F::ClosedEarly { .. } => (&mut self.not_served, false),
+            F::NotBitTorrent | F::Timeout { .. } | F::Encryption(_) | F::Unencrypted => {
+                (&mut self.not_bittorrent, false)
+            }
+        };
+        tally.add(if says_whom { failure.to_string() } else { format!("{addr}: {failure}") });
+    }
+
+    pub(super) fn left(&mut self, addr: SocketAddr, reason: &str) {
+        self.left.add(format!("{addr}: {reason}"));
+    }
+
+    pub(super) fn banned(&mut self, addr: IpAddr) {
+        self.banned.add(addr.to_string());
+    }
+
+    /// How most dials failed.
+    pub(crate) fn most_dials(&self) -> Cause {
+        let kinds = [Cause::Unreachable, Cause::NotBitTorrent, Cause::NotServed];
+        kinds.into_iter().max_by_key(|kind| self.of(*kind).count).unwrap_or(Cause::Unreachable)
+    }
+
+    /// Dials that failed like this.
+    pub(crate) fn of(&self, cause: Cause) -> &Tally {
+        match cause {
+            Cause::NotServed => &self.not_served,
+            Cause::NotBitTorrent => &self.not_bittorrent,
+            _ => &self.unreachable,
+        }
+    }
+}
+
+impl Torrent {
+    /// What it knows now; `None` when it does not run any more.
+    pub(crate) fn account(&self) -> Option<Account> {
+        if self.stopped.get() {
+            return None;
+        }
+        let now = self.context.clock.now();
+        let state = self.state.borrow();
+        Some(Account {
+            spending: state.swarm.spending(now),
+            peers: state.swarm.peers(now),
+            stats: state.swarm.stats(now),
+            mishaps: state.mishaps.clone(),
+            storage_error: state.storage_error.clone(),
+            in_pool: self.in_pool.get(),
+            reserved_bytes: u64::from(state.swarm.reserved_blocks()) * u64::from(BLOCK_LENGTH),
+        })
+    }
+}
