@@ -322,14 +322,12 @@ impl Connection {
     }
 
     fn acknowledged(&mut self, now: Micros, ack: Seq, sack: &[u8]) {
-        let arrived = self.send.acknowledged(now, ack, sack);
+        let arrived = self.send.acknowledged(now, ack, sack, self.mtu.probing());
         if let Some(rtt) = arrived.rtt {
             self.rtt.sample(rtt);
         }
-        for seq in &arrived.packets {
-            if self.mtu.arrived(*seq) {
-                self.ledbat.set_packet(self.mtu.packet());
-            }
+        if arrived.probe && self.mtu.probing().is_some_and(|seq| self.mtu.arrived(seq)) {
+            self.ledbat.set_packet(self.mtu.packet());
         }
         if arrived.bytes > 0 {
             self.timeouts = 0;

@@ -68,6 +68,11 @@ impl Mtu {
         self.probe = Some((seq, length));
     }
 
+    /// The packet that is a probe.
+    pub(crate) fn probing(&self) -> Option<Seq> {
+        self.probe.map(|(seq, _)| seq)
+    }
+
     /// A packet arrived; true when longer ones may be sent from now on.
     pub(crate) fn arrived(&mut self, seq: Seq) -> bool {
         let Some((_, length)) = self.probe.take_if(|(probe, _)| *probe == seq) else {

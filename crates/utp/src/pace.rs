@@ -6,7 +6,7 @@ use crate::seq::{MILLISECOND, Micros};
 const HEADROOM: f64 = 1.25;
 const HEADROOM_START: f64 = 2.0;
 /// Timers are no finer than this: so much may leave together.
-const GRAIN: f64 = 2.0 * MILLISECOND as f64;
+const GRAIN: f64 = 4.0 * MILLISECOND as f64;
 const BURST_BYTES_MIN: f64 = 16_000.0;
 
 #[derive(Debug)]

@@ -48,7 +48,8 @@ pub(crate) struct Arrived {
     pub(crate) rtt: Option<Micros>,
     /// The peer has everything up to a later packet than before.
     pub(crate) advanced: bool,
-    pub(crate) packets: Vec<Seq>,
+    /// The packet that was asked about is there now.
+    pub(crate) probe: bool,
 }
 
 #[derive(Debug)]
@@ -228,12 +229,19 @@ impl Send {
         }
     }
 
-    /// The peer has everything up to `ack`, and what `sack` says.
-    pub(crate) fn acknowledged(&mut self, now: Micros, ack: Seq, sack: &[u8]) -> Arrived {
+    /// The peer has everything up to `ack`, and what `sack` says. Was `probe` among it?
+    pub(crate) fn acknowledged(
+        &mut self,
+        now: Micros,
+        ack: Seq,
+        sack: &[u8],
+        probe: Option<Seq>,
+    ) -> Arrived {
         let mut arrived = Arrived::default();
         while ack.since(self.acked) > 0 {
             let Some(sent) = self.sent.pop_front() else { break };
             self.acked = self.acked.plus(1);
+            arrived.probe |= probe == Some(self.acked);
             self.arrive(now, self.acked, sent, &mut arrived);
             let end = sent.offset.saturating_add(u64::from(sent.length));
             let gone = (end.saturating_sub(self.base) as usize).min(self.data.len());
@@ -249,6 +257,7 @@ impl Send {
                 let before = *sent;
                 sent.state = State::Arrived;
                 let seq = self.acked.plus(1).plus(place as u16);
+                arrived.probe |= probe == Some(seq);
                 self.arrive(now, seq, before, &mut arrived);
             }
         }
@@ -263,7 +272,6 @@ impl Send {
             self.in_flight = self.in_flight.saturating_sub(sent.size());
         }
         arrived.bytes = arrived.bytes.saturating_add(sent.size());
-        arrived.packets.push(seq);
         let took = now.saturating_sub(sent.left_at);
         if !sent.again && sent.state == State::InFlight {
             arrived.rtt = Some(arrived.rtt.map_or(took, |least| least.min(took)));
@@ -285,7 +293,13 @@ impl Send {
         let mut seq = self.acked;
         for sent in &mut self.sent {
             seq = seq.plus(1);
-            if sent.state != State::InFlight || !is_later(latest, (sent.left_at, seq)) {
+            if !is_later(latest, (sent.left_at, seq)) {
+                if sent.again {
+                    continue;
+                }
+                break; // so did all that are behind it
+            }
+            if sent.state != State::InFlight {
                 continue;
             }
             let due = sent.left_at.saturating_add(patience);
@@ -359,7 +373,7 @@ mod tests {
         let mut send = five();
         assert_eq!((send.next(), send.fresh(), send.in_flight()), (Seq(3), 0, 110));
         assert!(!send.is_plausible(Seq(3)) && !send.is_plausible(Seq(0xfffc)));
-        let arrived = send.acknowledged(50_000, Seq(0), &[]);
+        let arrived = send.acknowledged(50_000, Seq(0), &[], None);
         assert_eq!((arrived.bytes, arrived.rtt, arrived.advanced), (66, Some(48_000), true));
         assert_eq!((send.buffered(), send.in_flight()), (4, 44));
         let (seq, sent) = {
@@ -367,15 +381,15 @@ mod tests {
             send.cut(60_000, 9)
         };
         assert_eq!((seq, bytes(&send, &sent)), (Seq(3), b"ff".to_vec()));
-        assert!(!send.acknowledged(60_000, Seq(0), &[]).advanced);
+        assert!(!send.acknowledged(60_000, Seq(0), &[], None).advanced);
     }
 
     #[test]
     fn a_gap_is_lost_after_a_round_trip_and_a_little() {
         let mut send = five();
         // The first and the third are missing.
-        let arrived = send.acknowledged(50_000, Seq(0xfffd), &[0b101, 0, 0, 0]);
-        assert_eq!(arrived.packets, [Seq(0xffff), Seq(1)]);
+        let arrived = send.acknowledged(50_000, Seq(0xfffd), &[0b101, 0, 0, 0], None);
+        assert_eq!(arrived.bytes, 44);
         assert!(!arrived.advanced);
         assert_eq!(seqs(&send.find_lost(50_000, 2_500)), [0xfffe]);
         assert_eq!(send.reorder_at(), Some(2_000 + 47_000 + 2_500));
@@ -385,26 +399,26 @@ mod tests {
         send.resent(52_000, seq);
         assert_eq!(send.first_lost().unwrap().0, Seq(0));
         // It arrived after all, before it was sent again.
-        send.acknowledged(52_100, Seq(0), &[]);
+        send.acknowledged(52_100, Seq(0), &[], None);
         assert!(send.first_lost().is_none());
     }
 
     #[test]
     fn a_retransmission_that_is_lost_is_found() {
         let mut send = five();
-        send.acknowledged(50_000, Seq(0xfffd), &[0b111, 0, 0, 0]);
+        send.acknowledged(50_000, Seq(0xfffd), &[0b111, 0, 0, 0], None);
         assert_eq!(seqs(&send.find_lost(60_000, 0)), [0xfffe]);
         send.resent(60_000, Seq(0xfffe));
         send.write(b"ff");
         send.cut(61_000, 2);
-        send.acknowledged(110_000, Seq(0xfffd), &[0b1_1111, 0, 0, 0]);
+        send.acknowledged(110_000, Seq(0xfffd), &[0b1_1111, 0, 0, 0], None);
         assert_eq!(seqs(&send.find_lost(110_000, 0)), [0xfffe]);
     }
 
     #[test]
     fn a_timeout_loses_what_did_not_arrive() {
         let mut send = five();
-        send.acknowledged(50_000, Seq(0xfffe), &[0b10, 0, 0, 0]);
+        send.acknowledged(50_000, Seq(0xfffe), &[0b10, 0, 0, 0], None);
         assert_eq!(send.lose_all(), [Seq(0xffff), Seq(0), Seq(2)]);
         assert_eq!(send.in_flight(), 0);
         assert_eq!(send.first_lost().unwrap().0, Seq(0xffff));
@@ -417,7 +431,7 @@ mod tests {
         assert!(send.fin_is_due());
         let (seq, fin) = send.cut(6_000, 100);
         assert!(fin.is_fin && !send.fin_is_due() && !send.is_finished());
-        send.acknowledged(50_000, seq, &[]);
+        send.acknowledged(50_000, seq, &[], None);
         assert!(send.is_finished());
     }
 }

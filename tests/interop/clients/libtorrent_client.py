@@ -22,12 +22,13 @@ STOP_SECONDS = 10
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, as_shipped=False, **options):
-        """`as_shipped`: with its own preference for encryption, and uTP."""
+    def __init__(self, lab, as_shipped=False, transport=None, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP; `transport`: `utp` alone."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
         argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         argv += ["--as-shipped"] if as_shipped else []
+        argv += ["--utp"] if transport == "utp" else []
         self.process = Process(argv, self.home, self.label, pipes=True)
 
     def ask(self, command, seconds=START_SECONDS, **arguments):
