@@ -96,7 +96,7 @@ ROWS = {
         (UTP, UTP_RIVAL),
         lambda bench, payload, label: transfer(bench, payload, label, label),
         ("speed", "cpu", "seed_cpu", "others"),
-        ("cpu", "seed_cpu", "wall"),
+        ("cpu", "wall"),
         (
             Goal("speed", 2, (UTP_RIVAL,), ours=UTP, least=True),
             Goal("cpu", 0.5, (UTP_RIVAL,), ours=UTP),

@@ -33,12 +33,3 @@ def ourselves(lab):
     seeder = lab.peerless(transport="utp")
     seeder.seed([torrent], torrent.home)
     fetch(lab, "peerless", [torrent], seeder, 30, transport="utp")
-
-
-@case("utp/fallback", cost=3)
-def fallback(lab):
-    """A client that takes uTP alone is reached by one that tries TCP first."""
-    torrent = payloads.make(lab.directory, "utp.bin", 2_000_000)
-    seeder = lab.client("libtorrent", transport="utp")
-    seeder.seed([torrent], torrent.home)
-    fetch(lab, "peerless", [torrent], seeder, 30)

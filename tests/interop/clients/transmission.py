@@ -58,8 +58,7 @@ class Transmission(Client):
         elif not self.as_shipped:
             settings |= {"utp-enabled": False, "encryption": 0}
         elif dials:
-            # Without uTP on the other side it gives the TCP connection that it falls back to up
-            # before a byte is sent, and tries again after a quarter of an hour.
+            # It begins encrypted, and over uTP it does not begin again without.
             settings |= {"utp-enabled": False}
         (self.home / "settings.json").write_text(json.dumps(settings))
         argv = [daemon, "-f", "-g", self.home, "-a", "*.*.*.*", "--log-info", "-i", self.ip]
