@@ -105,11 +105,16 @@ PRIME = int(
     "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08798e3404dd"
     "ef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a63a36210000000000090563",
     16,
+)
 OURS = int.from_bytes(b"\x07" * 20, "big")  # the target's own key
 THEIRS = int.from_bytes(b"\x55" * 20, "big")
 TORRENT = b"\xaa" * 20
+
+
 def sha1(*parts):
     return hashlib.sha1(b"".join(parts)).digest()
+
+
 def rc4(key):
     """Encrypts or decrypts bytes, one call after the other."""
     table = list(range(256))
@@ -117,6 +122,7 @@ def rc4(key):
     for i in range(256):
         j = (j + table[i] + key[i % len(key)]) % 256
         table[i], table[j] = table[j], table[i]
+
     def stream():
         i = j = 0
         while True:
@@ -124,12 +130,17 @@ def rc4(key):
             j = (j + table[i]) % 256
             table[i], table[j] = table[j], table[i]
             yield table[(table[i] + table[j]) % 256]
+
     keys = stream()
     for _ in range(1024):
         next(keys)
     return lambda data: bytes(byte ^ next(keys) for byte in data)
+
+
 def xor(a, b):
     return bytes(x ^ y for x, y in zip(a, b))
+
+
 def handshake(role, cut, pads, choice, initial=b""):
     """All that one side of MSE says, `role` being the one that hears it."""
     public = pow(2, THEIRS, PRIME).to_bytes(96, "big")
@@ -142,6 +153,8 @@ def handshake(role, cut, pads, choice, initial=b""):
         said += len(initial).to_bytes(2, "big") + initial
     key = b"keyA" if role & 1 else b"keyB"
     return bytes([role, cut]) + out + rc4(sha1(key, secret, TORRENT))(said) + b"payload"
+
+
 write("mse", "initiator-plaintext", handshake(0, 9, (512, 512), 1))
 write("mse", "initiator-rc4", handshake(0, 200, (0, 0), 2))
 write("mse", "initiator-rc4-only", handshake(4, 0, (3, 100), 2))
@@ -150,9 +163,12 @@ write("mse", "responder-plaintext", handshake(1, 9, (512, 512), 3, b"\x42" * 68)
 write("mse", "responder-rc4", handshake(1, 255, (0, 0), 2))
 write("mse", "responder-rc4-only", handshake(5, 30, (77, 1), 3, b"\x42" * 500))
 write("mse", "responder-nothing-in-common", handshake(3, 0, (77, 1), 2, b"\x42" * 68))
+
+
 def exchange(added, added6, dropped):
     def string(data):
         return b"%d:%s" % (len(data), data)
+
     v4, v6 = RNG.randbytes(6 * added), RNG.randbytes(18 * added6)
     lists = [
         (b"added", v4), (b"added.f", RNG.randbytes(added)),
@@ -160,6 +176,24 @@ def exchange(added, added6, dropped):
         (b"dropped", RNG.randbytes(6 * dropped)), (b"dropped6", b""),
     ]
     return b"d" + b"".join(string(key) + string(value) for key, value in lists) + b"e"
+
+
 write("pex", "usual", exchange(3, 1, 1))
 write("pex", "flood", exchange(300, 150, 120))
 write("pex", "cut", b"d5:added9:\xc0\x00\x02\x01\x01\x02\xc0\x00\x02e")
+def carried(steps, trouble):
+    """A uTP transfer: time passes and packets arrive, with some trouble in between."""
+    out = b""
+    for _ in range(steps):
+        out += bytes([0, 8, RNG.randrange(60)])
+        for _ in range(RNG.randrange(1, 6)):
+            out += bytes([4, 0, 2 * RNG.randrange(90)])
+        if RNG.random() < trouble:
+            out += bytes([RNG.choice([4, 7, 8, 9, 10]), RNG.randrange(256), RNG.randrange(256)])
+    return out
+
+
+for name, trouble in (("clean", 0), ("lossy", 0.2), ("hostile", 0.6)):
+    write("utp", name, carried(150, trouble))
+for n in range(4):
+    write("utp", f"course-{n}", RNG.randbytes(300))

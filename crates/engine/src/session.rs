@@ -20,7 +20,7 @@ use crate::add::AddError;
 use crate::announce::TrackerClient;
 use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::datagrams::{Datagrams, Kind};
+use crate::datagrams::Datagrams;
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
@@ -34,7 +34,7 @@ use crate::roster::Roster;
 use crate::settings::{SessionBuilder, Settings};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
-use crate::utp_refusal::UtpRefusal;
+use crate::utp_driver::Utp;
 
 /// How long a tracker may take to hear `stopped` when the session ends: leaving in peace must not
 /// take longer than a person waits.
@@ -87,9 +87,9 @@ pub(crate) struct SessionShared {
     pub(crate) limits: Arc<Both>,
     pub(crate) intake: Intake,
     listening: Vec<SocketAddr>,
-    /// The UDP sockets beside the listeners; none when the session does not listen.
+    /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
-    _utp: Arc<UtpRefusal>,
+    pub(crate) utp: Arc<Utp>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
     roster: RwLock<Roster>,
@@ -336,14 +336,12 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     };
     let listening =
         listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let datagrams = {
-        let _guard = control.enter();
-        Datagrams::open(&listening)
-    };
-    let utp = Arc::new(UtpRefusal(Arc::clone(&datagrams)));
-    datagrams.register(Kind::Utp, &utp);
+    let (clock, guard) = (Clock::start(), control.enter());
+    let datagrams = Datagrams::open(&settings.datagram_addresses(&listening));
+    let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
+    drop(guard);
     let shared = Arc::new(SessionShared {
-        clock: Clock::start(),
+        clock,
         peer_id: random_peer_id()?,
         bind: settings.bind,
         budget: Budget::new(settings.memory_budget),
@@ -360,7 +358,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         intake: Intake::default(),
         listening,
         datagrams,
-        _utp: utp,
+        utp,
         arena: arena.clone(),
         shards: OnceLock::new(),
         roster: RwLock::new(Roster::new(settings.shards)),
@@ -377,6 +375,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
     let rooms = accept::WaitingRooms::new();
+    control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms.clone()));
     for listener in listeners {
         let session = Arc::clone(&shared);
         control.spawn(accept::accept_loop(session, listener, rooms.clone()));
@@ -385,8 +384,13 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
 }
 
 fn random_peer_id() -> io::Result<PeerId> {
+    let mut rng = fastrand::Rng::with_seed(random()?);
+    Ok(PeerId::generate(|| rng.u8(..)))
+}
+
+/// What strangers can't guess.
+fn random() -> io::Result<u64> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    let mut rng = fastrand::Rng::with_seed(u64::from_ne_bytes(seed));
-    Ok(PeerId::generate(|| rng.u8(..)))
+    Ok(u64::from_ne_bytes(seed))
 }

@@ -23,9 +23,9 @@ ENCRYPTION_LEVELS = {"plaintext": 1, "rc4": 2}
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, as_shipped=False, encryption=None, **options):
+    def __init__(self, lab, as_shipped=False, encryption=None, transport=None, **options):
         """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: nothing but
-        encrypted handshakes, and behind them `plaintext` or `rc4`."""
+        encrypted handshakes, and behind them `plaintext` or `rc4`. `transport`: `utp` alone."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
         if encryption:
@@ -34,6 +34,7 @@ class Libtorrent(Client):
             config |= forced | {"prefer_rc4": encryption == "rc4"}
         self.argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         self.argv += ["--as-shipped"] if as_shipped else []
+        self.argv += ["--utp"] if transport == "utp" else []
         self._start()
 
     def _start(self):

@@ -47,10 +47,11 @@ class Answer:
 class Peerless(Client):
     name = "peerless"
 
-    def __init__(self, lab, arguments=(), **options):
-        """`arguments`: more of them, for `get` and `seed`."""
+    def __init__(self, lab, arguments=(), transport=None, **options):
+        """`arguments`: more of them, for `get` and `seed`; `transport`: what it may use, other than
+        what it does by itself."""
         super().__init__(lab, **options)
-        self.arguments = arguments
+        self.arguments = [*arguments, *(["--transport", transport] if transport else [])]
         self._seeds = {}  # info hash -> (process, port)
         self.get = None
 

@@ -25,12 +25,14 @@ class Transmission(Client):
     can_seed_empty = False
     one_handshake_an_address = True
 
-    def __init__(self, lab, as_shipped=False, encryption=None, **options):
+    def __init__(self, lab, as_shipped=False, encryption=None, transport=None, **options):
         """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: `rc4` is all
-        that it takes when it insists, `plaintext` what it chooses when it does not."""
+        that it takes when it insists, `plaintext` what it chooses when it does not. `transport`: `utp`
+        first (3.00 can't do without TCP)."""
         super().__init__(lab, **options)
         self.as_shipped = as_shipped
         self.encryption = encryption
+        self.tries_utp = transport == "utp"
         self.rpc_port = lab.port()
         self.process = None
         self._session = ""
@@ -56,11 +58,12 @@ class Transmission(Client):
         if directory:
             # Beside the torrent's own: after a kill it may have forgotten that.
             settings |= {"download-dir": str(directory)}
-        if not self.as_shipped:
+        if self.tries_utp:
+            settings |= {"utp-enabled": True, "encryption": 0}
+        elif not self.as_shipped:
             settings |= {"utp-enabled": False, "encryption": 2 if self.encryption == "rc4" else 0}
         elif dials:
-            # Without uTP on the other side it gives the TCP connection that it falls back to up
-            # before a byte is sent, and tries again after a quarter of an hour.
+            # It begins encrypted, and over uTP it does not begin again without.
             settings |= {"utp-enabled": False}
         (self.home / "settings.json").write_text(json.dumps(settings))
         argv = [daemon, "-f", "-g", self.home, "-a", "*.*.*.*", "--log-info", "-i", self.ip]

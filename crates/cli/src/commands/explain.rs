@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use engine::{AddTorrent, Amount, Explanation, Fact, Finding, TorrentHandle, TorrentState};
+use engine::{
+    AddTorrent, Amount, Explanation, Fact, Finding, FollowMagnet, TorrentHandle, TorrentState,
+};
 use serde_json::{Value, json};
 
-use super::get;
 use super::session::{self, Options};
+use super::source::Source;
+use super::{get, magnet};
 use crate::exit::Failure;
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
@@ -28,8 +31,8 @@ It downloads as `peerless get` would, for so long, and keeps what came. Each sec
 charged to one cause; the cause of most comes first. The exit code is 0 when causes were named,
 whatever they are, and as for `get` when the download could not begin.")]
 pub(crate) struct Args {
-    /// A .torrent file, or an http(s) URL of one.
-    #[arg(value_name = "TORRENT or URL")]
+    /// A .torrent file, an http(s) URL of one, or a magnet link.
+    #[arg(value_name = "TORRENT, URL or MAGNET")]
     torrent: String,
     /// The folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -51,12 +54,26 @@ impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
         let peers = self.options.peers().await?;
-        let torrent = tokio::select! {
-            torrent = get::load(&self.torrent, self.options.bind()) => torrent?,
+        let source = tokio::select! {
+            source = Source::anywhere(&self.torrent, self.options.bind()) => source?,
             () = interrupt.wait() => return Err(Failure::interrupted()),
         };
         let session = self.options.builder()?.start().await?;
-        let request = AddTorrent::new(torrent, &self.output)
+        let request = match source {
+            Source::Torrent(torrent) => AddTorrent::new(torrent, &self.output),
+            Source::Magnet(magnet) => {
+                let follow = FollowMagnet::new(magnet)
+                    .peers(peers.iter().copied())
+                    .use_trackers(!self.options.no_tracker);
+                let patience = session::patience(self.seconds);
+                let found = tokio::select! {
+                    found = magnet::find(&session, follow, patience, output) => found?,
+                    () = interrupt.wait() => return Err(Failure::interrupted()),
+                };
+                found.into_request(&self.output)
+            }
+        };
+        let request = request
             .peers(peers)
             .use_trackers(!self.options.no_tracker)
             .recheck(self.recheck)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine::{
     Encryption, Event, EventStream, RateLimits, Session, SessionBuilder, StateLocation,
-    TorrentHandle, TorrentState, TorrentStats,
+    TorrentHandle, TorrentState, TorrentStats, Transport,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more.
     #[arg(long, value_name = "ADDR")]
     peer: Vec<String>,
-    /// TCP port to listen on; default: any free one.
+    /// Port to listen on, TCP and UDP; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
     /// Use only this local address.
@@ -57,6 +57,9 @@ pub(crate) struct Options {
     /// nothing: the payload itself is only encrypted with peers that insist.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     encryption: EncryptionMode,
+    /// What carries connections to peers. uTP gives way to everything else on the line.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Carrier::Both)]
+    transport: Carrier,
     /// Don't ask the torrent's trackers.
     #[arg(long)]
     pub(crate) no_tracker: bool,
@@ -74,6 +77,27 @@ pub(crate) struct Options {
     state_dir: Option<PathBuf>,
 }
 
+/// What carries connections.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Carrier {
+    /// TCP alone.
+    Tcp,
+    /// uTP alone.
+    Utp,
+    /// TCP first, uTP where that takes long or fails.
+    Both,
+}
+
+impl From<Carrier> for Transport {
+    fn from(carrier: Carrier) -> Self {
+        match carrier {
+            Carrier::Tcp => Self::Tcp,
+            Carrier::Utp => Self::Utp,
+            Carrier::Both => Self::Both,
+        }
+    }
+}
+
 impl Options {
     /// The address that everything is bound to.
     pub(crate) fn bind(&self) -> Option<IpAddr> {
@@ -87,6 +111,7 @@ impl Options {
             RateLimits { download: limit(self.download_limit), upload: limit(self.upload_limit) };
         let builder = Session::builder()
             .port(self.port)
+            .transport(self.transport.into())
             .allow_private_trackers(self.allow_private)
             .limits(limits)
             .encryption(self.encryption.into());

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use metainfo::InfoHash;
 use swarm::Hello;
+use tokio::time::timeout;
 
 use super::Line;
 use super::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
+use crate::connect;
 use crate::encryption::Opening;
 use crate::session::SessionShared;
 
@@ -57,7 +59,10 @@ async fn open_by(
     ours: Ours,
     limit: Duration,
 ) -> Result<Opened, HandshakeFailure> {
-    let stream = handshake::connect(addr, session.bind, CONNECT_LIMIT).await?;
+    let connected = timeout(CONNECT_LIMIT, connect::connect(session, addr)).await;
+    let stream = connected
+        .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })?
+        .map_err(|error| HandshakeFailure::Connect { addr, error })?;
     let (theirs, line) = handshake::outgoing(stream, opening, ours, limit).await?;
     let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
     let hello = Hello { addr, peer_id, outgoing: true, reserved };
