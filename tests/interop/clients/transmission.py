@@ -26,8 +26,8 @@ class Transmission(Client):
     one_handshake_an_address = True
 
     def __init__(self, lab, as_shipped=False, encryption=None, **options):
-        """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: `rc4` is all
-        that it takes when it insists, `plaintext` what it chooses when it does not."""
+        """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: nothing but
+        encrypted handshakes, and `rc4` behind them, which is all it can then."""
         super().__init__(lab, **options)
         self.as_shipped = as_shipped
         self.encryption = encryption
