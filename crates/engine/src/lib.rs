@@ -33,6 +33,7 @@ mod encryption;
 mod events;
 mod handle;
 mod http;
+mod local_search;
 mod net;
 mod oneoff;
 mod panics;

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::datagrams::{Datagrams, Kind};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::local_search;
 use crate::net;
 use crate::panics::Panics;
 use crate::rest;
@@ -351,6 +352,10 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    if shared.settings.local_discovery {
+        let _guard = control.enter();
+        local_search::start(&shared);
+    }
     let rooms = accept::WaitingRooms::new();
     for listener in listeners {
         let session = Arc::clone(&shared);

@@ -98,6 +98,8 @@ pub enum Source {
     Incoming,
     /// A peer told of it (BEP 11).
     PeerExchange,
+    /// It is on our network and said so (BEP 14).
+    LocalDiscovery,
 }
 
 /// What the driver is to do, in the order in which it must reach the wire.

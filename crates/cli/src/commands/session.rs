@@ -57,6 +57,9 @@ pub(crate) struct Options {
     /// nothing: the payload itself is only encrypted with peers that insist.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     encryption: EncryptionMode,
+    /// Tell the local network which torrents are here, and hear who else there has them.
+    #[arg(long)]
+    local_discovery: bool,
     /// Don't ask the torrent's trackers.
     #[arg(long)]
     pub(crate) no_tracker: bool,
@@ -79,6 +82,7 @@ impl Options {
         let builder = Session::builder()
             .port(self.port)
             .allow_private_trackers(self.allow_private)
+            .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
         let builder = match self.bind {
             Some(ip) => builder.bind(ip),
