@@ -24,7 +24,7 @@ def command(argv):
 
 def raise_loopback():
     """Inside the namespaces: bring `lo` up and give it all the addresses."""
-    lines = ["link set lo up"]
+    lines = ["link set lo up multicast on"]
     lines += [f"addr add {ip}/32 dev lo" for ip in IPV4]
     # nodad: an address under duplicate detection cannot be bound yet.
     lines += [f"addr add {ip}/128 dev lo nodad" for ip in IPV6]

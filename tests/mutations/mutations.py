@@ -262,6 +262,31 @@ MUTATIONS = [
         "create::everything_said_is_read_back",
         ("--test", "suite"),
     ),
+    Mutation(
+        "private/peers-are-told-of-peers",
+        "crates/engine/src/session.rs",
+        "peer_exchange: !info.is_private(),",
+        "peer_exchange: true,",
+        "peerless-engine",
+        "exchange::but_not_for_private_torrents",
+        ("--test", "session"),
+    ),
+    Mutation(
+        "private/the-network-is-told",
+        "crates/engine/src/local_search.rs",
+        "all.iter().filter(|shared| !shared.torrent.info.is_private())",
+        "all.iter().filter(|_| true)",
+        "peerless-engine",
+        "local_search::tests::private_torrents_are_neither_told_of_nor_heard_of",
+    ),
+    Mutation(
+        "private/the-network-is-heard",
+        "crates/engine/src/local_search.rs",
+        "is_some_and(|(shared, _)| !shared.torrent.info.is_private())",
+        "is_some()",
+        "peerless-engine",
+        "local_search::tests::private_torrents_are_neither_told_of_nor_heard_of",
+    ),
     # A length buys no memory.
     Mutation(
         "length/prefix",

@@ -37,6 +37,7 @@ mod handle;
 mod http;
 mod intake;
 mod limits;
+mod local_search;
 mod magnet;
 mod net;
 mod oneoff;

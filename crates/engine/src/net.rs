@@ -66,6 +66,38 @@ pub(crate) fn listen(bind: Option<IpAddr>, port: u16) -> io::Result<Vec<TcpListe
     Ok(listeners)
 }
 
+/// A socket that hears what is sent to a multicast group and sends to it, by the network of `bind` if one
+/// is given, otherwise by the one that the system has for it. Others may listen beside it.
+pub(crate) fn multicast(group: SocketAddr, bind: Option<IpAddr>) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(group), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    match (group.ip(), bind) {
+        (IpAddr::V4(ip), None | Some(IpAddr::V4(_))) => {
+            let network = match bind {
+                Some(IpAddr::V4(ip)) => ip,
+                _ => Ipv4Addr::UNSPECIFIED,
+            };
+            socket.join_multicast_v4(&ip, &network)?;
+            socket.set_multicast_if_v4(&network)?;
+        }
+        (IpAddr::V6(ip), None) => {
+            socket.set_only_v6(true)?;
+            socket.join_multicast_v6(&ip, 0)?;
+        }
+        // An IPv6 address does not name its network here, and another must not be told.
+        (_, Some(bind)) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                format!("the bind address {bind} does not name a network for {group}"),
+            ));
+        }
+    }
+    // Bound to the group, it gets nothing that was sent to us alone, from however far.
+    socket.bind(&group.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
 fn listen_on(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {

@@ -25,6 +25,7 @@ use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
 use crate::limits::{Both, RateLimits};
+use crate::local_search;
 use crate::magnet::Searches;
 use crate::net;
 use crate::panics::Panics;
@@ -374,6 +375,10 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    if shared.settings.local_discovery {
+        let _guard = control.enter();
+        local_search::start(&shared);
+    }
     let rooms = accept::WaitingRooms::new();
     control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms.clone()));
     for listener in listeners {

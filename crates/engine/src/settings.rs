@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) half_open_max: usize,
     pub(crate) peers_per_torrent_max: usize,
     pub(crate) allow_private_trackers: bool,
+    pub(crate) local_discovery: bool,
     pub(crate) encryption_in: Encryption,
     pub(crate) encryption_out: Encryption,
     pub(crate) client_name: String,
@@ -78,6 +79,7 @@ impl Default for Settings {
             peers_per_torrent_max: 200,
             limits: RateLimits::default(),
             allow_private_trackers: false,
+            local_discovery: false, // it tells everybody on the network what is shared
             // Reaches every peer, and costs nothing where nobody insists on it.
             encryption_in: Encryption::Allow,
             encryption_out: Encryption::Allow,
@@ -225,6 +227,14 @@ impl SessionBuilder {
     #[must_use]
     pub fn allow_private_trackers(mut self, allow: bool) -> Self {
         self.settings.allow_private_trackers = allow;
+        self
+    }
+
+    /// Whether to tell the local network which torrents are here, and hear who else has them (BEP 14).
+    /// Default: no. Private torrents are never told of.
+    #[must_use]
+    pub fn local_discovery(mut self, on: bool) -> Self {
+        self.settings.local_discovery = on;
         self
     }
 

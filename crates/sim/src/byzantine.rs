@@ -1,11 +1,12 @@
 //! Scripted peers that do harm: they speak the protocol as far as their purpose needs it, to
 //! everybody whom the tracker names.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::BLOCK_LENGTH;
 use tracker::{Policy, Schedule, ScheduleConfig};
-use wire::{Bitfield, BlockRequest, Extension, Limits, Message};
+use wire::{Bitfield, BlockRequest, Extension, Limits, Message, PexFlags, PexMessage};
 
 use crate::node::{LinkId, Node};
 use crate::plan::{Behaviour, Script};
@@ -206,6 +207,16 @@ impl World {
                 Message::Extended { id, payload: &noise }.encode(&mut out);
                 let payload = b"d1:md11:upload_onlyi300e11:lt_donthavei-1ee4:reqqi0e1:pi0ee";
                 Message::Extended { id: 0, payload }.encode(&mut out);
+            }
+            Script::ExchangeFlood => {
+                let nowhere = |_| {
+                    let ip = Ipv4Addr::from_bits(self.rng.u32(..));
+                    (SocketAddr::from((ip, self.rng.u16(..))), PexFlags(self.rng.u8(..)))
+                };
+                let added = (0..500).map(nowhere).collect();
+                let payload = PexMessage { added, dropped: Vec::new() }.encode();
+                let id = Extension::PeerExchange.our_id();
+                Message::Extended { id, payload: &payload }.encode(&mut out);
             }
             Script::Mute | Script::SlowLoris | Script::BadBitfield | Script::RejectsAll => {}
         }

@@ -56,10 +56,12 @@ pub enum Script {
     UnaskedBlocks,
     /// Extended messages, some of them bencode.
     ExtendedFlood,
+    /// Tells of peers that are nowhere, all the time (BEP 11).
+    ExchangeFlood,
 }
 
 impl Script {
-    /// All of them.
+    /// Those of the scenarios that draw one: all but [`Self::ExchangeFlood`], which has its own.
     pub const ALL: [Self; 14] = [
         Self::HaveFlood,
         Self::RequestFlood,

@@ -9,7 +9,7 @@ use crate::plan::{Behaviour, Fault, FaultPlan, Nat, PeerPlan, Plan, Script, Star
 pub type Make = fn(u64) -> Plan;
 
 /// Names and makers of all scenarios.
-pub const ALL: [(&str, Make); 22] = [
+pub const ALL: [(&str, Make); 23] = [
     ("plain", plain),
     ("lossy", lossy),
     ("partition", partition),
@@ -17,6 +17,7 @@ pub const ALL: [(&str, Make); 22] = [
     ("churn", churn),
     ("flash-crowd", flash_crowd),
     ("byzantine", byzantine),
+    ("hearsay", hearsay),
     ("liars", liars),
     ("disk-full", disk_full),
     ("write-errors", write_errors),
@@ -318,6 +319,17 @@ fn everything(seed: u64) -> Plan {
         plan.peers.push(PeerPlan { behaviour, ..PeerPlan::seed(rng.u64(100_000..1_000_000)) });
     }
     some_without_fast(&mut plan, honest);
+    plan
+}
+
+/// Peers tell of thousands that are nowhere. Private torrents don't listen.
+fn hearsay(seed: u64) -> Plan {
+    let (mut plan, mut rng) = swarm(seed, 4..=8);
+    plan.private = rng.bool();
+    for _ in 0..rng.usize(1..4) {
+        let behaviour = Behaviour::Script(Script::ExchangeFlood);
+        plan.peers.push(PeerPlan { behaviour, up: 200_000, ..PeerPlan::default() });
+    }
     plan
 }
 

@@ -100,6 +100,8 @@ pub enum Source {
     Incoming,
     /// A peer told of it (BEP 11).
     PeerExchange,
+    /// It is on our network and said so (BEP 14).
+    LocalDiscovery,
     /// A magnet link names it (`x.pe`, BEP 9).
     Link,
 }
@@ -109,7 +111,7 @@ impl Source {
     pub fn is_private(self) -> bool {
         match self {
             Self::User | Self::Tracker | Self::Incoming => true,
-            Self::PeerExchange | Self::Link => false,
+            Self::PeerExchange | Self::LocalDiscovery | Self::Link => false,
         }
     }
 }

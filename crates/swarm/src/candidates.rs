@@ -274,7 +274,7 @@ impl Candidates {
 }
 
 fn is_hearsay(source: Source) -> bool {
-    source == Source::PeerExchange
+    matches!(source, Source::PeerExchange | Source::LocalDiscovery)
 }
 
 fn is_broadcast(ip: IpAddr) -> bool {

@@ -110,7 +110,8 @@ mod tests {
                 1 => MetadataMessage::Data { piece, total_size, bytes: &bytes },
                 _ => MetadataMessage::Reject { piece },
             };
-            prop_assert_eq!(MetadataMessage::decode(&message.encode()), Some(message));
+            let encoded = message.encode();
+            prop_assert_eq!(MetadataMessage::decode(&encoded), Some(message));
         }
 
         #[test]

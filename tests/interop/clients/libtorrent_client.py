@@ -23,7 +23,7 @@ ENCRYPTION_LEVELS = {"plaintext": 1, "rc4": 2}
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, as_shipped=False, encryption=None, transport=None, **options):
+    def __init__(self, lab, as_shipped=False, encryption=None, transport=None, local_discovery=False, **options):
         """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: nothing but
         encrypted handshakes, and behind them `plaintext` or `rc4`. `transport`: `utp` alone."""
         super().__init__(lab, **options)
@@ -32,6 +32,7 @@ class Libtorrent(Client):
             level = ENCRYPTION_LEVELS[encryption]
             forced = {"in_enc_policy": 0, "out_enc_policy": 0, "allowed_enc_level": level}
             config |= forced | {"prefer_rc4": encryption == "rc4"}
+        config |= {"enable_lsd": True} if local_discovery else {}
         self.argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         self.argv += ["--as-shipped"] if as_shipped else []
         self.argv += ["--utp"] if transport == "utp" else []

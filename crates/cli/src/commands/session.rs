@@ -60,6 +60,9 @@ pub(crate) struct Options {
     /// What carries connections to peers. uTP gives way to everything else on the line.
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Carrier::Both)]
     transport: Carrier,
+    /// Tell the local network which torrents are here, and hear who else there has them.
+    #[arg(long)]
+    local_discovery: bool,
     /// Don't ask the torrent's trackers.
     #[arg(long)]
     pub(crate) no_tracker: bool,
@@ -114,6 +117,7 @@ impl Options {
             .transport(self.transport.into())
             .allow_private_trackers(self.allow_private)
             .limits(limits)
+            .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
         let builder = match self.bind {
             Some(ip) => builder.bind(ip),
