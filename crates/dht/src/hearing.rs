@@ -55,8 +55,15 @@ impl Dht {
         let contact = Self::contact(reply.id, from);
         let is_bootstrap = self.is_bootstrap(from);
         let Some(node) = self.interfaces.get_mut(&interface) else { return };
-        if !is_bootstrap && let Taken::Spare(Some(oldest)) = node.table.answered(now, contact) {
-            self.check(now, interface, oldest.addr);
+        if !is_bootstrap {
+            match node.table.answered(now, contact) {
+                Taken::Spare(Some(oldest)) => self.check(now, interface, oldest.addr),
+                // Somebody came to us before we found anybody: a reason to look now.
+                Taken::In if !node.has_joined && node.joining.is_none() => {
+                    (node.join_at, self.next_tick) = (now, now);
+                }
+                _ => {}
+            }
         }
         if let Some(seen) = message.seen_as
             && let Some(node) = self.interfaces.get_mut(&interface)

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! let mut dht = Dht::new(Settings::default(), seed, now);
-//! dht.import(&saved);
+//! dht.import(&saved, true);
 //! let interface = dht.add_interface(now, socket.local_addr());
 //! dht.add_bootstrap(now, addr);
 //! let lookup = dht.get_peers(now, info_hash, PeersQuery::default());

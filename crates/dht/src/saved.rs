@@ -49,10 +49,14 @@ impl Saved {
 }
 
 impl Dht {
-    /// Takes what [`Self::export`] gave, before sockets are added. Whether it could be read; if
-    /// not, nothing is lost but time.
-    pub fn import(&mut self, bytes: &[u8]) -> bool {
-        let saved = Saved::read(bytes);
+    /// Takes what [`Self::export`] gave, before sockets are added. `with_ids`: our ids too, which
+    /// no other program may have at the same time. Whether it could be read; if not, nothing is
+    /// lost but time.
+    pub fn import(&mut self, bytes: &[u8], with_ids: bool) -> bool {
+        let mut saved = Saved::read(bytes);
+        if let Some(saved) = saved.as_mut().filter(|_| !with_ids) {
+            saved.ids.clear();
+        }
         let is_good = saved.is_some();
         self.saved = saved.unwrap_or_default();
         is_good

@@ -4,7 +4,7 @@
 //! [`plan`] is a run as data, [`scenario`] makes plans, [`World`] runs one, [`invariants`] are what
 //! must hold at every moment. The files of [`World`] follow the nouns: `network` carries bytes,
 //! `driver` is what a program does around its brain, `store` its way to the disk, `restart` its
-//! beginning and end, `announcing` its tracker, `byzantine` the peers that do harm.
+//! beginning and end, `announcing` its tracker, `byzantine` the peers that do harm. [`dht_network`] is a world of its own.
 
 // A world of ours alone: nothing comes from outside, and whatever is out of place must stop the run.
 #![allow(clippy::missing_panics_doc)]
@@ -12,6 +12,7 @@
 mod announcing;
 mod byzantine;
 pub mod content;
+pub mod dht_network;
 pub mod disk;
 mod driver;
 mod faults;

@@ -129,7 +129,7 @@ fn what_was_saved_is_enough_to_join_without_bootstrap() {
     let mut seed = [9; 32];
     seed[0] = 1;
     let mut again = dht::Dht::new(Settings::default(), seed, world.now);
-    assert!(again.import(&saved));
+    assert!(again.import(&saved, true));
     let interface = again.add_interface(world.now, addr(7));
     world.nodes[7].dht = again;
     world.nodes[7].interface = interface;
@@ -143,7 +143,7 @@ fn what_was_saved_is_enough_to_join_without_bootstrap() {
     assert_eq!(status.interfaces[0].id, id, "its id is the same");
     assert!(status.interfaces[0].nodes >= 10);
     for junk in [&b""[..], b"de", b"i1e", b"d3:ids3:abce", &saved[..saved.len() / 2]] {
-        let _ = dht::Dht::new(Settings::default(), seed, now).import(junk);
+        let _ = dht::Dht::new(Settings::default(), seed, now).import(junk, true);
     }
 }
 
@@ -232,4 +232,20 @@ fn a_cancelled_operation_says_nothing_more() {
     assert_eq!(world.nodes[3].events.iter().filter(its).count(), 0);
     let now = world.now;
     assert_eq!(world.nodes[3].dht.status(now).walks, 0);
+}
+
+/// The first of a network has nobody to ask; whoever comes first is enough.
+#[test]
+fn who_is_found_by_others_joins_at_once() {
+    let mut world = World::default();
+    world.add(addr(0), Settings::default());
+    world.run(Duration::from_mins(30));
+    assert!(
+        world.nodes[0].events.iter().all(|event| matches!(event, Event::NeedsBootstrap { .. }))
+    );
+    world.add(addr(1), Settings::default());
+    let now = world.now;
+    world.nodes[1].dht.add_bootstrap(now, addr(0));
+    world.run(Duration::from_secs(2));
+    assert!(world.nodes[0].events.iter().any(|event| matches!(event, Event::Joined { .. })));
 }
