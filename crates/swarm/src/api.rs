@@ -46,6 +46,9 @@ pub struct Settings {
     pub upload_slots: usize,
     /// Requests of one peer that are queued (BEP 10 `reqq`): what we advertise and accept.
     pub reqq: u32,
+    /// Where our DHT node listens (BEP 5): peers that have one are told, and what they say of
+    /// theirs comes as [`Action::DhtNode`]. `None` for a private torrent, or without a DHT.
+    pub dht_port: Option<u16>,
     /// Parts of the brain that are switched off: none, but in experiments.
     pub without: Without,
 }
@@ -65,6 +68,7 @@ impl Default for Settings {
             peers_max: 200,
             upload_slots: 8,
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
+            dht_port: None,
             without: Without::default(),
         }
     }
@@ -93,6 +97,8 @@ pub enum Source {
     Tracker,
     /// It connected to us and said where it listens (BEP 10 `p`).
     Incoming,
+    /// A DHT node named it (BEP 5).
+    Dht,
 }
 
 /// What the driver is to do, in the order in which it must reach the wire.
@@ -153,6 +159,11 @@ pub enum Action {
         /// Which.
         addr: IpAddr,
     },
+    /// A peer says that it is a DHT node (BEP 5 `port`).
+    DhtNode {
+        /// Where.
+        addr: SocketAddr,
+    },
     /// The last wanted piece was written.
     Complete,
 }
@@ -170,6 +181,7 @@ impl Action {
             | Self::Abandon { .. }
             | Self::Impossible { .. }
             | Self::Banned { .. }
+            | Self::DhtNode { .. }
             | Self::Complete => None,
         }
     }

@@ -89,6 +89,8 @@ pub(crate) struct Peer {
     pub(crate) choke_changed: Duration,
     pub(crate) end_game_at: Duration,
     pub(crate) closing: bool,
+    /// It said where its DHT node is; once is enough.
+    pub(crate) named_node: bool,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -140,6 +142,7 @@ impl Peer {
             choke_changed: now,
             end_game_at: Duration::ZERO,
             closing: false,
+            named_node: false,
             refill: false,
             waits: false,
             check_at: Duration::MAX,
