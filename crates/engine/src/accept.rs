@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::net;
 use crate::peer::handshake;
 use crate::session::SessionShared;
 use crate::shard::ShardMessage;
+use crate::stream::Stream;
 
 /// Inbound connections that have not named a torrent yet, over all listeners. One more sends the one
 /// away that has been silent for longest: a flood of them costs this many small tasks, and does not
@@ -40,7 +40,7 @@ pub(crate) async fn accept_loop(
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
-                tokio::spawn(route(Arc::clone(&session), stream, addr, rooms.clone()));
+                tokio::spawn(route(Arc::clone(&session), Stream::Tcp(stream), addr, rooms.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
@@ -85,7 +85,7 @@ impl WaitingRooms {
 
 async fn route(
     session: Arc<SessionShared>,
-    mut stream: TcpStream,
+    mut stream: Stream,
     addr: SocketAddr,
     rooms: WaitingRooms,
 ) {
@@ -121,7 +121,7 @@ async fn route(
         tracing::debug!(%addr, "inbound peer refused: no connection slot");
         return;
     };
-    match net::tune(&stream).and_then(|()| stream.into_std()) {
+    match stream.detach() {
         Ok(stream) => {
             shard.send(ShardMessage::Incoming { info_hash, stream, addr, first, slot });
         }

@@ -28,6 +28,7 @@ mod announce;
 mod announcing;
 mod budget;
 mod clock;
+mod datagrams;
 mod events;
 mod handle;
 mod http;
@@ -44,6 +45,7 @@ mod session;
 mod settings;
 mod shard;
 mod stats;
+mod stream;
 mod torrent;
 mod utp_refusal;
 

@@ -33,13 +33,18 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)
 }
 
-/// The UDP side of a TCP listener's address. Nothing that needs it fails without it.
-pub(crate) fn udp_beside(listener: &TcpListener) -> io::Result<UdpSocket> {
-    let addr = listener.local_addr()?;
+/// Bytes that a UDP socket may hold, if the system allows: bursts come faster than threads wake.
+const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A UDP socket on this address, which may be a TCP listener's.
+pub(crate) fn udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // As much as may be had is good: Linux gives less than asked for, other systems refuse.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     UdpSocket::from_std(socket.into())

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use metainfo::InfoHash;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::{Decoded, ExtendedHandshake, Limits, Message, PeerId, Reserved};
 
 use crate::net;
 use crate::peer::HandshakeFailure;
 use crate::peer::handshake::{self, Ours};
+use crate::stream::Stream;
 
 /// How long to wait for the extended handshake once the plain one is done. Clients send it at
 /// once; one that does not is still a good answer.
@@ -72,14 +72,14 @@ pub async fn handshake(request: HandshakeRequest) -> Result<HandshakeReport, Han
 }
 
 /// Tries each of the name's addresses in turn.
-async fn connect(request: &HandshakeRequest) -> Result<(TcpStream, SocketAddr), HandshakeFailure> {
+async fn connect(request: &HandshakeRequest) -> Result<(Stream, SocketAddr), HandshakeFailure> {
     let resolve = || HandshakeFailure::Resolve(request.addr.clone());
     let addrs = tokio::net::lookup_host(&request.addr).await.map_err(|_| resolve())?;
     let mut failure = resolve();
     for addr in addrs {
         let limit = request.connect_timeout;
         failure = match timeout(limit, net::connect(addr, request.bind)).await {
-            Ok(Ok(stream)) => return Ok((stream, addr)),
+            Ok(Ok(stream)) => return Ok((Stream::Tcp(stream), addr)),
             Ok(Err(error)) => HandshakeFailure::Connect { addr, error },
             Err(_) => HandshakeFailure::ConnectTimeout { addr, limit },
         };
@@ -87,7 +87,7 @@ async fn connect(request: &HandshakeRequest) -> Result<(TcpStream, SocketAddr), 
     Err(failure)
 }
 
-async fn read_extended(stream: &mut TcpStream) -> Option<ExtendedHandshake> {
+async fn read_extended(stream: &mut Stream) -> Option<ExtendedHandshake> {
     let bytes = EXTENDED_SEARCH_BYTES as u32;
     let limits = Limits { bitfield_bytes: bytes, block_bytes: 0, extended_bytes: bytes };
     let mut buffer = Vec::new();

@@ -20,6 +20,7 @@ use crate::add::AddError;
 use crate::announce::TrackerClient;
 use crate::budget::Budget;
 use crate::clock::Clock;
+use crate::datagrams::{Datagrams, Kind};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::net;
@@ -30,7 +31,7 @@ use crate::roster::Roster;
 use crate::settings::{SessionBuilder, Settings};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
-use crate::utp_refusal;
+use crate::utp_refusal::UtpRefusal;
 
 /// How long a tracker may take to hear `stopped` when the session ends: leaving in peace must not
 /// take longer than a person waits.
@@ -80,6 +81,9 @@ pub(crate) struct SessionShared {
     pub(crate) trackers: TrackerClient,
     pub(crate) panics: Panics,
     listening: Vec<SocketAddr>,
+    /// The UDP sockets beside the listeners; none when the session does not listen.
+    pub(crate) datagrams: Arc<Datagrams>,
+    _utp: Arc<UtpRefusal>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
     roster: RwLock<Roster>,
@@ -268,6 +272,7 @@ impl Inner {
 
     fn end(&self) {
         self.shared.shutdown.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.datagrams.close();
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = control {
             runtime.shutdown_background(); // never blocks the caller's own runtime
@@ -304,6 +309,12 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     };
     let listening =
         listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let datagrams = {
+        let _guard = control.enter();
+        Datagrams::open(&listening)
+    };
+    let utp = Arc::new(UtpRefusal(Arc::clone(&datagrams)));
+    datagrams.register(Kind::Utp, &utp);
     let shared = Arc::new(SessionShared {
         clock: Clock::start(),
         peer_id: random_peer_id()?,
@@ -318,6 +329,8 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         trackers: settings.tracker_client(),
         panics: Panics::default(),
         listening,
+        datagrams,
+        _utp: utp,
         arena: arena.clone(),
         shards: OnceLock::new(),
         roster: RwLock::new(Roster::new(settings.shards)),
@@ -335,11 +348,6 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let rooms = accept::WaitingRooms::new();
     for listener in listeners {
         let session = Arc::clone(&shared);
-        let _guard = control.enter();
-        match net::udp_beside(&listener) {
-            Ok(socket) => drop(control.spawn(utp_refusal::refuse(socket))),
-            Err(error) => tracing::info!(%error, "peers that try uTP first will wait"),
-        }
         control.spawn(accept::accept_loop(session, listener, rooms.clone()));
     }
     Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })

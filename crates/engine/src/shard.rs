@@ -22,6 +22,7 @@ use crate::peer::Landing;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::session::SessionShared;
 use crate::stats::TorrentState;
+use crate::stream::Detached;
 use crate::torrent::Torrent;
 
 /// What other threads tell a shard.
@@ -31,7 +32,7 @@ pub(crate) enum ShardMessage {
     /// A peer came in and named this torrent.
     Incoming {
         info_hash: InfoHash,
-        stream: std::net::TcpStream,
+        stream: Detached,
         addr: SocketAddr,
         first: [u8; ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
@@ -137,7 +138,7 @@ impl Shard {
             }
             ShardMessage::Incoming { info_hash, stream, addr, first, slot } => {
                 let Some(torrent) = self.torrents.get(&info_hash).map(Rc::clone) else { return };
-                match tokio::net::TcpStream::from_std(stream) {
+                match stream.attach() {
                     Ok(stream) => {
                         tokio::task::spawn_local(torrent.accept(stream, addr, first, slot));
                     }

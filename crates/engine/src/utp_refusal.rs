@@ -3,9 +3,9 @@
 //! Clients that prefer uTP try it first and come back over TCP when it fails. Silence costs
 //! libtorrent three seconds of retries; a reset costs a round trip.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::net::UdpSocket;
+use crate::datagrams::{Datagrams, Handler, Path};
 
 /// Bytes of a uTP header, which is all that a SYN or a reset is.
 const HEADER: usize = 20;
@@ -14,21 +14,16 @@ const SYN: u8 = 0x41;
 /// Type 3 (reset), version 1.
 const RESET: u8 = 0x31;
 
-/// A socket that fails without having waited must not spin.
-const BROKEN_PAUSE: Duration = Duration::from_millis(200);
+/// Answers for as long as it lives.
+pub(crate) struct UtpRefusal(pub(crate) Arc<Datagrams>);
 
-/// Answers for as long as the session lives.
-pub(crate) async fn refuse(socket: UdpSocket) {
-    let mut packet = [0; HEADER];
-    loop {
-        // What follows the header, an extension, is cut off and not needed.
-        let Ok((received, from)) = socket.recv_from(&mut packet).await else {
-            tokio::time::sleep(BROKEN_PAUSE).await;
-            continue;
-        };
-        if received == HEADER && packet[0] == SYN {
+impl Handler for UtpRefusal {
+    fn datagram(&self, from: Path, bytes: &[u8]) {
+        // What follows the header, an extension, is not needed.
+        let Some(&header) = bytes.first_chunk::<HEADER>() else { return };
+        if header[0] == SYN {
             // Never longer than what asks for it: no use to who forges the sender.
-            let _ = socket.send_to(&reset(packet, fastrand::u16(..)), from).await;
+            let _ = self.0.try_send(from, &reset(header, fastrand::u16(..)), HEADER);
         }
     }
 }
@@ -45,15 +40,18 @@ fn reset(syn: [u8; HEADER], sequence: u16) -> [u8; HEADER] {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UdpSocket;
+
     use super::*;
+    use crate::datagrams::Kind;
 
     #[tokio::test]
     async fn a_syn_is_reset_and_nothing_else_is_answered() {
-        let ours = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let addr = ours.local_addr().unwrap();
-        let task = tokio::spawn(refuse(ours));
+        let hub = Datagrams::open(&["127.0.0.1:0".parse().unwrap()]);
+        let refusal = Arc::new(UtpRefusal(Arc::clone(&hub)));
+        hub.register(Kind::Utp, &refusal);
         let theirs = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        theirs.connect(addr).await.unwrap();
+        theirs.connect(hub.local_addrs()[0]).await.unwrap();
         let mut syn = [0; HEADER];
         syn[0] = SYN;
         syn[2..4].copy_from_slice(&[0xab, 0xcd]);
@@ -67,6 +65,5 @@ mod tests {
         assert_eq!(received, HEADER);
         assert_eq!((reply[0], &reply[2..4], &reply[18..20]), (0x31, &syn[2..4], &syn[16..18]));
         assert!(theirs.try_recv(&mut reply).is_err(), "one answer for one SYN");
-        task.abort();
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use storage::ReadBuffer;
 use swarm::PeerKey;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use wire::{BlockRequest, Limits, Message};
 
 use super::calls::{self, Call};
 use super::out::OutQueue;
 use super::receive::{ReceiveError, Receiver};
+use crate::stream::Stream;
 use crate::torrent::Torrent;
 
 /// Upload bytes kept ready for a peer: half a second's worth, within these bounds. Less starves a
@@ -60,7 +60,7 @@ struct Ahead {
 /// One established connection. Lives on one shard; shared by its task and its torrent.
 pub(crate) struct Connection {
     pub(crate) key: PeerKey,
-    stream: TcpStream,
+    stream: Stream,
     out: RefCell<OutQueue>,
     reading: RefCell<Reading>,
     ahead: RefCell<Ahead>,
@@ -73,7 +73,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(key: PeerKey, stream: TcpStream) -> Self {
+    pub(crate) fn new(key: PeerKey, stream: Stream) -> Self {
         Self {
             key,
             stream,
@@ -132,19 +132,12 @@ impl Connection {
         match &got {
             Ok(got) if *got < room => {
                 calls::count(Call::ReceiveAll);
-                self.await_more();
+                self.stream.await_more();
             }
             Ok(_) => calls::count(Call::Receive),
             Err(_) => calls::count(Call::ReceiveInVain),
         }
         got
-    }
-
-    /// A read that left room took all there was: to read again would be in vain. The runtime is told
-    /// so in its own terms, and wakes the task when more has come.
-    fn await_more(&self) {
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let _ = self.stream.try_io(Interest::READABLE, nothing);
     }
 
     /// Notes whether its torrent is about to write to it; returns what was noted before.

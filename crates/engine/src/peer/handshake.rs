@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use metainfo::InfoHash;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::{HANDSHAKE_LENGTH, Handshake, PeerId, Reserved};
+
+use crate::stream::Stream;
 
 /// Bytes up to and including the info hash: all that routing an inbound peer needs. The rest may
 /// only come once we have answered.
@@ -81,7 +82,7 @@ impl Ours {
 
 /// Sends our handshake and reads the peer's, which must name our info hash.
 pub(crate) async fn outgoing(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     ours: Ours,
     limit: Duration,
 ) -> Result<Handshake, HandshakeFailure> {
@@ -100,7 +101,7 @@ pub(crate) async fn outgoing(
 
 /// Answers a peer whose first [`ROUTING_BYTES`] named our torrent, and reads its peer id.
 pub(crate) async fn incoming(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     first: [u8; ROUTING_BYTES],
     ours: Ours,
     limit: Duration,
@@ -121,7 +122,7 @@ pub(crate) async fn incoming(
 
 /// Reads an inbound peer's [`ROUTING_BYTES`] and tells which torrent it wants.
 pub(crate) async fn routing(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     limit: Duration,
 ) -> Result<([u8; ROUTING_BYTES], InfoHash), HandshakeFailure> {
     let mut first = [0; ROUTING_BYTES];
@@ -137,7 +138,7 @@ pub(crate) async fn routing(
 
 /// Fills `buffer` from `received` on, and refuses what can't become a handshake at once.
 async fn read_checked(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffer: &mut [u8],
     received: &mut usize,
 ) -> Result<(), HandshakeFailure> {

@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use storage::ReadBuffer;
-use tokio::net::TcpStream;
 use wire::{BLOCK_HEAD_LENGTH, BlockRequest, Message};
 
 use super::calls::{self, Call};
+use crate::stream::Stream;
 
 /// Slices handed to one `writev`; Linux takes 1,024, but 64 already moves about 512 KiB.
 const SLICES_MAX: usize = 64;
@@ -133,7 +133,7 @@ impl OutQueue {
     }
 
     /// Writes until the queue is empty (`Ok(true)`) or the socket is full (`Ok(false)`).
-    pub(crate) fn flush(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self, stream: &Stream) -> io::Result<bool> {
         while self.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let mut count = 0;

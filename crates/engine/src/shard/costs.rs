@@ -88,7 +88,7 @@ impl Rig {
         theirs.read_exact(&mut first).unwrap();
         theirs.set_nonblocking(true).unwrap();
         peer.stream.set_nonblocking(true).unwrap();
-        let (ours, stream) = (theirs.try_clone().unwrap(), theirs);
+        let (ours, stream) = (theirs.try_clone().unwrap(), Detached::Tcp(theirs));
         let slot = Arc::clone(&inner.connections).try_acquire_owned().unwrap();
         let local = LocalSet::new();
         {

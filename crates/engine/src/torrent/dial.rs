@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm::Hello;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracker::Prompt;
@@ -13,6 +12,7 @@ use tracker::Prompt;
 use super::Torrent;
 use crate::net;
 use crate::peer::handshake::{self, Ours};
+use crate::stream::Stream;
 
 /// A peer that does not accept within this is behind a NAT or gone.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -71,10 +71,11 @@ impl Torrent {
         self.wake();
     }
 
-    async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, TcpStream)> {
+    async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, Stream)> {
         let session = &self.context.session;
         let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
-        let mut stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
+        let stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
+        let mut stream = Stream::Tcp(stream);
         let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT)
             .await
             .map_err(std::io::Error::other)?;
@@ -85,7 +86,7 @@ impl Torrent {
     /// Answers a peer that came to us and asked for this torrent.
     pub(crate) async fn accept(
         self: Rc<Self>,
-        mut stream: TcpStream,
+        mut stream: Stream,
         addr: std::net::SocketAddr,
         first: [u8; handshake::ROUTING_BYTES],
         slot: OwnedSemaphorePermit,

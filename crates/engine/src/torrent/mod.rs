@@ -17,7 +17,6 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use storage::Block;
 use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Swarm};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use wire::{BlockRequest, Limits, Message};
 
@@ -27,6 +26,7 @@ use crate::panics::Panicked;
 use crate::peer::{Connection, ReceiveError, Receiver, Sink};
 use crate::shard::ShardContext;
 use crate::stats::TorrentState;
+use crate::stream::Stream;
 
 /// How often a busy torrent's numbers are published to its handles.
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
@@ -222,7 +222,7 @@ impl Torrent {
     }
 
     /// Lets a peer that shook hands in, and serves it until the connection ends.
-    pub(crate) async fn serve(&self, hello: Hello, stream: TcpStream) {
+    pub(crate) async fn serve(&self, hello: Hello, stream: Stream) {
         let addr = hello.addr;
         let added = self.with_swarm_and_connect(hello, stream);
         let (connection, limits) = match added {
@@ -251,7 +251,7 @@ impl Torrent {
     fn with_swarm_and_connect(
         &self,
         hello: Hello,
-        stream: TcpStream,
+        stream: Stream,
     ) -> Result<(Rc<Connection>, Limits), swarm::Refusal> {
         if self.stopped.get() {
             return Err(swarm::Refusal::Full); // its torrent was stopped during the handshake

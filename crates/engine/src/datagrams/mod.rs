@@ -1,0 +1,151 @@
+//! The UDP side of the listening port: one socket for each address, shared by all protocols that
+//! come in datagrams.
+//!
+//! Who receives is told by the first byte ([`Kind`]). Many datagrams travel in one system call
+//! where the system can (GSO and GRO, by `quinn-udp`). The sockets never fragment: what is too long
+//! for a path is lost or refused, so 1,280 bytes are safe and more must be probed for.
+
+mod receive;
+mod socket;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use tokio_util::sync::CancellationToken;
+
+use self::socket::Socket;
+
+/// What a datagram is, by how it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A bencoded dictionary: DHT (BEP 5).
+    Dht,
+    /// A header of version 1: uTP (BEP 29).
+    Utp,
+}
+
+impl Kind {
+    /// Bytes of a uTP header.
+    const UTP_HEADER_BYTES: usize = 20;
+    /// The highest uTP type, a SYN.
+    const UTP_TYPE_MAX: u8 = 4;
+
+    /// `None` for what nobody here understands.
+    pub(crate) fn of(datagram: &[u8]) -> Option<Self> {
+        match *datagram.first()? {
+            b'd' => Some(Self::Dht),
+            first
+                if first & 0xf == 1
+                    && first >> 4 <= Self::UTP_TYPE_MAX
+                    && datagram.len() >= Self::UTP_HEADER_BYTES =>
+            {
+                Some(Self::Utp)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Who is at the other end, and by which of our addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// Them.
+    pub(crate) remote: SocketAddr,
+    /// Us: an answer that comes from another address than was asked is nobody's answer. `None`
+    /// leaves the choice to the system.
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// Takes the datagrams of one kind. It is called on the control runtime and must not block.
+pub(crate) trait Handler: Send + Sync {
+    /// One datagram, of the kind that was registered for.
+    fn datagram(&self, from: Path, bytes: &[u8]);
+
+    /// No more are there for now: the time to answer all of them together.
+    fn drained(&self) {}
+}
+
+/// The sockets, to send by, and who gets what they receive.
+pub(crate) struct Datagrams {
+    /// Empty once closed.
+    sockets: RwLock<Vec<Arc<Socket>>>,
+    handlers: RwLock<[Option<Weak<dyn Handler>>; 2]>,
+    closing: CancellationToken,
+}
+
+impl Datagrams {
+    /// Opens a socket on each address and receives for as long as the runtime that this is called
+    /// in lives. An address that can't be had is logged and left out.
+    pub(crate) fn open(addrs: &[SocketAddr]) -> Arc<Self> {
+        let open = |addr: &SocketAddr| match Socket::open(*addr) {
+            Ok(socket) => Some(Arc::new(socket)),
+            Err(error) => {
+                tracing::info!(%addr, %error, "no datagrams by this address");
+                None
+            }
+        };
+        let sockets: Vec<_> = addrs.iter().filter_map(open).collect();
+        let receiving = sockets.clone();
+        let this = Arc::new(Self {
+            sockets: RwLock::new(sockets),
+            handlers: RwLock::default(),
+            closing: CancellationToken::new(),
+        });
+        for socket in receiving {
+            let receiving = receive::receive(Arc::downgrade(&this), socket);
+            tokio::spawn(this.closing.clone().run_until_cancelled_owned(receiving));
+        }
+        this
+    }
+
+    /// Has `handler` take datagrams of this kind for as long as it lives, instead of who did before.
+    pub(crate) fn register(&self, kind: Kind, handler: &Arc<impl Handler + 'static>) {
+        let handler: Weak<dyn Handler> = Arc::<_>::downgrade(handler) as _;
+        let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
+        handlers[kind as usize] = Some(handler);
+    }
+
+    fn handler(&self, kind: Kind) -> Option<Arc<dyn Handler>> {
+        let handlers = self.handlers.read().unwrap_or_else(PoisonError::into_inner);
+        handlers[kind as usize].as_ref()?.upgrade()
+    }
+
+    /// Where we receive: at most one address of each family.
+    #[allow(dead_code)] // for the DHT, which says where it is
+    pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
+        let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
+        sockets.iter().map(|socket| socket.local_addr()).collect()
+    }
+
+    /// Sends `bytes`, cut into datagrams of `segment` bytes (the last may be shorter). Nothing was
+    /// sent when the error is `WouldBlock`: wait for [`Self::writable`].
+    ///
+    /// # Errors
+    /// What the system says. A datagram may be lost after `Ok` as well.
+    pub(crate) fn try_send(&self, to: Path, bytes: &[u8], segment: usize) -> io::Result<()> {
+        self.socket(to.remote)?.try_send(to, bytes, segment)
+    }
+
+    /// Waits until there is room to send to this address.
+    #[allow(dead_code)] // for protocols that must not lose what they send; a refusal may be lost
+    pub(crate) async fn writable(&self, remote: SocketAddr) -> io::Result<()> {
+        self.socket(remote)?.writable().await
+    }
+
+    /// Gives the ports back, although torrents' handles keep this alive.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+        self.sockets.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn socket(&self, remote: SocketAddr) -> io::Result<Arc<Socket>> {
+        let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |socket: &&Arc<Socket>| socket.local_addr().is_ipv4() == remote.is_ipv4();
+        let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of that family");
+        sockets.iter().find(same).map(Arc::clone).ok_or_else(none)
+    }
+}
+
+#[cfg(test)]
+mod tests;

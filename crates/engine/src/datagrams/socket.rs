@@ -1,0 +1,84 @@
+//! One UDP socket with segmentation offload.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use super::Path;
+use crate::net;
+
+pub(super) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    addr: SocketAddr,
+}
+
+impl Socket {
+    pub(super) fn open(addr: SocketAddr) -> io::Result<Self> {
+        let io = net::udp(addr)?;
+        let state = UdpSocketState::new((&io).into())?;
+        let addr = io.local_addr()?;
+        Ok(Self { io, state, addr })
+    }
+
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    #[allow(dead_code)] // see `Datagrams::writable`
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.io.readable().await
+    }
+
+    pub(super) fn try_recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> io::Result<usize> {
+        let recv = || self.state.recv((&self.io).into(), buffers, meta);
+        self.io.try_io(Interest::READABLE, recv)
+    }
+
+    /// See [`super::Datagrams::try_send`].
+    pub(super) fn try_send(&self, to: Path, bytes: &[u8], segment: usize) -> io::Result<()> {
+        let segment = segment.max(1);
+        let mut sent = false;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // Fewer than before, once the system has turned out not to offload.
+            let count = self.state.max_gso_segments().max(1);
+            let (now, later) = rest.split_at(rest.len().min(segment.saturating_mul(count)));
+            let transmit = Transmit {
+                destination: to.remote,
+                ecn: None,
+                contents: now,
+                segment_size: Some(segment).filter(|_| now.len() > segment),
+                src_ip: to.local,
+            };
+            let send = || self.state.try_send((&self.io).into(), &transmit);
+            match self.io.try_io(Interest::WRITABLE, send) {
+                Ok(()) => {}
+                // The rest of a burst that has begun is lost, as the network might lose it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent => return Ok(()),
+                Err(error) if self.offloads_less(count, now.len() > segment, &error) => continue,
+                Err(error) => return Err(error),
+            }
+            (rest, sent) = (later, true);
+        }
+        Ok(())
+    }
+
+    /// Whether a burst failed for the offloading alone, which is off from now on.
+    fn offloads_less(&self, before: usize, burst: bool, error: &io::Error) -> bool {
+        burst
+            && error.kind() != io::ErrorKind::WouldBlock
+            && self.state.max_gso_segments().max(1) < before
+    }
+}
