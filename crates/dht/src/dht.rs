@@ -90,6 +90,8 @@ pub(crate) struct Interface {
     /// The walk to our own id that is under way.
     pub(crate) joining: Option<TaskId>,
     pub(crate) has_joined: bool,
+    /// Our neighbours were looked for to the end, once.
+    pub(crate) is_settled: bool,
     /// When to join (again) if we know too few.
     pub(crate) join_at: Duration,
     pub(crate) join_wait: Duration,
@@ -208,6 +210,7 @@ impl Dht {
             votes,
             joining: None,
             has_joined: false,
+            is_settled: false,
             join_at: now,
             join_wait: crate::upkeep::JOIN_WAIT_MIN,
             lost_in_row: 0,
@@ -371,7 +374,7 @@ impl Dht {
             node.id = secure_id(ip, &mut self.rng);
             node.table.move_to(now, node.id);
             (node.join_at, node.join_wait) = (now, crate::upkeep::JOIN_WAIT_MIN);
-            node.has_joined = false;
+            node.is_settled = false;
             self.next_tick = now;
         }
         self.tell(Event::ExternalAddress { interface, ip });

@@ -59,7 +59,7 @@ impl Dht {
             match node.table.answered(now, contact) {
                 Taken::Spare(Some(oldest)) => self.check(now, interface, oldest.addr),
                 // Somebody came to us before we found anybody: a reason to look now.
-                Taken::In if !node.has_joined && node.joining.is_none() => {
+                Taken::In if !node.is_settled && node.joining.is_none() => {
                     (node.join_at, self.next_tick) = (now, now);
                 }
                 _ => {}

@@ -305,8 +305,16 @@ impl Dht {
             _ => None,
         };
         task.newest = task.newest.max(seq);
-        let told: Vec<Contact> =
-            reply.contacts.iter().copied().filter(|c| may_tell(from.ip(), c.addr)).collect();
+        let interface = task.interface;
+        let is_us = |addr: SocketAddr| {
+            self.interfaces.values().any(|node| {
+                let external =
+                    node.votes.elected().map(|ip| SocketAddr::new(ip, node.local.port()));
+                addr == node.local || Some(addr) == external
+            })
+        };
+        let of_use = |c: &Contact| may_tell(from.ip(), c.addr) && !is_us(c.addr);
+        let told: Vec<Contact> = reply.contacts.iter().copied().filter(of_use).collect();
         let (mine, others): (Vec<Contact>, Vec<Contact>) =
             told.into_iter().partition(|contact| contact.addr.is_ipv4() == from.is_ipv4());
         let contact = Self::contact(reply.id, from);
@@ -330,6 +338,7 @@ impl Dht {
             }
         }
         if is_join {
+            self.joined(interface);
             // The other network's nodes, told in passing (BEP 32).
             others.iter().for_each(|contact| self.add_candidate(now, contact.addr));
         }
@@ -370,11 +379,17 @@ impl Dht {
             node.joining = None;
             node.join_at = now.saturating_add(node.join_wait);
             node.join_wait = node.join_wait.saturating_mul(2).min(crate::upkeep::JOIN_WAIT_MAX);
-            if task.lookup.answers > 0 && !node.has_joined {
-                node.has_joined = true;
+            if task.lookup.answers > 0 && !std::mem::replace(&mut node.is_settled, true) {
                 node.table.refresh_all();
-                self.tell(Event::Joined { interface: task.interface });
             }
+        }
+    }
+
+    /// Somebody answered: whatever is looked for now has a beginning.
+    fn joined(&mut self, interface: InterfaceId) {
+        let Some(node) = self.interfaces.get_mut(&interface) else { return };
+        if !std::mem::replace(&mut node.has_joined, true) {
+            self.tell(Event::Joined { interface });
         }
     }
 }

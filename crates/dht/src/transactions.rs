@@ -11,10 +11,10 @@ use crate::secrets::Secrets;
 use crate::tasks::TaskId;
 
 /// After this long another node is asked meanwhile.
-const SLOW: Duration = Duration::from_millis(1500);
+const SLOW: Duration = Duration::from_secs(1);
 
-/// After this long it is no answer any more.
-const LOST: Duration = Duration::from_secs(5);
+/// After this long it is no answer any more: a walk must not wait for the dead.
+const LOST: Duration = Duration::from_secs(3);
 
 /// Queries on their way at once; each costs about 100 bytes.
 const PENDING_MAX: usize = 1024;

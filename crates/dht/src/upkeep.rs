@@ -42,7 +42,7 @@ impl Dht {
 
     fn keep_up(&mut self, now: Duration, interface: InterfaceId) {
         let Some(node) = self.interfaces.get_mut(&interface) else { return };
-        if node.table.len() >= K && node.has_joined {
+        if node.table.len() >= K && node.is_settled {
             node.join_wait = JOIN_WAIT_MIN;
         } else if node.joining.is_none() && now >= node.join_at {
             let (target, knows_nobody) = (node.id, node.table.len() == 0);
