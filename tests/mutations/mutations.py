@@ -262,6 +262,15 @@ MUTATIONS = [
         "create::everything_said_is_read_back",
         ("--test", "suite"),
     ),
+    Mutation(
+        "private/in-the-dht",
+        "crates/engine/src/session.rs",
+        "self.dht.as_ref().filter(|_| !shared.torrent.info.is_private())",
+        "self.dht.as_ref().filter(|_| !shared.is_stopping())",
+        "peerless-engine",
+        "dht::a_download_finds_its_seed_by_the_dht_and_a_private_one_does_not",
+        ("--test", "session"),
+    ),
     # A length buys no memory.
     Mutation(
         "length/prefix",

@@ -29,6 +29,7 @@ mod announcing;
 mod budget;
 mod clock;
 mod datagrams;
+mod dht;
 mod events;
 mod handle;
 mod http;
@@ -49,6 +50,10 @@ mod stream;
 mod torrent;
 mod utp_refusal;
 
+pub use crate::dht::{
+    DHT_BOOTSTRAP, DhtError, DhtHandle, DhtPeers, DhtSamples, DhtStored, random_seed,
+};
+pub use ::dht as dht_core;
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
 pub use events::{Event, EventStream};

@@ -59,7 +59,7 @@ pub struct HandshakeReport {
 pub async fn handshake(request: HandshakeRequest) -> Result<HandshakeReport, HandshakeFailure> {
     let start = Instant::now();
     let (mut stream, addr) = connect(&request).await?;
-    let ours = Ours { info_hash: request.info_hash, peer_id: request.peer_id };
+    let ours = Ours { info_hash: request.info_hash, peer_id: request.peer_id, dht: false };
     let theirs = handshake::outgoing(&mut stream, ours, request.timeout).await?;
     let elapsed = start.elapsed();
     let extended = if theirs.reserved.extended() {

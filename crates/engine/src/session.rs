@@ -21,6 +21,7 @@ use crate::announce::TrackerClient;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::datagrams::{Datagrams, Kind};
+use crate::dht::{self, DhtHandle};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::net;
@@ -84,6 +85,7 @@ pub(crate) struct SessionShared {
     /// The UDP sockets beside the listeners; none when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
     _utp: Arc<UtpRefusal>,
+    dht: Option<DhtHandle>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
     roster: RwLock<Roster>,
@@ -108,6 +110,11 @@ impl SessionShared {
         self.listening.first().map_or(0, SocketAddr::port)
     }
 
+    /// The DHT node, for a torrent that may be known to it: a private one may not (BEP 27).
+    pub(crate) fn dht_for(&self, shared: &TorrentShared) -> Option<&DhtHandle> {
+        self.dht.as_ref().filter(|_| !shared.torrent.info.is_private())
+    }
+
     /// What a torrent's brain is started with.
     pub(crate) fn swarm_config(
         &self,
@@ -127,6 +134,7 @@ impl SessionShared {
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
+                dht_port: self.dht_for(shared).map(|_| self.listen_port()),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),
@@ -179,6 +187,9 @@ impl SessionShared {
     pub(crate) async fn stop_torrent(&self, shared: &Arc<TorrentShared>) {
         shared.cancel_check();
         let info_hash = shared.info_hash();
+        if let Some(dht) = self.dht_for(shared) {
+            dht.unwatch(info_hash);
+        }
         let (done, stopped) = oneshot::channel();
         if let Some(shard) = self.shard_of(&info_hash) {
             shard.send(ShardMessage::Stop { info_hash, done });
@@ -241,6 +252,11 @@ impl Session {
         self.inner.shared.listening.clone()
     }
 
+    /// The session's DHT node; `None` when it has none.
+    pub fn dht(&self) -> Option<DhtHandle> {
+        self.inner.shared.dht.clone()
+    }
+
     /// Who we are to peers and trackers, for this session.
     pub fn peer_id(&self) -> PeerId {
         self.inner.shared.peer_id
@@ -258,6 +274,9 @@ impl Session {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a torrent did not stop cleanly");
             }
+        }
+        if let Some(dht) = &session.dht {
+            dht.close().await;
         }
         self.inner.end();
     }
@@ -315,8 +334,10 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     };
     let utp = Arc::new(UtpRefusal(Arc::clone(&datagrams)));
     datagrams.register(Kind::Utp, &utp);
+    let clock = Clock::start();
+    let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
     let shared = Arc::new(SessionShared {
-        clock: Clock::start(),
+        clock,
         peer_id: random_peer_id()?,
         bind: settings.bind,
         budget: Budget::new(settings.memory_budget),
@@ -331,6 +352,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         listening,
         datagrams,
         _utp: utp,
+        dht,
         arena: arena.clone(),
         shards: OnceLock::new(),
         roster: RwLock::new(Roster::new(settings.shards)),
@@ -345,6 +367,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    if let Some(task) = dht_task {
+        control.spawn(task.run(Arc::downgrade(&shared)));
+    }
     let rooms = accept::WaitingRooms::new();
     for listener in listeners {
         let session = Arc::clone(&shared);

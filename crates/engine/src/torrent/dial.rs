@@ -71,9 +71,15 @@ impl Torrent {
         self.wake();
     }
 
+    fn ours(&self) -> Ours {
+        let session = &self.context.session;
+        let dht = session.dht_for(&self.shared).is_some();
+        Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id, dht }
+    }
+
     async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, Stream)> {
         let session = &self.context.session;
-        let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
+        let ours = self.ours();
         let stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
         let mut stream = Stream::Tcp(stream);
         let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT)
@@ -91,8 +97,7 @@ impl Torrent {
         first: [u8; handshake::ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
     ) {
-        let session = &self.context.session;
-        let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
+        let ours = self.ours();
         let shaken = self.guarded_peer(addr, async {
             #[cfg(test)]
             self.shared.spot(crate::panics::Spot::Handshake);
