@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::world::World;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "get",
     "seed",
     "share",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 12] = [
     "peers",
     "piece",
     "handshake",
+    "dht",
     "demo",
     "completions",
     "man",
