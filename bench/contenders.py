@@ -1,4 +1,4 @@
-"""The clients: how each is asked to download, to seed and to check, over plain TCP alone."""
+"""The clients: how each is asked to download, to seed and to check, over plain TCP alone, without DHT."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ class Peerless(Contender):
     name = "peerless"
 
     def _where(self, job):
-        words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state"]
+        words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state", "--no-dht"]
         return words + ([] if job.tracked else ["--no-tracker"])
 
     def leech(self, job):

@@ -18,8 +18,10 @@ START_SECONDS = 20
 class Aria2(Client):
     name = "aria2"
 
-    def __init__(self, lab, **options):
+    def __init__(self, lab, dht=None, **options):
+        """`dht`: with a DHT node that begins with the one at this endpoint."""
         super().__init__(lab, **options)
+        self.dht = dht
         self.process = None
         self.rpc_port = None
 
@@ -31,7 +33,7 @@ class Aria2(Client):
             f"--interface={self.ip}",
             f"--listen-port={self.port}",
             "--disable-ipv6=true",
-            "--enable-dht=false",
+            *self._dht(),
             "--enable-dht6=false",
             "--bt-enable-lpd=false",
             "--file-allocation=none",
@@ -44,6 +46,17 @@ class Aria2(Client):
             *extra,
         ]
         self.process = Process(argv + [t.path for t in torrents], self.home, self.label)
+
+    def _dht(self):
+        if not self.dht:
+            return ["--enable-dht=false"]
+        return [
+            "--enable-dht=true",
+            f"--dht-listen-port={self.port}",
+            f"--dht-listen-addr={self.ip}",
+            f"--dht-entry-point={self.dht}",
+            f"--dht-file-path={self.home / 'dht.dat'}",
+        ]
 
     def _call(self, method, *params):
         body = {"jsonrpc": "2.0", "id": "0", "method": method, "params": list(params)}

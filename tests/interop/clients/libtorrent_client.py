@@ -16,16 +16,28 @@ from process import Process
 
 DRIVER = Path(__file__).with_name("libtorrent_driver.py")
 START_SECONDS = 20
+
+DHT = {
+    "enable_dht": True,
+    # A network of a few nodes on neighbouring addresses, which it would take for one attacker.
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_ignore_dark_internet": False,
+    "dht_announce_interval": 2,
+}
 STOP_SECONDS = 10
 
 
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, as_shipped=False, **options):
-        """`as_shipped`: with its own preference for encryption, and uTP."""
+    def __init__(self, lab, as_shipped=False, dht=None, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP. `dht`: with a DHT node
+        that begins with the one at this endpoint, or with none if it is empty."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
+        if dht is not None:
+            config |= DHT | {"dht_bootstrap_nodes": dht}
         argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         argv += ["--as-shipped"] if as_shipped else []
         self.process = Process(argv, self.home, self.label, pipes=True)
