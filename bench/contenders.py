@@ -1,4 +1,5 @@
-"""The clients: how each is asked to download, to seed and to check, over plain TCP alone, without DHT."""
+"""The clients: how each is asked to download, to seed and to check, over plain TCP alone if nothing
+else is said, and without DHT."""
 
 import subprocess
 import sys
@@ -55,9 +56,11 @@ class Contender:
 
 class Peerless(Contender):
     name = "peerless"
+    transport = "tcp"
 
     def _where(self, job):
-        words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state", "--no-dht"]
+        words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state"]
+        words += ["--transport", self.transport, "--no-dht"]
         return words + ([] if job.tracked else ["--no-tracker"])
 
     def leech(self, job):
@@ -79,13 +82,20 @@ class PeerlessShaNi(Peerless):
     environment = (("PEERLESS_DIGEST", "sha-ni"),)
 
 
+class PeerlessUtp(Peerless):
+    name = "peerless, uTP"
+    transport = "utp"
+
+
 class Libtorrent(Contender):
     """`program` is a Python that can import libtorrent."""
 
     name = "libtorrent"
+    options = ()
 
     def _command(self, mode, job):
-        return [self.program, LIBTORRENT_CLIENT, mode, job.payload.torrent, job.directory, job.endpoint]
+        what = [job.payload.torrent, job.directory, job.endpoint]
+        return [self.program, LIBTORRENT_CLIENT, mode, *what, *self.options]
 
     def leech(self, job):
         return self._command("leech", job)
@@ -99,6 +109,11 @@ class Libtorrent(Contender):
     def version(self):
         code = "import libtorrent; print('libtorrent', libtorrent.__version__)"
         return _first_line([self.program, "-c", code])
+
+
+class LibtorrentUtp(Libtorrent):
+    name = "libtorrent, uTP"
+    options = ("--utp",)
 
 
 class Aria2(Contender):
@@ -191,10 +206,11 @@ class Transmission(Contender):
 
 def find(peerless, python=None, rqbit=None):
     """The clients that are here by name, and why the others are not."""
-    found, missing = {"peerless": Peerless(peerless), PeerlessShaNi.name: PeerlessShaNi(peerless)}, {}
+    found = {kind.name: kind(peerless) for kind in (Peerless, PeerlessShaNi, PeerlessUtp)}
+    missing = {}
     python = _libtorrent_python(python)
     if python:
-        found["libtorrent"] = Libtorrent(python)
+        found |= {kind.name: kind(python) for kind in (Libtorrent, LibtorrentUtp)}
     else:
         missing["libtorrent"] = "no Python that can import it (--python)"
     rqbit = rqbit or next((path for path in [tools.TARGET / "bench/bin/rqbit"] if path.exists()), "rqbit")

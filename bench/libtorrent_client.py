@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""libtorrent over plain TCP alone, for the interpreter that has it.
+"""libtorrent over plain TCP alone, or with `--utp` over plain uTP alone, for the interpreter that has it.
 
     libtorrent_client.py leech  TORRENT DIR IP:PORT                    ends when complete
     libtorrent_client.py seed   TORRENT DIR IP:PORT                    seeds until its input ends
@@ -18,11 +18,14 @@ import libtorrent as lt
 ENCRYPTION_DISABLED = 2
 
 
+TCP = {"enable_outgoing_utp": False, "enable_incoming_utp": False}
+UTP = {"enable_outgoing_tcp": False, "enable_incoming_tcp": False}
+
+
 def session(endpoint):
-    return lt.session({
+    return lt.session((UTP if "--utp" in sys.argv else TCP) | {
         "listen_interfaces": endpoint,
         "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
-        "enable_outgoing_utp": False, "enable_incoming_utp": False,
         "in_enc_policy": ENCRYPTION_DISABLED, "out_enc_policy": ENCRYPTION_DISABLED,
         "allow_multiple_connections_per_ip": True,
         "stop_tracker_timeout": 1,
@@ -86,7 +89,7 @@ def idle(torrents, directory, endpoint, trust):
 
 
 def main():
-    mode, *arguments = sys.argv[1:]
+    mode, *arguments = [word for word in sys.argv[1:] if word != "--utp"]
     if mode == "create":
         create(*arguments)
     elif mode == "idle":

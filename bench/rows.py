@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from connections import Parcels, connections
-from contenders import PeerlessShaNi
+from contenders import LibtorrentUtp, PeerlessShaNi, PeerlessUtp
 from idle import ManyTorrents, idle
 from offline import check, create
 from payload import Payload
@@ -13,6 +13,7 @@ from table import Goal
 from transfer import transfer
 
 SHA_NI = PeerlessShaNi.name
+UTP, UTP_RIVAL = PeerlessUtp.name, LibtorrentUtp.name
 LEECHERS = ("libtorrent", "aria2", "rqbit")
 FETCH = ("speed", "cpu", "user", "system", "anon", "others")
 SERVE = ("speed", "seed_cpu", "seed_user", "seed_system", "others")
@@ -89,6 +90,21 @@ ROWS = {
             Goal("speed", 3, ("rqbit",), least=True),
         ),
         1024,
+    ),
+    "utp": Row(
+        "each client from one of its own kind, by uTP alone",
+        (UTP, UTP_RIVAL),
+        lambda bench, payload, label: transfer(bench, payload, label, label),
+        ("speed", "cpu", "seed_cpu", "others"),
+        ("cpu", "wall"),
+        (
+            Goal("speed", 2, (UTP_RIVAL,), ours=UTP, least=True),
+            Goal("cpu", 0.5, (UTP_RIVAL,), ours=UTP),
+            Goal("seed_cpu", 0.5, (UTP_RIVAL,), ours=UTP),
+        ),
+        512,
+        ("libtorrent",),
+        base=UTP,
     ),
     "seed": Row(
         "each client to one libtorrent leecher",

@@ -1,4 +1,4 @@
-"""One transfer over loopback TCP between fresh processes, with every byte compared at its end."""
+"""One transfer over loopback between fresh processes, with every byte compared at its end."""
 
 import socket
 from dataclasses import dataclass

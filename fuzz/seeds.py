@@ -85,3 +85,19 @@ for what, name in enumerate(["find", "announce", "get", "put", "put-mutable", "s
     packet = b"3:abc" if name == "put" else b""
     write("dht", f"walk-{name}", dht((what, 9, 1, packet), (8, 1, 2, REPLY), (8, 5, 2, REPLY),
                                      (8, 9, 2, REPLY), (8, 1, 90, REPLY), (8, 5, 90, ERROR)))
+def carried(steps, trouble):
+    """A uTP transfer: time passes and packets arrive, with some trouble in between."""
+    out = b""
+    for _ in range(steps):
+        out += bytes([0, 8, RNG.randrange(60)])
+        for _ in range(RNG.randrange(1, 6)):
+            out += bytes([4, 0, 2 * RNG.randrange(90)])
+        if RNG.random() < trouble:
+            out += bytes([RNG.choice([4, 7, 8, 9, 10]), RNG.randrange(256), RNG.randrange(256)])
+    return out
+
+
+for name, trouble in (("clean", 0), ("lossy", 0.2), ("hostile", 0.6)):
+    write("utp", name, carried(150, trouble))
+for n in range(4):
+    write("utp", f"course-{n}", RNG.randbytes(300))

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::peer::handshake;
 use crate::session::SessionShared;
+use crate::settings::Transport;
 use crate::shard::ShardMessage;
 use crate::stream::Stream;
+use crate::utp_stream::UtpStream;
 
 /// Inbound connections that have not named a torrent yet, over all listeners. One more sends the one
 /// away that has been silent for longest: a flood of them costs this many small tasks, and does not
@@ -39,6 +41,7 @@ pub(crate) async fn accept_loop(
 ) {
     loop {
         match listener.accept().await {
+            Ok(_) if session.settings.transport == Transport::Utp => {} // and closed at once
             Ok((stream, addr)) => {
                 tokio::spawn(route(Arc::clone(&session), Stream::Tcp(stream), addr, rooms.clone()));
             }
@@ -47,6 +50,18 @@ pub(crate) async fn accept_loop(
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
         }
+    }
+}
+
+/// The same for those that come by uTP.
+pub(crate) async fn accept_utp(
+    session: Arc<SessionShared>,
+    mut incoming: mpsc::UnboundedReceiver<UtpStream>,
+    rooms: WaitingRooms,
+) {
+    while let Some(stream) = incoming.recv().await {
+        let addr = stream.remote;
+        tokio::spawn(route(Arc::clone(&session), Stream::Utp(stream), addr, rooms.clone()));
     }
 }
 

@@ -28,6 +28,7 @@ mod announce;
 mod announcing;
 mod budget;
 mod clock;
+mod connect;
 mod datagrams;
 mod dht;
 mod events;
@@ -48,7 +49,8 @@ mod shard;
 mod stats;
 mod stream;
 mod torrent;
-mod utp_refusal;
+mod utp_driver;
+mod utp_stream;
 
 pub use crate::dht::{
     DHT_BOOTSTRAP, DhtError, DhtHandle, DhtPeers, DhtSamples, DhtStored, random_seed,
@@ -66,7 +68,7 @@ pub use payload::{CreateError, check, create};
 pub use peer::HandshakeFailure;
 pub use probe::{HandshakeReport, HandshakeRequest, handshake};
 pub use session::{Session, StartError};
-pub use settings::{SessionBuilder, StateLocation};
+pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
 pub use swarm::PeerStats;
 pub use {metainfo, storage, tracker, wire};

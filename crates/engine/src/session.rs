@@ -20,7 +20,7 @@ use crate::add::AddError;
 use crate::announce::TrackerClient;
 use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::datagrams::{Datagrams, Kind};
+use crate::datagrams::Datagrams;
 use crate::dht::{self, DhtHandle};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
@@ -32,7 +32,7 @@ use crate::roster::Roster;
 use crate::settings::{SessionBuilder, Settings};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
-use crate::utp_refusal::UtpRefusal;
+use crate::utp_driver::Utp;
 
 /// How long a tracker may take to hear `stopped` when the session ends: leaving in peace must not
 /// take longer than a person waits.
@@ -82,9 +82,9 @@ pub(crate) struct SessionShared {
     pub(crate) trackers: TrackerClient,
     pub(crate) panics: Panics,
     listening: Vec<SocketAddr>,
-    /// The UDP sockets beside the listeners; none when the session does not listen.
+    /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
-    _utp: Arc<UtpRefusal>,
+    pub(crate) utp: Arc<Utp>,
     dht: Option<DhtHandle>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
@@ -134,7 +134,7 @@ impl SessionShared {
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
-                dht_port: self.dht_for(shared).map(|_| self.listen_port()),
+                dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),
@@ -328,13 +328,10 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     };
     let listening =
         listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let datagrams = {
-        let _guard = control.enter();
-        Datagrams::open(&listening)
-    };
-    let utp = Arc::new(UtpRefusal(Arc::clone(&datagrams)));
-    datagrams.register(Kind::Utp, &utp);
-    let clock = Clock::start();
+    let (clock, guard) = (Clock::start(), control.enter());
+    let datagrams = Datagrams::open(&settings.datagram_addresses(&listening));
+    let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
+    drop(guard);
     let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
     let shared = Arc::new(SessionShared {
         clock,
@@ -351,7 +348,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         panics: Panics::default(),
         listening,
         datagrams,
-        _utp: utp,
+        utp,
         dht,
         arena: arena.clone(),
         shards: OnceLock::new(),
@@ -371,6 +368,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         control.spawn(task.run(Arc::downgrade(&shared)));
     }
     let rooms = accept::WaitingRooms::new();
+    control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms.clone()));
     for listener in listeners {
         let session = Arc::clone(&shared);
         control.spawn(accept::accept_loop(session, listener, rooms.clone()));
@@ -379,8 +377,13 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
 }
 
 fn random_peer_id() -> io::Result<PeerId> {
+    let mut rng = fastrand::Rng::with_seed(random()?);
+    Ok(PeerId::generate(|| rng.u8(..)))
+}
+
+/// What strangers can't guess.
+fn random() -> io::Result<u64> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    let mut rng = fastrand::Rng::with_seed(u64::from_ne_bytes(seed));
-    Ok(PeerId::generate(|| rng.u8(..)))
+    Ok(u64::from_ne_bytes(seed))
 }

@@ -1,6 +1,6 @@
 //! A session's settings: every default with its reason, changed through [`SessionBuilder`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use storage::{SqliteState, StateWriter};
@@ -18,12 +18,26 @@ pub enum StateLocation {
     Directory(PathBuf),
 }
 
+/// What carries connections to peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Transport {
+    /// TCP alone. Who tries uTP is told so at once.
+    Tcp,
+    /// uTP (BEP 29) alone, which gives way to everything else on the line.
+    Utp,
+    /// Both: TCP first, uTP where that takes long or fails.
+    #[default]
+    Both,
+}
+
 /// What a session is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) bind: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) listen: bool,
+    pub(crate) transport: Transport,
     pub(crate) state: StateLocation,
     pub(crate) memory_budget: u64,
     pub(crate) connections_max: usize,
@@ -52,6 +66,7 @@ impl Default for Settings {
             bind: None,
             port: 0,
             listen: true,
+            transport: Transport::default(),
             state: StateLocation::Memory,
             memory_budget: (storage::memory_total() / BUDGET_FRACTION)
                 .clamp(BUDGET_MIN, BUDGET_MAX),
@@ -83,6 +98,25 @@ impl Settings {
                 let failed = |error| StartError::State { path: path.clone(), error };
                 SqliteState::open(path).map(StateWriter::start).map_err(failed)
             }
+        }
+    }
+
+    /// Where to open UDP sockets: where we listen, or anywhere.
+    pub(crate) fn datagram_addresses(&self, listening: &[SocketAddr]) -> Vec<SocketAddr> {
+        if !listening.is_empty() {
+            return listening.to_vec();
+        }
+        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let ips = self.bind.map_or(any.to_vec(), |ip| vec![ip]);
+        ips.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect()
+    }
+
+    /// How uTP is run; the numbers begin with `seed`.
+    pub(crate) fn utp(&self, seed: u64) -> ::utp::Config {
+        ::utp::Config {
+            accept: self.listen && self.transport != Transport::Tcp,
+            connections_max: self.connections_max.saturating_mul(2), // closing ones count
+            ..::utp::Config::new(seed)
         }
     }
 
@@ -127,6 +161,13 @@ impl SessionBuilder {
     #[must_use]
     pub fn listen(mut self, listen: bool) -> Self {
         self.settings.listen = listen;
+        self
+    }
+
+    /// What carries connections to peers. Default: both TCP and uTP.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.settings.transport = transport;
         self
     }
 

@@ -2,23 +2,26 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 
 use crate::net;
+use crate::utp_stream::UtpStream;
 
 /// A connection to a peer.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Utp(UtpStream),
 }
 
 /// The same between two threads: it belongs to no runtime.
 #[derive(Debug)]
 pub(crate) enum Detached {
     Tcp(std::net::TcpStream),
+    Utp(UtpStream),
 }
 
 impl Stream {
@@ -26,6 +29,7 @@ impl Stream {
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Utp(stream) => stream.ready(interest).await,
         }
     }
 
@@ -33,6 +37,7 @@ impl Stream {
     pub(crate) fn try_read_vectored(&self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_vectored(slices),
+            Self::Utp(stream) => stream.try_read_vectored(slices),
         }
     }
 
@@ -40,6 +45,7 @@ impl Stream {
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
+            Self::Utp(stream) => stream.try_write_vectored(slices),
         }
     }
 
@@ -51,6 +57,7 @@ impl Stream {
                 let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
                 let _ = stream.try_io(Interest::READABLE, nothing);
             }
+            Self::Utp(_) => {} // it knows
         }
     }
 
@@ -61,6 +68,7 @@ impl Stream {
                 net::tune(&stream)?;
                 stream.into_std().map(Detached::Tcp)
             }
+            Self::Utp(stream) => Ok(Detached::Utp(stream)),
         }
     }
 }
@@ -70,6 +78,7 @@ impl Detached {
     pub(crate) fn attach(self) -> io::Result<Stream> {
         match self {
             Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Utp(stream) => Ok(Stream::Utp(stream)),
         }
     }
 }
@@ -82,6 +91,11 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Utp(stream) => {
+                let count = ready!(stream.poll_read(context, buffer.initialize_unfilled()))?;
+                buffer.advance(count);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -94,18 +108,21 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Utp(stream) => stream.poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Utp(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Utp(_) => Poll::Ready(Ok(())), // its drop closes it
         }
     }
 }

@@ -31,15 +31,17 @@ STOP_SECONDS = 10
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, as_shipped=False, dht=None, **options):
-        """`as_shipped`: with its own preference for encryption, and uTP. `dht`: with a DHT node
-        that begins with the one at this endpoint, or with none if it is empty."""
+    def __init__(self, lab, as_shipped=False, dht=None, transport=None, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP; `transport`: `utp` alone.
+        `dht`: with a DHT node that begins with the one at this endpoint, or with none if it is
+        empty."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
         if dht is not None:
             config |= DHT | {"dht_bootstrap_nodes": dht}
         argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         argv += ["--as-shipped"] if as_shipped else []
+        argv += ["--utp"] if transport == "utp" else []
         self.process = Process(argv, self.home, self.label, pipes=True)
 
     def ask(self, command, seconds=START_SECONDS, **arguments):

@@ -1,6 +1,7 @@
 """Runs inside the interpreter that has libtorrent: JSON commands in, JSON answers out, one a line.
 
-Arguments: settings beside the ones below, as JSON; `--as-shipped` for more than plain TCP.
+Arguments: settings beside the ones below, as JSON; `--as-shipped` for more than plain TCP, `--utp`
+for plain uTP alone.
 Commands: `add`, `wait` (until all that was added is complete), `status`, `describe` (what
 libtorrent reads in .torrent files).
 """
@@ -32,6 +33,13 @@ SETTINGS = {
 PLAIN_TCP = {
     "enable_outgoing_utp": False,
     "enable_incoming_utp": False,
+    "in_enc_policy": ENCRYPTION_DISABLED,
+    "out_enc_policy": ENCRYPTION_DISABLED,
+}
+
+PLAIN_UTP = {
+    "enable_outgoing_tcp": False,
+    "enable_incoming_tcp": False,
     "in_enc_policy": ENCRYPTION_DISABLED,
     "out_enc_policy": ENCRYPTION_DISABLED,
 }
@@ -109,6 +117,7 @@ def describe(path):
 
 def main():
     transport = {} if "--as-shipped" in sys.argv else PLAIN_TCP
+    transport = PLAIN_UTP if "--utp" in sys.argv else transport
     driver = Driver(transport | json.loads(sys.argv[1]))
     for line in sys.stdin:
         command = json.loads(line)

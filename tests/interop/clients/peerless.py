@@ -47,8 +47,10 @@ class Answer:
 class Peerless(Client):
     name = "peerless"
 
-    def __init__(self, lab, **options):
+    def __init__(self, lab, transport=None, **options):
+        """`transport`: what it may use, other than what it does by itself."""
         super().__init__(lab, **options)
+        self._transport = ["--transport", transport] if transport else []
         self._seeds = {}  # info hash -> (process, port)
         self.get = None
 
@@ -83,7 +85,7 @@ class Peerless(Client):
         """One process a torrent, each on a port of its own."""
         for torrent in torrents:
             port = self.lab.port()
-            where = ["--port", port, "--bind", self.ip]
+            where = ["--port", port, "--bind", self.ip, *self._transport]
             log = f"seed-{port}.log"
             process = self.start(log, "seed", torrent.path, directory, *where, *arguments)
             self._seeds[torrent.info_hash] = (process, port)
@@ -94,7 +96,7 @@ class Peerless(Client):
         peers = sorted({seeder.serving(torrent) for seeder in seeders for torrent in torrents})
         arguments = [t.path for t in torrents] + ["-o", out]
         arguments += [word for peer in peers for word in ("--peer", peer)]
-        arguments += ["--port", self.port, "--bind", self.ip, *extra]
+        arguments += ["--port", self.port, "--bind", self.ip, *self._transport, *extra]
         self.get = self.start("get.log", "get", *arguments)
 
     def wait_complete(self, seconds):

@@ -25,10 +25,12 @@ class Transmission(Client):
     can_seed_empty = False
     one_handshake_an_address = True
 
-    def __init__(self, lab, as_shipped=False, **options):
-        """`as_shipped`: with its own preference for encryption, and uTP."""
+    def __init__(self, lab, as_shipped=False, transport=None, **options):
+        """`as_shipped`: with its own preference for encryption, and uTP; `transport`: `utp` first
+        (3.00 can't do without TCP)."""
         super().__init__(lab, **options)
         self.as_shipped = as_shipped
+        self.tries_utp = transport == "utp"
         self.rpc_port = lab.port()
         self.process = None
         self._session = ""
@@ -51,11 +53,12 @@ class Transmission(Client):
             "download-queue-enabled": False,
             "queue-stalled-enabled": False,
         }
-        if not self.as_shipped:
+        if self.tries_utp:
+            settings |= {"utp-enabled": True, "encryption": 0}
+        elif not self.as_shipped:
             settings |= {"utp-enabled": False, "encryption": 0}
         elif dials:
-            # Without uTP on the other side it gives the TCP connection that it falls back to up
-            # before a byte is sent, and tries again after a quarter of an hour.
+            # It begins encrypted, and over uTP it does not begin again without.
             settings |= {"utp-enabled": False}
         (self.home / "settings.json").write_text(json.dumps(settings))
         argv = [daemon, "-f", "-g", self.home, "-a", "*.*.*.*", "--log-info", "-i", self.ip]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine::{
     Event, EventStream, Session, SessionBuilder, StateLocation, TorrentHandle, TorrentState,
-    TorrentStats,
+    TorrentStats, Transport,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -22,12 +22,15 @@ pub(crate) struct Options {
     /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more.
     #[arg(long, value_name = "ADDR")]
     peer: Vec<String>,
-    /// TCP port to listen on; default: any free one.
+    /// Port to listen on, TCP and UDP; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
     /// Use only this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    /// What carries connections to peers. uTP gives way to everything else on the line.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Carrier::Both)]
+    transport: Carrier,
     /// Don't ask the torrent's trackers.
     #[arg(long)]
     pub(crate) no_tracker: bool,
@@ -66,6 +69,27 @@ pub(crate) fn state_directory(named: Option<&PathBuf>) -> Result<PathBuf, Failur
     Ok(base.join("peerless"))
 }
 
+/// What carries connections.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Carrier {
+    /// TCP alone.
+    Tcp,
+    /// uTP alone.
+    Utp,
+    /// TCP first, uTP where that takes long or fails.
+    Both,
+}
+
+impl From<Carrier> for Transport {
+    fn from(carrier: Carrier) -> Self {
+        match carrier {
+            Carrier::Tcp => Self::Tcp,
+            Carrier::Utp => Self::Utp,
+            Carrier::Both => Self::Both,
+        }
+    }
+}
+
 impl Options {
     /// The address that everything is bound to.
     pub(crate) fn bind(&self) -> Option<IpAddr> {
@@ -74,7 +98,10 @@ impl Options {
 
     /// A session as these options want it.
     pub(crate) fn builder(&self) -> Result<SessionBuilder, Failure> {
-        let builder = Session::builder().port(self.port).allow_private_trackers(self.allow_private);
+        let builder = Session::builder()
+            .port(self.port)
+            .transport(self.transport.into())
+            .allow_private_trackers(self.allow_private);
         let builder = match self.bind {
             Some(ip) => builder.bind(ip),
             None => builder,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tracker::Prompt;
 
 use super::Torrent;
-use crate::net;
+use crate::connect;
 use crate::peer::handshake::{self, Ours};
 use crate::stream::Stream;
 
@@ -80,8 +80,7 @@ impl Torrent {
     async fn open(&self, addr: std::net::SocketAddr) -> std::io::Result<(Hello, Stream)> {
         let session = &self.context.session;
         let ours = self.ours();
-        let stream = timeout(CONNECT_LIMIT, net::connect(addr, session.bind)).await??;
-        let mut stream = Stream::Tcp(stream);
+        let mut stream = timeout(CONNECT_LIMIT, connect::connect(session, addr)).await??;
         let theirs = handshake::outgoing(&mut stream, ours, HANDSHAKE_LIMIT)
             .await
             .map_err(std::io::Error::other)?;

@@ -1,11 +1,12 @@
-//! From one session's disk to another's over loopback TCP: every shape of torrent.
+//! From one session's disk to another's over loopback, by TCP if nothing else is said: every shape of torrent.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::support::{DEADLINE, leecher, payload, seeder, session, single_file, within};
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::wire::PeerId;
-use engine::{AddError, AddTorrent, Event, HandshakeRequest, Session, TorrentState};
+use engine::{AddError, AddTorrent, Event, HandshakeRequest, Session, TorrentState, Transport};
 
 /// Seeds `name` under `dir/seed`, downloads it into `dir/out`, and compares the trees.
 async fn travels(dir: &Path, torrent: &Torrent) {
@@ -52,6 +53,38 @@ async fn sizes_around_a_block_and_a_piece() {
         let data = payload(bytes, bytes as u64);
         let torrent = single_file(&dir.path().join("seed"), "file.bin", &data, PIECE as u32);
         travels(dir.path(), &torrent).await;
+    }
+}
+
+/// A session on loopback that takes and makes connections of one kind.
+async fn session_by(transport: Transport) -> Session {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Session::builder().bind(loopback).transport(transport).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn by_utp_alone_whoever_dials() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = payload(9 * 1024 * 1024 + 5, 8);
+    let torrent = single_file(&dir.path().join("seed"), "file.bin", &data, 64 * 1024);
+    for seed_dials in [false, true] {
+        let out = dir.path().join(format!("out-{seed_dials}"));
+        let (seeding, session) =
+            (session_by(Transport::Utp).await, session_by(Transport::Utp).await);
+        let [seed_addr, addr] = [&seeding, &session].map(|session| session.listen_addresses()[0]);
+        let seed = AddTorrent::new(torrent.clone(), dir.path().join("seed"))
+            .seed_only(true)
+            .use_trackers(false)
+            .peers(seed_dials.then_some(addr));
+        let request = AddTorrent::new(torrent.clone(), &out)
+            .use_trackers(false)
+            .peers((!seed_dials).then_some(seed_addr));
+        let handle = session.add(request).await.unwrap();
+        seeding.add(seed).await.unwrap();
+        within(handle.wait()).await.unwrap();
+        assert_eq!(tree(&out), tree(&dir.path().join("seed")));
+        session.shutdown().await;
+        seeding.shutdown().await;
     }
 }
 

@@ -1,0 +1,58 @@
+//! To a peer by TCP or uTP, whichever is there first.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::net;
+use crate::session::SessionShared;
+use crate::settings::Transport;
+use crate::stream::Stream;
+
+/// What TCP has before uTP is tried beside it: most peers that take TCP at all have answered.
+const HEAD_START: Duration = Duration::from_millis(400);
+/// How long uTP is tried where TCP was refused: a router may have let one of the two through. Most
+/// such peers are gone, and others wait to be dialled.
+const AFTER_REFUSAL: Duration = Duration::from_secs(3);
+
+/// Connects by what the settings allow.
+pub(crate) async fn connect(session: &SessionShared, addr: SocketAddr) -> io::Result<Stream> {
+    let tcp = async { net::connect(addr, session.bind).await.map(Stream::Tcp) };
+    let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
+    match session.settings.transport {
+        Transport::Tcp => tcp.await,
+        Transport::Utp => utp.await,
+        Transport::Both => race(tcp, utp).await,
+    }
+}
+
+/// Lets the second start later than the first, and takes who arrives.
+async fn race(
+    first: impl Future<Output = io::Result<Stream>>,
+    second: impl Future<Output = io::Result<Stream>>,
+) -> io::Result<Stream> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    match timeout(HEAD_START, &mut first).await {
+        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Err(error)) => {
+            return timeout(AFTER_REFUSAL, second).await.ok().and_then(Result::ok).ok_or(error);
+        }
+        Err(_) => {}
+    }
+    tokio::select! {
+        done = &mut first => match done {
+            Ok(stream) => Ok(stream),
+            Err(error) => second.await.map_err(|_| error),
+        },
+        done = &mut second => match done {
+            Ok(stream) => Ok(stream),
+            Err(_) => first.await,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

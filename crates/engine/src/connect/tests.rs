@@ -1,0 +1,78 @@
+use std::future::{pending, ready};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+/// A stream that is somebody's, told apart by its port.
+async fn stream(listener: &TcpListener) -> Stream {
+    let addr = listener.local_addr().unwrap();
+    let (made, _) = tokio::join!(TcpStream::connect(addr), listener.accept());
+    Stream::Tcp(made.unwrap())
+}
+
+fn refused() -> io::Result<Stream> {
+    Err(io::ErrorKind::ConnectionRefused.into())
+}
+
+fn port(stream: &Stream) -> u16 {
+    match stream {
+        Stream::Tcp(stream) => stream.peer_addr().unwrap().port(),
+        Stream::Utp(stream) => stream.remote.port(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_to_arrive_is_taken_and_the_second_starts_later() {
+    let listeners = [
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    ];
+    let ports = listeners.each_ref().map(|listener| listener.local_addr().unwrap().port());
+    // When each arrives, in milliseconds after it began, and who is taken when.
+    for (first_ms, second_ms, taken, at_ms) in
+        [(50, 0, 0, 50), (300, 0, 0, 300), (2_000, 100, 1, 500), (450, 100, 0, 450)]
+    {
+        let (one, two) = (stream(&listeners[0]).await, stream(&listeners[1]).await);
+        let start = Instant::now();
+        let late = |ms, stream| async move {
+            sleep(Duration::from_millis(ms)).await;
+            Ok(stream)
+        };
+        let got = race(late(first_ms, one), late(second_ms, two)).await.unwrap();
+        assert_eq!(port(&got), ports[taken]);
+        assert_eq!(start.elapsed().as_millis(), at_ms, "{first_ms} and {second_ms}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_leaves_it_to_the_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let made = stream(&listener).await;
+    assert!(race(ready(refused()), ready(Ok(made))).await.is_ok(), "at once");
+    let made = stream(&listener).await;
+    let late = async {
+        sleep(Duration::from_secs(1)).await;
+        refused()
+    };
+    let later = async {
+        sleep(Duration::from_secs(5)).await;
+        Ok(made)
+    };
+    assert!(race(late, later).await.is_ok(), "and later");
+    let made = stream(&listener).await;
+    let slow = async {
+        sleep(Duration::from_secs(5)).await;
+        Ok(made)
+    };
+    assert!(race(slow, ready(refused())).await.is_ok(), "and the other way round");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_refused_tcp_is_not_waited_for_long() {
+    let start = Instant::now();
+    let error = race(ready(refused()), pending()).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "what TCP said");
+    assert_eq!(start.elapsed(), AFTER_REFUSAL);
+}

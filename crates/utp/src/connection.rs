@@ -1,0 +1,615 @@
+//! One connection: how it opens, what it makes of a packet, what it sends when, and how it ends.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::delay::Delays;
+use crate::ledbat::{Ledbat, Path};
+use crate::mtu::Mtu;
+use crate::pace::Pace;
+use crate::packet::{HEADER_BYTES, Header, Kind, Packet, SACK_BYTES_MAX};
+use crate::receive::{AHEAD_PACKETS_MAX, Receive, Taken};
+use crate::rtt::Rtt;
+use crate::send::{Send, Sent};
+use crate::seq::{Micros, SECOND, Seq, stamp};
+
+/// A SYN is tried so often: seven seconds.
+const SYN_TRIES: u32 = 3;
+/// Timeouts in a row after which the peer is gone: about a minute.
+const TIMEOUTS_MAX: u32 = 7;
+/// The same once the application has left.
+const CLOSING_TIMEOUTS_MAX: u32 = 4;
+/// Routers forget UDP after 30 seconds.
+const KEEP_ALIVE: Micros = 25 * SECOND;
+/// What the application may hand over before the peer has it: four windows, as one lost packet holds
+/// back what came after it for two round trips and more. Within these bounds.
+const SEND_BYTES_MIN: usize = 128 * 1024;
+const SEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Packets in flight with which one that is not full waits for the rest of its bytes.
+const BULK_PACKETS: usize = 4;
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The peer wants no connection.
+    Refused,
+    /// The peer knows of no such connection any more.
+    Reset,
+    /// The peer does not answer.
+    TimedOut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// We asked.
+    SynSent,
+    /// We were asked, and don't know yet whether by who lives at that address.
+    SynReceived,
+    Connected,
+    Closed(Closed),
+}
+
+/// What a packet changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Nothing,
+    /// The connection is there.
+    Connected,
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: Option<IpAddr>,
+    /// What the peer puts into its packets, and we into ours.
+    pub(crate) receive_id: u16,
+    pub(crate) send_id: u16,
+    state: State,
+    send: Send,
+    receive: Receive,
+    delays: Delays,
+    rtt: Rtt,
+    ledbat: Ledbat,
+    mtu: Mtu,
+    pace: Pace,
+    /// How long the last packet took to us.
+    reply_delay: u32,
+    peer_window: usize,
+    /// The window, and nothing else, keeps packets back.
+    is_full: bool,
+    is_paced: bool,
+    timeout_at: Option<Micros>,
+    timeouts: u32,
+    /// Nobody has room: when to ask for it, and that it is time to.
+    persist_at: Option<Micros>,
+    asks_for_room: bool,
+    sent_at: Micros,
+    wants_room: bool,
+    told_readable: bool,
+    /// The application has left.
+    is_left: bool,
+    /// It waits in the endpoint's queue.
+    pub(crate) is_queued: bool,
+    /// The timer that the endpoint holds for it.
+    pub(crate) armed: Option<Micros>,
+}
+
+/// How to make one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: Option<IpAddr>,
+    /// The number of our first packet.
+    pub(crate) first: Seq,
+    pub(crate) datagram_bytes_max: usize,
+    pub(crate) receive_bytes: usize,
+}
+
+impl Connection {
+    /// Asks for a connection.
+    pub(crate) fn ask(now: Micros, opening: Opening, id: u16) -> Self {
+        let mut this = Self::new(opening, id, id.wrapping_add(1), State::SynSent, Seq(0));
+        this.sent_at = now;
+        this
+    }
+
+    /// Answers a SYN.
+    pub(crate) fn answer(now: Micros, opening: Opening, syn: &Header) -> Self {
+        let id = syn.connection;
+        let mut this = Self::new(opening, id.wrapping_add(1), id, State::SynReceived, syn.seq);
+        this.reply_delay = stamp(now).wrapping_sub(syn.sent_at);
+        this.receive.ack_soon();
+        this.peer_window = syn.window as usize;
+        this.sent_at = now;
+        this
+    }
+
+    fn new(opening: Opening, receive_id: u16, send_id: u16, state: State, ack: Seq) -> Self {
+        let mtu = Mtu::new(opening.datagram_bytes_max);
+        Self {
+            remote: opening.remote,
+            local: opening.local,
+            receive_id,
+            send_id,
+            state,
+            send: Send::new(opening.first.before()),
+            receive: Receive::new(ack, opening.receive_bytes),
+            delays: Delays::default(),
+            rtt: Rtt::default(),
+            ledbat: Ledbat::new(mtu.packet()),
+            mtu,
+            pace: Pace::new(),
+            reply_delay: 0,
+            peer_window: 0,
+            is_full: false,
+            is_paced: false,
+            timeout_at: None,
+            timeouts: 0,
+            persist_at: None,
+            asks_for_room: false,
+            sent_at: 0,
+            wants_room: false,
+            told_readable: false,
+            is_left: false,
+            is_queued: false,
+            armed: None,
+        }
+    }
+
+    pub(crate) fn is_half_open(&self) -> bool {
+        self.state == State::SynReceived
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        match self.state {
+            State::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Nobody needs it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_left && (self.state != State::Connected || self.send.is_finished())
+    }
+
+    pub(crate) fn ahead_bytes(&self) -> usize {
+        self.receive.ahead_bytes()
+    }
+
+    /// What is known of the way to the peer, in microseconds.
+    pub(crate) fn path(&self, now: Micros) -> Path {
+        Path {
+            now,
+            rtt: self.rtt.smoothed().unwrap_or(SECOND),
+            queue: self.delays.queue().unwrap_or(0),
+        }
+    }
+
+    pub(crate) fn window(&self) -> usize {
+        self.ledbat.window()
+    }
+
+    pub(crate) fn datagram_bytes(&self) -> usize {
+        self.mtu.packet()
+    }
+
+    // What the application does.
+
+    /// Moves bytes to the application; `None` when there are none now, 0 at the end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let count = self.receive.read(buffer);
+        if !self.receive.has_data() {
+            self.told_readable = false;
+        }
+        if count > 0 || buffer.is_empty() || self.receive.is_whole() {
+            return Some(count);
+        }
+        None
+    }
+
+    /// Takes bytes of the application; `None` when there is no room.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Option<usize> {
+        let count = bytes.len().min(self.room());
+        self.send.write(bytes.get(..count).unwrap_or_default());
+        self.wants_room |= count < bytes.len();
+        (count > 0 || bytes.is_empty()).then_some(count)
+    }
+
+    fn room(&self) -> usize {
+        let most = self.ledbat.window().saturating_mul(4).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
+        most.saturating_sub(self.send.buffered())
+    }
+
+    /// The application waits for room, and there is a good deal of it.
+    pub(crate) fn takes_writable(&mut self) -> bool {
+        let has = self.wants_room && self.room() >= SEND_BYTES_MIN / 4;
+        self.wants_room &= !has;
+        has
+    }
+
+    /// There is something to read that the application was not told of.
+    pub(crate) fn takes_readable(&mut self) -> bool {
+        let has = !self.told_readable
+            && (self.receive.has_data() || self.receive.is_whole() || self.closed().is_some());
+        self.told_readable |= has;
+        has
+    }
+
+    /// The application leaves: what it wrote is sent, what comes is thrown away.
+    pub(crate) fn leave(&mut self) {
+        self.is_left = true;
+        self.send.finish();
+        self.throw_away();
+    }
+
+    fn throw_away(&mut self) {
+        let mut scrap = [0; 4096];
+        while self.receive.read(&mut scrap) > 0 {}
+    }
+
+    // What the peer does.
+
+    /// A SYN that came twice is answered twice.
+    pub(crate) fn syn_again(&mut self, syn: &Header) {
+        if self.state == State::SynReceived && syn.seq == self.receive.ack() {
+            self.receive.ack_soon();
+        }
+    }
+
+    /// A reset, which anybody may have forged who does not know our numbers.
+    pub(crate) fn reset(&mut self, packet: &Header) -> Change {
+        let ahead = packet.ack.since(self.send.acked());
+        let last = self.send.next().since(self.send.acked());
+        if !(0..=last).contains(&ahead) || matches!(self.state, State::Closed(_)) {
+            return Change::Nothing;
+        }
+        let refused = self.state == State::SynSent;
+        self.close(if refused { Closed::Refused } else { Closed::Reset })
+    }
+
+    fn close(&mut self, reason: Closed) -> Change {
+        self.state = State::Closed(reason);
+        Change::Closed
+    }
+
+    /// Any other packet. `ahead_room` is how many bytes more may wait for others.
+    pub(crate) fn packet(&mut self, now: Micros, packet: &Packet<'_>, ahead_room: usize) -> Change {
+        let header = &packet.header;
+        let behind = header.ack.since(self.send.acked());
+        let is_old = behind < 0 && usize::from(behind.unsigned_abs()) <= AHEAD_PACKETS_MAX;
+        if !is_old && !self.send.is_plausible(header.ack) {
+            return Change::Nothing;
+        }
+        let mut change = Change::Nothing;
+        match self.state {
+            State::Closed(_) => return Change::Nothing,
+            State::SynSent => {
+                if header.kind != Kind::State || header.ack != self.send.next().before() {
+                    return Change::Nothing;
+                }
+                self.receive = Receive::new(header.seq.before(), self.receive.window());
+                self.state = State::Connected;
+                change = Change::Connected;
+            }
+            State::SynReceived => {
+                // Who knows our first number got our answer at that address.
+                if is_old {
+                    return Change::Nothing;
+                }
+                self.state = State::Connected;
+                change = Change::Connected;
+            }
+            State::Connected => {}
+        }
+        self.reply_delay = stamp(now).wrapping_sub(header.sent_at);
+        self.delays.sample(now, header.delay, self.reply_delay);
+        if !is_old {
+            self.acknowledged(now, header.ack, packet.sack);
+            self.peer_has_room(header.window as usize);
+        }
+        let is_fin = header.kind == Kind::Fin;
+        if is_fin || header.kind == Kind::Data {
+            let taken = self.receive.packet(now, header.seq, packet.payload, is_fin, ahead_room);
+            if taken == Taken::InOrder && self.is_left {
+                self.throw_away();
+            }
+        }
+        change
+    }
+
+    fn acknowledged(&mut self, now: Micros, ack: Seq, sack: &[u8]) {
+        let arrived = self.send.acknowledged(now, ack, sack, self.mtu.probing());
+        if let Some(rtt) = arrived.rtt {
+            self.rtt.sample(rtt);
+        }
+        if arrived.probe && self.mtu.probing().is_some_and(|seq| self.mtu.arrived(seq)) {
+            self.ledbat.set_packet(self.mtu.packet());
+        }
+        if arrived.bytes > 0 {
+            self.timeouts = 0;
+            self.ledbat.acked(self.path(now), arrived.bytes, self.is_full);
+        }
+        if arrived.advanced || arrived.bytes > 0 {
+            self.timeout_at = None;
+            self.arm_timeout(now);
+        }
+        self.find_lost(now);
+    }
+
+    fn peer_has_room(&mut self, window: usize) {
+        let packet = self.mtu.packet();
+        let had_none = self.peer_window < packet;
+        self.peer_window = window;
+        if window < packet {
+            self.timeouts = 0; // it answers, however full it is
+            return;
+        }
+        self.persist_at = None;
+        if had_none && self.send.in_flight() > 0 && self.send.in_flight() <= packet {
+            // What asked for room found none. There is no need to wait for its timeout.
+            self.send.lose_all();
+            self.rtt.answered();
+        }
+    }
+
+    fn find_lost(&mut self, now: Micros) {
+        let mut lost: usize = 0;
+        for (seq, bytes) in self.send.find_lost(now, self.rtt.reorder()) {
+            if !self.mtu.lost(seq) {
+                lost = lost.saturating_add(bytes);
+            }
+        }
+        if lost > 0 {
+            self.ledbat.lost(self.path(now), lost);
+        }
+    }
+
+    fn arm_timeout(&mut self, now: Micros) {
+        if self.send.is_waiting() {
+            self.timeout_at.get_or_insert(now.saturating_add(self.rtt.timeout()));
+        }
+    }
+
+    // What time does.
+
+    /// When [`Self::tick`] or [`Self::transmit`] has something to do; `None` for never.
+    pub(crate) fn due(&self) -> Option<Micros> {
+        if self.closed().is_some() {
+            return None;
+        }
+        let pace = self.is_paced.then(|| self.pace.due());
+        let keep_alive = self.is_connected().then(|| self.sent_at.saturating_add(KEEP_ALIVE));
+        [
+            self.timeout_at,
+            self.send.reorder_at(),
+            self.receive.ack_due(),
+            self.persist_at,
+            pace,
+            keep_alive,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(crate) fn tick(&mut self, now: Micros) -> Change {
+        if self.closed().is_some() {
+            return Change::Nothing;
+        }
+        if self.send.reorder_at().is_some_and(|at| at <= now) {
+            self.find_lost(now);
+        }
+        if self.persist_at.is_some_and(|at| at <= now) {
+            self.persist_at = None;
+            self.asks_for_room = true;
+        }
+        if self.is_connected() && now >= self.sent_at.saturating_add(KEEP_ALIVE) {
+            self.receive.ack_soon();
+            self.send.rest();
+            self.receive.rest();
+        }
+        if self.timeout_at.is_some_and(|at| at <= now) {
+            return self.timed_out(now);
+        }
+        Change::Nothing
+    }
+
+    fn timed_out(&mut self, now: Micros) -> Change {
+        self.timeouts = self.timeouts.saturating_add(1);
+        let most = match self.state {
+            State::SynSent => SYN_TRIES,
+            _ if self.is_left => CLOSING_TIMEOUTS_MAX,
+            _ => TIMEOUTS_MAX,
+        };
+        if self.timeouts >= most {
+            return self.close(Closed::TimedOut);
+        }
+        let lost = self.send.lose_all();
+        let only_probes = lost.iter().filter(|seq| !self.mtu.lost(**seq)).count() == 0;
+        if !only_probes {
+            self.rtt.back_off();
+            self.ledbat.timed_out(now);
+        }
+        self.timeout_at = None;
+        self.arm_timeout(now);
+        Change::Nothing
+    }
+
+    // What leaves.
+
+    fn header(&self, now: Micros, kind: Kind, seq: Seq) -> Header {
+        Header {
+            kind,
+            connection: if kind == Kind::Syn { self.receive_id } else { self.send_id },
+            sent_at: stamp(now),
+            delay: self.reply_delay,
+            window: u32::try_from(self.receive.window()).unwrap_or(u32::MAX),
+            seq,
+            ack: self.receive.ack(),
+        }
+    }
+
+    /// Appends a burst of datagrams of one length, the last of which may be shorter: at most
+    /// `datagrams`. Returns the length.
+    pub(crate) fn transmit(
+        &mut self,
+        now: Micros,
+        datagrams: usize,
+        to: &mut Vec<u8>,
+    ) -> Option<usize> {
+        let segment = match self.state {
+            State::Closed(_) => None,
+            State::SynSent => self.syn(now, to),
+            State::SynReceived => self.ack(now, to),
+            State::Connected => self
+                .sack(now, to)
+                .or_else(|| self.probe(now, to))
+                .or_else(|| self.burst(now, datagrams, to))
+                .or_else(|| self.ack(now, to)),
+        }?;
+        self.sent_at = now;
+        Some(segment)
+    }
+
+    fn syn(&mut self, now: Micros, to: &mut Vec<u8>) -> Option<usize> {
+        if self.send.is_waiting() {
+            let (seq, _) = self.send.first_lost()?;
+            self.send.resent(now, seq);
+        } else {
+            self.send.cut_syn(now);
+        }
+        self.header(now, Kind::Syn, self.send.next().before()).encode(to);
+        self.arm_timeout(now);
+        Some(HEADER_BYTES)
+    }
+
+    /// An ack that tells of packets behind a gap: no other packet can.
+    fn sack(&mut self, now: Micros, to: &mut Vec<u8>) -> Option<usize> {
+        if self.receive.has_gap() { self.ack(now, to) } else { None }
+    }
+
+    fn ack(&mut self, now: Micros, to: &mut Vec<u8>) -> Option<usize> {
+        if self.receive.ack_due().is_none_or(|at| at > now) {
+            return None;
+        }
+        let before = to.len();
+        let mut bits = [0; SACK_BYTES_MAX];
+        let length = self.receive.sack(&mut bits);
+        let sack = bits.get(..length).unwrap_or_default();
+        self.header(now, Kind::State, self.send.next()).encode_sack(sack, to);
+        self.receive.acked();
+        Some(to.len().saturating_sub(before))
+    }
+
+    /// Whether the window and the pace let so many bytes leave.
+    fn may_send(&mut self, now: Micros, bytes: usize, is_new: bool) -> bool {
+        let in_flight = self.send.in_flight();
+        let after = in_flight.saturating_add(bytes);
+        if in_flight > 0 && after > self.ledbat.window() {
+            self.is_full = true;
+            return false;
+        }
+        if is_new && after > self.peer_window.saturating_add(HEADER_BYTES) && !self.asks_for_room {
+            if in_flight == 0 && self.persist_at.is_none() && !self.send.has_lost() {
+                self.persist_at = Some(now.saturating_add(self.rtt.timeout()));
+                self.rtt.back_off();
+            }
+            return false;
+        }
+        self.is_paced = !self.pace.allows(now);
+        !self.is_paced
+    }
+
+    /// How long the next packet with new bytes is, its header included.
+    fn fresh_size(&mut self) -> Option<usize> {
+        let fresh = self.send.fresh();
+        let most = self.mtu.packet();
+        let bytes = fresh.saturating_add(HEADER_BYTES).min(most);
+        let is_due = if fresh == 0 {
+            self.send.fin_is_due()
+        } else {
+            // More will come before what is in flight has arrived: the packet may as well be full.
+            let is_bulk = self.send.in_flight() > most.saturating_mul(BULK_PACKETS);
+            bytes == most || !is_bulk || self.is_left
+        };
+        (is_due && self.send.has_numbers()).then_some(bytes)
+    }
+
+    fn probe(&mut self, now: Micros, to: &mut Vec<u8>) -> Option<usize> {
+        let packet = self.mtu.packet();
+        if self.send.has_lost() || self.fresh_size() != Some(packet) {
+            return None;
+        }
+        let length = self.mtu.due(now)?;
+        if !self.may_send(now, length, true) {
+            return None;
+        }
+        let (seq, sent) = self.send.cut(now, packet.saturating_sub(HEADER_BYTES));
+        self.header(now, Kind::Data, seq).encode_padded(length.saturating_sub(packet), to);
+        self.send.copy(&sent, to);
+        self.mtu.sent(seq, length);
+        self.pace.sent(length);
+        self.left(now);
+        Some(length)
+    }
+
+    fn burst(&mut self, now: Micros, datagrams: usize, to: &mut Vec<u8>) -> Option<usize> {
+        if !self.send.is_waiting() {
+            self.ledbat.rested(now.saturating_sub(self.sent_at));
+        }
+        self.pace.set(now, self.ledbat.window(), self.rtt.smoothed(), self.ledbat.is_starting());
+        self.is_paced = false;
+        let mut segment = None;
+        for _ in 0..datagrams {
+            let again = self.send.first_lost();
+            let size = match &again {
+                Some((_, sent)) => Some(sent.size()),
+                None => self.fresh_size(),
+            };
+            let Some(size) = size else {
+                self.is_full = false; // there is nothing more to send
+                break;
+            };
+            if segment.is_some_and(|segment| size > segment)
+                || !self.may_send(now, size, again.is_none())
+            {
+                break;
+            }
+            let (seq, sent) = if let Some((seq, sent)) = again {
+                self.send.resent(now, seq);
+                (seq, sent)
+            } else {
+                self.send.cut(now, size.saturating_sub(HEADER_BYTES))
+            };
+            self.put(now, seq, &sent, to);
+            self.pace.sent(size);
+            self.asks_for_room = false;
+            let segment = *segment.get_or_insert(size);
+            if size < segment {
+                break;
+            }
+        }
+        if segment.is_some() {
+            self.left(now);
+        }
+        segment
+    }
+
+    fn put(&self, now: Micros, seq: Seq, sent: &Sent, to: &mut Vec<u8>) {
+        let kind = if sent.is_fin { Kind::Fin } else { Kind::Data };
+        self.header(now, kind, seq).encode(to);
+        self.send.copy(sent, to);
+    }
+
+    /// Packets left, and with them an ack.
+    fn left(&mut self, now: Micros) {
+        if !self.receive.has_gap() {
+            self.receive.acked();
+        }
+        self.arm_timeout(now);
+    }
+}
