@@ -38,7 +38,7 @@ def connections(bench, parcels, label):
     out.mkdir()
     ip, port = bench.ip(), bench.port()
     command = [contender.program, "get", *(part.torrent for part in parcels.parts), "-o", out, "--quiet",
-               "--no-tracker", "--bind", ip, "--port", port, "--state-dir", home / "state"]
+               "--no-tracker", "--no-dht", "--bind", ip, "--port", port, "--state-dir", home / "state"]
     pairs = [f"{part.torrent}={part.source}" for part in parcels.parts]
     each = int(label.split()[0].replace(",", "")) // TORRENTS
     busy, getting, crowd = machine_busy(), None, None

@@ -1,5 +1,5 @@
 """The clients: how each is asked to download, to seed and to check, over plain TCP alone if nothing
-else is said."""
+else is said, and without DHT."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ class Peerless(Contender):
 
     def _where(self, job):
         words = ["--bind", job.ip, "--port", job.port, "--state-dir", job.home / "state"]
-        words += ["--transport", self.transport, *self.options]
+        words += ["--transport", self.transport, "--no-dht", *self.options]
         return words + ([] if job.tracked else ["--no-tracker"])
 
     def leech(self, job):

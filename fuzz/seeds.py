@@ -181,6 +181,33 @@ def exchange(added, added6, dropped):
 write("pex", "usual", exchange(3, 1, 1))
 write("pex", "flood", exchange(300, 150, 120))
 write("pex", "cut", b"d5:added9:\xc0\x00\x02\x01\x01\x02\xc0\x00\x02e")
+def dht(*steps):
+    """What, from whom, the wait, and a packet, in which %T is the id of our last query there."""
+    return b"".join(bytes([what, who, wait, len(packet)]) + packet for what, who, wait, packet in steps)
+
+
+NODE, TARGET = b"2:id20:abcdefghij0123456789", b"20:mnopqrstuvwxyz123456"
+TAIL = b"1:t2:aa1:y1:qe"
+QUERIES = {
+    "ping": b"d1:ad" + NODE + b"e1:q4:ping" + TAIL,
+    "find_node": b"d1:ad" + NODE + b"6:target" + TARGET + b"4:wantl2:n42:n6ee1:q9:find_node" + TAIL,
+    "get_peers": b"d1:ad" + NODE + b"9:info_hash" + TARGET + b"6:scrapei1ee1:q9:get_peers" + TAIL,
+    "announce_peer": b"d1:ad" + NODE + b"12:implied_porti1e9:info_hash" + TARGET
+    + b"4:porti6881e5:token8:aoeusnthe1:q13:announce_peer" + TAIL,
+    "get": b"d1:ad" + NODE + b"6:target" + TARGET + b"e1:q3:get" + TAIL,
+    "put": b"d1:ad" + NODE + b"5:token8:aoeusnth1:v12:Hello World!e1:q3:put" + TAIL,
+    "sample": b"d1:ad" + NODE + b"6:target" + TARGET + b"e1:q17:sample_infohashes" + TAIL,
+}
+for name, packet in QUERIES.items():
+    write("dht", name, dht((8, 1, 1, packet), (8, 0, 20, packet)))
+NODES = b"5:nodes26:abcdefghij0123456789\x02\x05\x07\x08\x1a\xe1"
+VALUES = b"5:token2:xx6:valuesl6:\x02\x09\x07\x08\x1a\xe1e"
+REPLY = b"d2:ip6:\x08\x08\x08\x08\x1a\xe11:rd" + NODE + NODES + VALUES + b"e1:t4:%T1:y1:re"
+ERROR = b"d1:eli203e4:Oopse1:t4:%T1:y1:ee"
+for what, name in enumerate(["find", "announce", "get", "put", "put-mutable", "sample"]):
+    packet = b"3:abc" if name == "put" else b""
+    write("dht", f"walk-{name}", dht((what, 9, 1, packet), (8, 1, 2, REPLY), (8, 5, 2, REPLY),
+                                     (8, 9, 2, REPLY), (8, 1, 90, REPLY), (8, 5, 90, ERROR)))
 def carried(steps, trouble):
     """A uTP transfer: time passes and packets arrive, with some trouble in between."""
     out = b""

@@ -12,7 +12,8 @@ TOOLS = TARGET / "interop"
 
 PEERLESS = TARGET / "release/peerless"
 ONE_SESSION = TARGET / "debug/examples/one_session"
-"""The library's example, as `cargo test` leaves it."""
+DHT_CROWD = TARGET / "debug/examples/dht_crowd"
+"""The library's examples, as `cargo test` leaves them."""
 PYTHON_WITH_LIBTORRENT = TOOLS / "venv/bin/python"
 NODE_TRACKER = TOOLS / "npm/node_modules/bittorrent-tracker/server.js"
 

@@ -287,6 +287,15 @@ MUTATIONS = [
         "peerless-engine",
         "local_search::tests::private_torrents_are_neither_told_of_nor_heard_of",
     ),
+    Mutation(
+        "private/in-the-dht",
+        "crates/engine/src/session.rs",
+        "self.dht.as_ref().filter(|_| !shared.torrent.info.is_private())",
+        "self.dht.as_ref().filter(|_| !shared.is_stopping())",
+        "peerless-engine",
+        "dht::a_download_finds_its_seed_by_the_dht_and_a_private_one_does_not",
+        ("--test", "session"),
+    ),
     # A length buys no memory.
     Mutation(
         "length/prefix",

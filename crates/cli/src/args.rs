@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, explain, get, handshake, info, peers, piece, seed, share, shell,
+    check, create, demo, dht, explain, get, handshake, info, peers, piece, seed, share, shell,
 };
 use crate::exit;
 
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Peers(peers::Args),
     Piece(piece::Args),
     Handshake(handshake::Args),
+    Dht(dht::Args),
     Demo(demo::Args),
     Completions(shell::Completions),
     Man(shell::Man),

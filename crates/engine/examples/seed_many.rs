@@ -20,7 +20,8 @@ const AT_ONCE: usize = 64;
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let [torrents, data, state] = arguments().ok_or("usage: seed_many TORRENTS DATA STATE")?;
     let start = Instant::now();
-    let session = Session::builder().state(StateLocation::Directory(state.into())).start().await?;
+    let session =
+        Session::builder().dht(false).state(StateLocation::Directory(state.into())).start().await?;
 
     let mut adding = tokio::task::JoinSet::new();
     let mut count = 0;

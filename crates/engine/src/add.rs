@@ -331,6 +331,10 @@ impl BringUp {
         };
         let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
         shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
+        if let Some(dht) = self.session.dht_for(&self.shared).filter(|_| !self.shared.is_stopping())
+        {
+            dht.watch(&self.shared);
+        }
         if self.use_trackers && !self.shared.is_stopping() {
             let _guard = self.control.enter();
             announcing::start(&self.session, &self.shared);

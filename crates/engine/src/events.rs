@@ -74,6 +74,15 @@ pub enum Event {
         /// Why, in words.
         message: String,
     },
+    /// A search in the DHT is over.
+    DhtReply {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Addresses it gave.
+        peers: usize,
+        /// Nodes that answered.
+        nodes: usize,
+    },
     /// The disk refused something; the torrent waits and tries again.
     StorageError {
         /// Which torrent.

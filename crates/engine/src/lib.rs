@@ -30,6 +30,7 @@ mod budget;
 mod clock;
 mod connect;
 mod datagrams;
+mod dht;
 mod encryption;
 mod events;
 mod explain;
@@ -57,6 +58,10 @@ mod torrent;
 mod utp_driver;
 mod utp_stream;
 
+pub use crate::dht::{
+    DHT_BOOTSTRAP, DhtError, DhtHandle, DhtPeers, DhtSamples, DhtStored, random_seed,
+};
+pub use ::dht as dht_core;
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
 pub use encryption::Encryption;

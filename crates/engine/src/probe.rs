@@ -89,7 +89,7 @@ async fn shake_hands(
     opening: Opening,
 ) -> Result<(Handshake, Line, SocketAddr), HandshakeFailure> {
     let (stream, addr) = connect(request).await?;
-    let ours = Ours { info_hash: request.info_hash, peer_id: request.peer_id };
+    let ours = Ours { info_hash: request.info_hash, peer_id: request.peer_id, dht: false };
     let (theirs, line) = handshake::outgoing(stream, opening, ours, request.timeout).await?;
     Ok((theirs, line, addr))
 }

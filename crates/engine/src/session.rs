@@ -21,6 +21,7 @@ use crate::announce::TrackerClient;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::datagrams::Datagrams;
+use crate::dht::{self, DhtHandle};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
@@ -91,6 +92,7 @@ pub(crate) struct SessionShared {
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
     pub(crate) utp: Arc<Utp>,
+    pub(crate) dht: Option<DhtHandle>,
     pub(crate) arena: Arena,
     shards: OnceLock<Vec<ShardSender>>,
     roster: RwLock<Roster>,
@@ -121,6 +123,11 @@ impl SessionShared {
         self.listening.first().map_or(0, SocketAddr::port)
     }
 
+    /// The DHT node, for a torrent that may be known to it: a private one may not (BEP 27).
+    pub(crate) fn dht_for(&self, shared: &TorrentShared) -> Option<&DhtHandle> {
+        self.dht.as_ref().filter(|_| !shared.torrent.info.is_private())
+    }
+
     /// What a torrent's brain is started with.
     pub(crate) fn swarm_config(
         &self,
@@ -145,6 +152,7 @@ impl SessionShared {
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
                 peer_exchange: !info.is_private(),
+                dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),
@@ -197,6 +205,9 @@ impl SessionShared {
     pub(crate) async fn stop_torrent(&self, shared: &Arc<TorrentShared>) {
         shared.cancel_check();
         let info_hash = shared.info_hash();
+        if let Some(dht) = self.dht_for(shared) {
+            dht.unwatch(info_hash);
+        }
         let (done, stopped) = oneshot::channel();
         if let Some(shard) = self.shard_of(&info_hash) {
             shard.send(ShardMessage::Stop { info_hash, done });
@@ -269,6 +280,11 @@ impl Session {
         self.inner.shared.limits.get()
     }
 
+    /// The session's DHT node; `None` when it has none.
+    pub fn dht(&self) -> Option<DhtHandle> {
+        self.inner.shared.dht.clone()
+    }
+
     /// Who we are to peers and trackers, for this session.
     pub fn peer_id(&self) -> PeerId {
         self.inner.shared.peer_id
@@ -286,6 +302,9 @@ impl Session {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a torrent did not stop cleanly");
             }
+        }
+        if let Some(dht) = &session.dht {
+            dht.close().await;
         }
         self.inner.end();
     }
@@ -341,6 +360,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let datagrams = Datagrams::open(&settings.datagram_addresses(&listening));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
     drop(guard);
+    let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
     let shared = Arc::new(SessionShared {
         clock,
         peer_id: random_peer_id()?,
@@ -360,6 +380,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         listening,
         datagrams,
         utp,
+        dht,
         arena: arena.clone(),
         shards: OnceLock::new(),
         roster: RwLock::new(Roster::new(settings.shards)),
@@ -378,6 +399,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     if shared.settings.local_discovery {
         let _guard = control.enter();
         local_search::start(&shared);
+    }
+    if let Some(task) = dht_task {
+        control.spawn(task.run(Arc::downgrade(&shared)));
     }
     let rooms = accept::WaitingRooms::new();
     control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms.clone()));

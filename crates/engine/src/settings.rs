@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) encryption_in: Encryption,
     pub(crate) encryption_out: Encryption,
     pub(crate) client_name: String,
+    pub(crate) dht: bool,
+    pub(crate) dht_bootstrap: Vec<String>,
     pub(crate) shards: usize,
     pub(crate) limits: RateLimits,
 }
@@ -84,6 +86,8 @@ impl Default for Settings {
             encryption_in: Encryption::Allow,
             encryption_out: Encryption::Allow,
             client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
+            dht: true,
+            dht_bootstrap: Vec::new(), // nobody is asked whom the program did not name
             shards: (cores / 2).clamp(1, SHARDS_MAX), // the other half hashes and writes
         }
     }
@@ -262,6 +266,22 @@ impl SessionBuilder {
     #[must_use]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.settings.client_name = name.into();
+        self
+    }
+
+    /// Whether to have a DHT node on the listening port's UDP side. Default: yes, but it asks nobody
+    /// before it is told of a node: by [`Self::dht_bootstrap`], a peer, or an earlier run.
+    #[must_use]
+    pub fn dht(mut self, dht: bool) -> Self {
+        self.settings.dht = dht;
+        self
+    }
+
+    /// Nodes to begin with, as `HOST:PORT`; for everybody's there is [`crate::DHT_BOOTSTRAP`].
+    /// Default: none.
+    #[must_use]
+    pub fn dht_bootstrap<S: Into<String>>(mut self, nodes: impl IntoIterator<Item = S>) -> Self {
+        self.settings.dht_bootstrap = nodes.into_iter().map(Into::into).collect();
         self
     }
 

@@ -5,6 +5,7 @@
 //! must hold at every moment. The files of [`World`] follow the nouns: `network` carries bytes,
 //! `driver` is what a program does around its brain, `store` its way to the disk, `restart` its
 //! beginning and end, `announcing` and `datagrams` its tracker, `byzantine` the peers that do harm.
+//! [`dht_network`] is a world of its own.
 
 // A world of ours alone: nothing comes from outside, and whatever is out of place must stop the run.
 #![allow(clippy::missing_panics_doc)]
@@ -13,6 +14,7 @@ mod announcing;
 mod byzantine;
 pub mod content;
 mod datagrams;
+pub mod dht_network;
 pub mod disk;
 mod driver;
 mod faults;

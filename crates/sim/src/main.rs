@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
+use sim::dht_network::{self, DhtPlan};
 use sim::scale::{self, Crowd};
 use sim::{Cut, Outcome, Plan, World, scenario, shrink};
 
@@ -50,6 +51,24 @@ enum Command {
     Shrink {
         #[command(flatten)]
         which: Which,
+    },
+    /// Networks of the DHT: announce, then find. Fails below 99 in 100, or above four hops.
+    Dht {
+        /// Which seeds, as 0..20.
+        #[arg(long, default_value = "0..3", value_parser = range)]
+        seeds: Range<u64>,
+        /// Honest nodes.
+        #[arg(long, default_value_t = 900)]
+        nodes: usize,
+        /// Nodes that lie.
+        #[arg(long, default_value_t = 100)]
+        liars: usize,
+        /// Nodes replaced each minute.
+        #[arg(long, default_value_t = 9)]
+        churn: usize,
+        /// Packets lost in a hundred.
+        #[arg(long, default_value_t = 1)]
+        loss: u8,
     },
     /// Measures large swarms against the fluid limit; writes a plot of each.
     Scale {
@@ -111,6 +130,16 @@ fn main() -> ExitCode {
         }
         Command::Replay { which, without } => replay(&which, without),
         Command::Shrink { which } => shrink_one(&which),
+        Command::Dht { seeds, nodes, liars, churn, loss } => {
+            let plan = |seed| DhtPlan {
+                nodes,
+                liars,
+                churn_per_minute: churn,
+                loss_percent: loss,
+                ..DhtPlan::large(seed)
+            };
+            Ok(run_dht(seeds.map(plan)))
+        }
         Command::Scale { peers, pieces, seed, out } => scale_up(peers, pieces, seed, &out),
     };
     match good {
@@ -166,6 +195,27 @@ fn run(seeds: &Range<u64>, only: Option<&str>, jobs: usize, as_json: bool) -> Re
     let failed = failed.into_inner().expect("no thread panics while it prints");
     eprintln!("{} runs, {failed} failed", runs.len());
     Ok(failed == 0)
+}
+
+fn run_dht(plans: impl Iterator<Item = DhtPlan>) -> bool {
+    let mut good = true;
+    for plan in plans {
+        let outcome = dht_network::run(&plan);
+        let verdict = if outcome.is_good() { "good" } else { "FAILED" };
+        println!(
+            "dht seed {}: {verdict}, {} of {} found, median {} hops, {} packets, {} % unanswered, \
+             trace {:016x}",
+            plan.seed,
+            outcome.found,
+            outcome.lookups,
+            outcome.median_hops().unwrap_or_default(),
+            outcome.packets,
+            outcome.lost_percent,
+            outcome.trace,
+        );
+        good &= outcome.is_good();
+    }
+    good
 }
 
 fn replay(which: &Which, without: Parts) -> Result<bool, String> {

@@ -18,6 +18,7 @@ mod check;
 mod error;
 mod handles;
 mod hash_tree;
+mod keepsake;
 mod last_use;
 mod memory;
 mod pools;
@@ -33,6 +34,7 @@ pub use check::{CheckProgress, CheckReport, FileReport, FileTrouble, check, hash
 pub use error::{Obstacle, StorageError};
 pub use handles::{HandleCache, raise_file_limit};
 pub use hash_tree::{HashTreeError, Payload, PayloadFile};
+pub use keepsake::{load_keepsake, save_keepsake};
 pub use memory::memory_total;
 pub use pools::{PieceOutcome, PoolSettings, Pools, READ_BYTES_MAX, ReadBuffer};
 pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};

@@ -50,6 +50,9 @@ pub struct Settings {
     pub reqq: u32,
     /// Whether peers tell each other of peers (BEP 11). Those of private torrents don't (BEP 27).
     pub peer_exchange: bool,
+    /// Where our DHT node listens (BEP 5): peers that have one are told, and what they say of
+    /// theirs comes as [`Action::DhtNode`]. `None` for a private torrent, or without a DHT.
+    pub dht_port: Option<u16>,
     /// Parts of the brain that are switched off: none, but in experiments.
     pub without: Without,
 }
@@ -70,6 +73,7 @@ impl Default for Settings {
             upload_slots: 8,
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
             peer_exchange: true,
+            dht_port: None,
             without: Without::default(),
         }
     }
@@ -102,6 +106,8 @@ pub enum Source {
     PeerExchange,
     /// It is on our network and said so (BEP 14).
     LocalDiscovery,
+    /// A DHT node named it (BEP 5).
+    Dht,
     /// A magnet link names it (`x.pe`, BEP 9).
     Link,
 }
@@ -111,7 +117,7 @@ impl Source {
     pub fn is_private(self) -> bool {
         match self {
             Self::User | Self::Tracker | Self::Incoming => true,
-            Self::PeerExchange | Self::LocalDiscovery | Self::Link => false,
+            Self::PeerExchange | Self::LocalDiscovery | Self::Dht | Self::Link => false,
         }
     }
 }
@@ -183,6 +189,11 @@ pub enum Action {
         /// Which.
         addr: IpAddr,
     },
+    /// A peer says that it is a DHT node (BEP 5 `port`).
+    DhtNode {
+        /// Where.
+        addr: SocketAddr,
+    },
     /// The last wanted piece was written.
     Complete,
 }
@@ -201,6 +212,7 @@ impl Action {
             | Self::Abandon { .. }
             | Self::Impossible { .. }
             | Self::Banned { .. }
+            | Self::DhtNode { .. }
             | Self::Complete => None,
         }
     }

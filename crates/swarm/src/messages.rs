@@ -68,7 +68,13 @@ impl Swarm {
                 self.peer_has_all_of(key, Bitfield::full(self.geometry.piece_count()))
             }
             // Without a word of what it has, a peer has nothing.
-            Message::HaveNone | Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {
+            Message::HaveNone | Message::KeepAlive | Message::Unknown { .. } => Ok(()),
+            Message::Port(port) => {
+                let is_news = !std::mem::replace(&mut peer.named_node, true);
+                if is_news && port != 0 && self.settings.dht_port.is_some() {
+                    let addr = SocketAddr::new(peer.hello.addr.ip(), port);
+                    self.actions.push_back(Action::DhtNode { addr });
+                }
                 Ok(())
             }
             Message::SuggestPiece(piece) => {

@@ -98,6 +98,8 @@ pub(crate) struct Peer {
     pub(crate) spent_since: Duration,
     /// Why it was asked for no more when there was room in its window.
     pub(crate) held_up: Option<Spent>,
+    /// It said where its DHT node is; once is enough.
+    pub(crate) named_node: bool,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -154,6 +156,7 @@ impl Peer {
             spent: Spent::NothingNew,
             spent_since: now,
             held_up: None,
+            named_node: false,
             refill: false,
             waits: false,
             check_at: Duration::MAX,

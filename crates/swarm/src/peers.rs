@@ -213,6 +213,9 @@ impl Swarm {
             };
             self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
         }
+        if let (true, Some(port)) = (hello.reserved.dht(), self.settings.dht_port) {
+            self.send(peer, Message::Port(port));
+        }
         if let (true, std::net::IpAddr::V4(ip)) = (fast, hello.addr.ip()) {
             let count = self.geometry.piece_count();
             let set = allowed_fast_set(ip, self.info_hash, count, ALLOWED_FAST);

@@ -29,6 +29,15 @@ impl Reserved {
         Self([0, 0, 0, 0, 0, EXTENDED.1, 0, FAST.1])
     }
 
+    /// The same, and that we have a DHT node (BEP 5).
+    #[must_use]
+    pub fn with_dht(mut self) -> Self {
+        if let Some(byte) = self.0.get_mut(DHT.0) {
+            *byte |= DHT.1;
+        }
+        self
+    }
+
     fn bit(self, (byte, bit, _): Bit) -> bool {
         self.0.get(byte).is_some_and(|byte| byte & bit != 0)
     }

@@ -18,13 +18,14 @@ START_SECONDS = 20
 class Aria2(Client):
     name = "aria2"
 
-    def __init__(self, lab, encryption=None, **options):
+    def __init__(self, lab, encryption=None, dht=None, **options):
         """`encryption`: nothing but encrypted handshakes, and behind them at least `plaintext` or
-        `rc4`."""
+        `rc4`. `dht`: with a DHT node that begins with the one at this endpoint."""
         super().__init__(lab, **options)
         level = {"plaintext": "plain", "rc4": "arc4"}.get(encryption)
         forced = ["--bt-require-crypto=true", f"--bt-min-crypto-level={level}"]
         self.encryption = forced if level else []
+        self.dht = dht
         self.process = None
         self.rpc_port = None
 
@@ -36,7 +37,7 @@ class Aria2(Client):
             f"--interface={self.ip}",
             f"--listen-port={self.port}",
             "--disable-ipv6=true",
-            "--enable-dht=false",
+            *self._dht(),
             "--enable-dht6=false",
             "--bt-enable-lpd=false",
             "--file-allocation=none",
@@ -50,6 +51,17 @@ class Aria2(Client):
             *extra,
         ]
         self.process = Process(argv + sources, self.home, self.label)
+
+    def _dht(self):
+        if not self.dht:
+            return ["--enable-dht=false"]
+        return [
+            "--enable-dht=true",
+            f"--dht-listen-port={self.port}",
+            f"--dht-listen-addr={self.ip}",
+            f"--dht-entry-point={self.dht}",
+            f"--dht-file-path={self.home / 'dht.dat'}",
+        ]
 
     def _call(self, method, *params):
         body = {"jsonrpc": "2.0", "id": "0", "method": method, "params": list(params)}

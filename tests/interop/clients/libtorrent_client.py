@@ -16,6 +16,15 @@ from process import Process
 
 DRIVER = Path(__file__).with_name("libtorrent_driver.py")
 START_SECONDS = 20
+
+DHT = {
+    "enable_dht": True,
+    # A network of a few nodes on neighbouring addresses, which it would take for one attacker.
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_ignore_dark_internet": False,
+    "dht_announce_interval": 2,
+}
 STOP_SECONDS = 10
 ENCRYPTION_LEVELS = {"plaintext": 1, "rc4": 2}
 
@@ -23,9 +32,12 @@ ENCRYPTION_LEVELS = {"plaintext": 1, "rc4": 2}
 class Libtorrent(Client):
     name = "libtorrent"
 
-    def __init__(self, lab, as_shipped=False, encryption=None, transport=None, local_discovery=False, **options):
+    def __init__(self, lab, as_shipped=False, encryption=None, transport=None, local_discovery=False,
+                 dht=None, **options):
         """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: nothing but
-        encrypted handshakes, and behind them `plaintext` or `rc4`. `transport`: `utp` alone."""
+        encrypted handshakes, and behind them `plaintext` or `rc4`. `transport`: `utp` alone.
+        `dht`: with a DHT node that begins with the one at this endpoint, or with none if it is
+        empty."""
         super().__init__(lab, **options)
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
         if encryption:
@@ -33,6 +45,8 @@ class Libtorrent(Client):
             forced = {"in_enc_policy": 0, "out_enc_policy": 0, "allowed_enc_level": level}
             config |= forced | {"prefer_rc4": encryption == "rc4"}
         config |= {"enable_lsd": True} if local_discovery else {}
+        if dht is not None:
+            config |= DHT | {"dht_bootstrap_nodes": dht}
         self.argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         self.argv += ["--as-shipped"] if as_shipped else []
         self.argv += ["--utp"] if transport == "utp" else []

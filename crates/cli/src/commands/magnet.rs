@@ -58,7 +58,7 @@ async fn watch(
                 "peers": metadata.peers, "offering": metadata.offering,
                 "peers_known": metadata.peers_known, "half_open": metadata.half_open,
                 "failed": metadata.failed, "received": metadata.received, "size": metadata.size,
-                "tracker_error": stats.tracker_error,
+                "dht_nodes": stats.dht_nodes, "tracker_error": stats.tracker_error,
             }));
         }
         if metadata.peers > 0 {
@@ -91,6 +91,9 @@ fn sentence(stats: &MagnetStats) -> String {
     }];
     if metadata.failed > 0 {
         why.push(format!("{} sent a wrong one", metadata.failed));
+    }
+    if let Some(nodes) = stats.dht_nodes {
+        why.push(format!("{nodes} DHT nodes answered"));
     }
     why.extend(stats.tracker_error.as_deref().map(untrusted));
     why.join("; ")

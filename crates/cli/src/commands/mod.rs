@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod demo;
+pub(crate) mod dht;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod handshake;
@@ -39,6 +40,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Peers(args) => args.run(output).await,
         Command::Piece(args) => args.run(output).await,
         Command::Handshake(args) => args.run(output).await,
+        Command::Dht(args) => args.run(output).await,
         Command::Demo(args) => args.run(output).await,
         Command::Completions(args) => args.run(),
         Command::Man(_) => shell::Man::run(),

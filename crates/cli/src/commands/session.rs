@@ -75,9 +75,36 @@ pub(crate) struct Options {
     /// The same for what is sent to peers.
     #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
     upload_limit: u64,
+    /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
+    #[arg(long, value_name = "ADDR")]
+    dht_bootstrap: Vec<String>,
+    /// Don't use the DHT, unless --dht-bootstrap names a node of it.
+    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
+    no_dht: bool,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+/// The DHT nodes to begin with: those that were named, else the well-known ones, which nobody can
+/// reach who is bound to loopback.
+pub(crate) fn dht_bootstrap(named: &[String], bind: Option<IpAddr>) -> Vec<String> {
+    if !named.is_empty() {
+        return named.to_vec();
+    }
+    let well_known =
+        engine::DHT_BOOTSTRAP.iter().filter(|_| !bind.is_some_and(|ip| ip.is_loopback()));
+    well_known.map(ToString::to_string).collect()
+}
+
+/// Where state lives unless told otherwise.
+pub(crate) fn state_directory(named: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(dir) = named {
+        return Ok(dir.clone());
+    }
+    let base = etcetera::choose_base_strategy().map_err(Failure::other)?;
+    let base = base.state_dir().unwrap_or_else(|| base.data_dir());
+    Ok(base.join("peerless"))
 }
 
 /// What carries connections.
@@ -123,16 +150,10 @@ impl Options {
             Some(ip) => builder.bind(ip),
             None => builder,
         };
-        Ok(builder.state(StateLocation::Directory(self.state_directory()?)))
-    }
-
-    fn state_directory(&self) -> Result<PathBuf, Failure> {
-        if let Some(dir) = &self.state_dir {
-            return Ok(dir.clone());
-        }
-        let base = etcetera::choose_base_strategy().map_err(Failure::other)?;
-        let base = base.state_dir().unwrap_or_else(|| base.data_dir());
-        Ok(base.join("peerless"))
+        let builder = builder
+            .dht(!self.no_dht || !self.dht_bootstrap.is_empty())
+            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, self.bind));
+        Ok(builder.state(StateLocation::Directory(state_directory(self.state_dir.as_ref())?)))
     }
 
     /// The addresses of the peers that were named.
@@ -251,6 +272,10 @@ fn document(event: &Event) -> Option<Value> {
         Event::TrackerError { info_hash, tracker, message } => json!({
             "event": "tracker_error", "info_hash": info_hash.to_string(),
             "tracker": tracker, "message": message,
+        }),
+        Event::DhtReply { info_hash, peers, nodes } => json!({
+            "event": "dht_reply", "info_hash": info_hash.to_string(),
+            "peers": peers, "nodes": nodes,
         }),
         Event::StorageError { info_hash, message } => json!({
             "event": "storage_error", "info_hash": info_hash.to_string(), "message": message,

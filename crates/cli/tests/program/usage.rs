@@ -16,6 +16,7 @@ const COMMANDS: [&str; 13] = [
     "peers",
     "piece",
     "handshake",
+    "dht",
     "demo",
     "completions",
     "man",

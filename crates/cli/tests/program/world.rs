@@ -46,6 +46,7 @@ impl World {
     fn inside(&self, mut command: Command) -> Command {
         command
             .current_dir(self.dir.path())
+            .env("PEERLESS_NO_DHT", "true") // nothing leaves loopback
             .env("HOME", self.path("home"))
             .env("XDG_STATE_HOME", self.path("state"))
             .env("TMPDIR", self.path("tmp"))

@@ -112,10 +112,14 @@ impl Datagrams {
     }
 
     /// Where we receive: at most one address of each family.
-    #[allow(dead_code)] // for the DHT, which says where it is
     pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
         sockets.iter().map(|socket| socket.local_addr()).collect()
+    }
+
+    /// The port that it has, of whatever address; `None` without a socket.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.local_addrs().first().map(SocketAddr::port)
     }
 
     /// Sends `bytes`, cut into datagrams of `segment` bytes (the last may be shorter). Nothing was

@@ -73,6 +73,8 @@ impl FollowMagnet {
 pub struct MagnetStats {
     /// Peers, addresses and bytes.
     pub metadata: MetadataStats,
+    /// Nodes that answered when the DHT was last asked; `None` before, and without a DHT.
+    pub dht_nodes: Option<usize>,
     /// What is wrong with the trackers, when none works.
     pub tracker_error: Option<String>,
 }

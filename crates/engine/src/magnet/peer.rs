@@ -34,8 +34,7 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
         let Some(addr) = search.next_dial() else { return };
         let (session, search) = (Arc::clone(session), Arc::clone(search));
         tokio::spawn(async move {
-            let info_hash = search.hashes().on_the_wire();
-            let opened = outgoing::open(&session, info_hash, addr, None).await;
+            let opened = outgoing::open(&session, ours(&session, &search), addr, None).await;
             drop(half_open);
             match opened {
                 Ok(opened) => converse(&search, opened.hello, opened.line).await,
@@ -50,6 +49,11 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
     }
 }
 
+fn ours(session: &SessionShared, search: &Search) -> Ours {
+    let info_hash = search.hashes().on_the_wire();
+    Ours { info_hash, peer_id: session.peer_id, dht: session.dht.is_some() }
+}
+
 /// Answers a peer that came to us and asked for this torrent.
 pub(crate) async fn accept(
     session: Arc<SessionShared>,
@@ -59,7 +63,7 @@ pub(crate) async fn accept(
     first: [u8; handshake::ROUTING_BYTES],
     slot: OwnedSemaphorePermit,
 ) {
-    let ours = Ours { info_hash: search.hashes().on_the_wire(), peer_id: session.peer_id };
+    let ours = ours(&session, &search);
     match handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await {
         Ok(theirs) => {
             let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);

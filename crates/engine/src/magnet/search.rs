@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use dht::PeersQuery;
 use metainfo::{InfoHashes, Magnet, Torrent};
 use swarm::{Hello, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
 use tokio::sync::{Notify, mpsc};
@@ -17,11 +18,17 @@ use crate::announce::{
     Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers, TrackerStatus,
 };
 use crate::clock::Clock;
+use crate::dht::DhtHandle;
 use crate::oneoff::Subject;
 use crate::session::{STOP_LIMIT, SessionShared};
 
 /// How often time-outs and addresses are looked at.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long until the DHT is asked again: our node may only just have begun, or nobody have announced
+/// yet.
+const DHT_SOON: Duration = Duration::from_secs(5);
+const DHT_AGAIN: Duration = Duration::from_mins(1);
 
 /// Messages that may wait for a peer that does not read. We ask for a few pieces at a time.
 const QUEUE_MAX: usize = 64;
@@ -43,6 +50,8 @@ struct State {
     /// What goes out to each peer, encoded. Dropping it ends the connection.
     peers: HashMap<PeerKey, mpsc::Sender<Vec<u8>>>,
     outcome: Option<Result<Torrent, metainfo::TorrentError>>,
+    /// How many nodes answered the last time that the DHT was asked.
+    dht_nodes: Option<usize>,
 }
 
 impl Search {
@@ -58,7 +67,12 @@ impl Search {
         Arc::new(Self {
             magnet,
             clock: session.clock,
-            state: Mutex::new(State { brain, peers: HashMap::new(), outcome: None }),
+            state: Mutex::new(State {
+                brain,
+                peers: HashMap::new(),
+                outcome: None,
+                dht_nodes: None,
+            }),
             announcer: OnceLock::new(),
             wake: Notify::new(),
             over: CancellationToken::new(),
@@ -70,8 +84,10 @@ impl Search {
     }
 
     pub(super) fn stats(&self) -> MagnetStats {
+        let state = self.lock();
         MagnetStats {
-            metadata: self.lock().brain.stats(),
+            metadata: state.brain.stats(),
+            dht_nodes: state.dht_nodes,
             tracker_error: self.announcer.get().and_then(AnnouncerHandle::error),
         }
     }
@@ -196,6 +212,11 @@ pub(super) async fn run(session: Arc<SessionShared>, search: Arc<Search>, use_tr
         announce(&session, &search);
     }
     tokio::spawn(resolve(Arc::clone(&session), Arc::clone(&search)));
+    if let Some(dht) = session.dht.clone() {
+        let asking = ask_dht(dht, Arc::clone(&search));
+        let over = search.over.clone();
+        tokio::spawn(async move { over.run_until_cancelled(asking).await });
+    }
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
@@ -211,6 +232,19 @@ pub(super) async fn run(session: Arc<SessionShared>, search: Arc<Search>, use_tr
 async fn resolve(session: Arc<SessionShared>, search: Arc<Search>) {
     let addrs = session.trackers.resolve_named(&search.magnet.peers).await;
     search.add_candidates(Source::Link, &addrs);
+}
+
+/// Looks for peers in the DHT (BEP 5), again and again. Nobody is told of us: we have nothing to give.
+async fn ask_dht(dht: DhtHandle, search: Arc<Search>) {
+    let info_hash = search.hashes().on_the_wire();
+    let query = PeersQuery { announce: None, no_seeds: false, scrape: false };
+    loop {
+        let Ok(found) = dht.peers(info_hash, query).await else { return }; // the session ends
+        search.lock().dht_nodes = Some(found.nodes);
+        search.add_candidates(Source::Dht, &found.peers);
+        let is_none = found.nodes == 0 || found.peers.is_empty();
+        tokio::time::sleep(if is_none { DHT_SOON } else { DHT_AGAIN }).await;
+    }
 }
 
 fn announce(session: &Arc<SessionShared>, search: &Arc<Search>) {

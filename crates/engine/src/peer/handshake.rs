@@ -101,12 +101,15 @@ impl HandshakeFailure {
 pub(crate) struct Ours {
     pub(crate) info_hash: InfoHash,
     pub(crate) peer_id: PeerId,
+    /// We have a DHT node, and the torrent may be known to it (BEP 5, 27).
+    pub(crate) dht: bool,
 }
 
 impl Ours {
     pub(super) fn encode(self) -> [u8; HANDSHAKE_LENGTH] {
-        Handshake { reserved: Reserved::ours(), info_hash: self.info_hash, peer_id: self.peer_id }
-            .encode()
+        let reserved = Reserved::ours();
+        let reserved = if self.dht { reserved.with_dht() } else { reserved };
+        Handshake { reserved, info_hash: self.info_hash, peer_id: self.peer_id }.encode()
     }
 }
 

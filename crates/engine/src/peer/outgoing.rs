@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use metainfo::InfoHash;
 use swarm::Hello;
 use tokio::time::timeout;
 
@@ -31,7 +30,7 @@ pub(crate) struct Opened {
 /// thinks of it, once more in the other.
 pub(crate) async fn open(
     session: &SessionShared,
-    info_hash: InfoHash,
+    ours: Ours,
     addr: SocketAddr,
     was_encrypted: Option<bool>,
 ) -> Result<Opened, HandshakeFailure> {
@@ -41,7 +40,6 @@ pub(crate) async fn open(
         (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
         _ => HANDSHAKE_LIMIT,
     };
-    let ours = Ours { info_hash, peer_id: session.peer_id };
     let opened = open_by(session, addr, first, ours, patience).await;
     match (opened, other) {
         (Err(error), Some(other)) if error.may_be_for(first) => {

@@ -73,10 +73,16 @@ impl Torrent {
         }
     }
 
+    fn ours(&self) -> Ours {
+        let session = &self.context.session;
+        let dht = session.dht_for(&self.shared).is_some();
+        Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id, dht }
+    }
+
     async fn open(&self, addr: SocketAddr) -> Result<(Hello, Line), HandshakeFailure> {
         let was_encrypted = self.state.borrow().swarm.was_encrypted(addr);
         let session = &self.context.session;
-        let opened = outgoing::open(session, self.shared.info_hash(), addr, was_encrypted).await?;
+        let opened = outgoing::open(session, self.ours(), addr, was_encrypted).await?;
         self.with_swarm(|swarm, _| swarm.opened(addr, opened.encrypted));
         Ok((opened.hello, opened.line))
     }
@@ -89,8 +95,7 @@ impl Torrent {
         first: [u8; handshake::ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
     ) {
-        let session = &self.context.session;
-        let ours = Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id };
+        let ours = self.ours();
         let shaken = self.guarded_peer(addr, async {
             #[cfg(test)]
             self.shared.spot(crate::panics::Spot::Handshake);

@@ -362,6 +362,11 @@ impl Torrent {
                 tracing::error!(torrent = %self.shared.info_hash(), "{message}");
                 state.storage_error = Some(message);
             }
+            Action::DhtNode { addr } => {
+                if let Some(dht) = self.context.session.dht_for(&self.shared) {
+                    dht.candidate(addr);
+                }
+            }
             Action::Complete => self.completed(state, now),
             // A kind of action that this driver does not know yet asks for nothing.
             _ => {}

@@ -1,5 +1,6 @@
 //! Sessions over real sockets and files on loopback.
 
+mod dht;
 mod encryption;
 mod exchange;
 mod explain;

@@ -253,3 +253,27 @@ fn a_torrent_without_bytes_is_complete() {
     script.seconds_later(30);
     script.actions();
 }
+
+/// BEP 5, and BEP 27: without a port of ours, as in a private torrent, nothing is said or heard.
+#[test]
+fn dht_nodes_tell_each_other_where_they_are() {
+    let hello = Hello { reserved: fast(1).reserved.with_dht(), ..fast(1) };
+    let settings = swarm::Settings { dht_port: Some(6881), ..swarm::Settings::default() };
+    let public = swarm::Config { settings, ..config(16, Bitfield::new(16)) };
+    let mut script = Script::start(public);
+    let peer = script.joins(hello);
+    assert_eq!(script.sent(peer), [Message::HaveNone, Message::Port(6881)]);
+    (1..4).for_each(|port| script.says(peer, &Message::Port(port)));
+    let addr = std::net::SocketAddr::new(hello.addr.ip(), 1);
+    assert_eq!(script.actions(), [Action::DhtNode { addr }], "the first is believed, not the next");
+    let peer = script.joins(fast(2));
+    assert_eq!(script.sent(peer), [Message::HaveNone], "it has no node");
+    script.says(peer, &Message::Port(0));
+    assert_eq!(script.actions(), []);
+
+    let mut private = Script::leecher(16);
+    let peer = private.joins(hello);
+    assert_eq!(private.sent(peer), [Message::HaveNone]);
+    private.says(peer, &Message::Port(6881));
+    assert_eq!(private.actions(), []);
+}
