@@ -377,8 +377,7 @@ impl Dht {
         let Some(node) = self.interfaces.get_mut(&task.interface) else { return };
         if node.joining == Some(id) {
             node.joining = None;
-            node.join_at = now.saturating_add(node.join_wait);
-            node.join_wait = node.join_wait.saturating_mul(2).min(crate::upkeep::JOIN_WAIT_MAX);
+            node.join_later(now);
             if task.lookup.answers > 0 && !std::mem::replace(&mut node.is_settled, true) {
                 node.table.refresh_all();
             }

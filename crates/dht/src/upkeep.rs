@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::dht::{Dht, Event, InterfaceId};
+use crate::dht::{Dht, Event, Interface, InterfaceId};
 use crate::table::K;
 use crate::tasks::Goal;
 
@@ -15,7 +15,19 @@ const SWEEP: Duration = Duration::from_mins(1);
 
 /// With few nodes we look for ourselves again after this long, each time later.
 pub(crate) const JOIN_WAIT_MIN: Duration = Duration::from_secs(3);
-pub(crate) const JOIN_WAIT_MAX: Duration = Duration::from_mins(10);
+const JOIN_WAIT_MAX: Duration = Duration::from_mins(10);
+/// Who knows nobody at all looks more often: his line may be back.
+const ALONE_WAIT_MAX: Duration = Duration::from_mins(1);
+
+impl Interface {
+    /// The next attempt to join comes later than the last one did.
+    pub(crate) fn join_later(&mut self, now: Duration) {
+        let is_alone = self.table.len() == 0;
+        self.join_at = now.saturating_add(self.join_wait);
+        let longest = if is_alone { ALONE_WAIT_MAX } else { JOIN_WAIT_MAX };
+        self.join_wait = self.join_wait.saturating_mul(2).min(longest);
+    }
+}
 
 impl Dht {
     pub(crate) fn upkeep(&mut self, now: Duration) {
@@ -55,8 +67,7 @@ impl Dht {
             let Some(node) = self.interfaces.get_mut(&interface) else { return };
             node.joining = joining;
             if joining.is_none() {
-                node.join_at = now.saturating_add(node.join_wait);
-                node.join_wait = node.join_wait.saturating_mul(2).min(JOIN_WAIT_MAX);
+                node.join_later(now);
             }
             return;
         }

@@ -249,3 +249,12 @@ fn who_is_found_by_others_joins_at_once() {
     world.run(Duration::from_secs(2));
     assert!(world.nodes[0].events.iter().any(|event| matches!(event, Event::Joined { .. })));
 }
+
+#[test]
+fn who_knows_nobody_asks_for_nodes_every_minute() {
+    let mut world = World::default();
+    world.add(addr(0), Settings::default());
+    world.run(Duration::from_hours(1));
+    let asked = world.nodes[0].events.len();
+    assert!((55..=65).contains(&asked), "{asked} times in an hour");
+}
