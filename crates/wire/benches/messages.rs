@@ -1,9 +1,13 @@
-//! How fast messages are read and written, and what sets of pieces cost: `cargo bench -p
+//! How fast messages are read and written, and what sets of pieces and encryption cost: `cargo bench -p
 //! peerless-wire`, or `-- decode` for some of them.
 
-use divan::counter::ItemsCount;
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use wire::{Bitfield, BlockRequest, Decoded, Limits, Message, decode, encode_block_head};
+use metainfo::InfoHash;
+use wire::mse::{Ciphers, Initiator, Methods, Responder};
+use wire::{
+    Bitfield, BlockRequest, Decoded, HANDSHAKE_LENGTH, Limits, Message, decode, encode_block_head,
+};
 
 const MESSAGES: u32 = 1000;
 const BLOCK: u32 = 16 * 1024;
@@ -108,4 +112,29 @@ fn bitfield_insert_has_remove(bencher: Bencher<'_, '_>, pieces: u32) {
     bencher.counter(ItemsCount::new(pieces)).bench_local(|| {
         (0..pieces).all(|piece| set.insert(piece) && set.has(black_box(piece)) && set.remove(piece))
     });
+}
+
+/// Both sides of MSE, and what they agree on.
+fn shake_hands() -> Ciphers {
+    let torrent = InfoHash([1; 20]);
+    let mut peer = Initiator::new(torrent, Methods::RC4, [0; HANDSHAKE_LENGTH], || 1);
+    let mut ours = Responder::new(Methods::BOTH, || 2);
+    while peer.need() > 0 {
+        ours.receive(&peer.take_output(), |_| Some(torrent)).unwrap();
+        peer.receive(&ours.take_output()).unwrap();
+    }
+    ours.finish().unwrap().ciphers.unwrap()
+}
+
+/// Four powers, key derivation, four key streams: both sides together.
+#[divan::bench]
+fn encrypted_handshake(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(shake_hands);
+}
+
+#[divan::bench]
+fn rc4_of_a_block(bencher: Bencher<'_, '_>) {
+    let mut cipher = shake_hands().send;
+    let mut block = vec![0; BLOCK as usize];
+    bencher.counter(BytesCount::new(BLOCK)).bench_local(|| cipher.apply(black_box(&mut block)));
 }
