@@ -40,7 +40,11 @@ fn a_dead_address_is_named_first() {
     world.torrent("file.bin", 300_000, "64K");
     let free = TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound");
     let peer = free.to_string();
-    let report = world.run(&explain("file.bin.torrent", &peer, &["--for", "2", "--json"]));
+    let report = world.run(&explain(
+        "file.bin.torrent",
+        &peer,
+        &["--for", "2", "--transport", "tcp", "--json"],
+    ));
     let report = report.expect(0).json();
     assert_eq!(report["complete"], false);
     let first = &report["causes"][0];

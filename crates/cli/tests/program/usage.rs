@@ -73,12 +73,16 @@ fn mistakes_end_with_2() {
 }
 
 #[test]
-fn magnet_links_are_refused_with_what_to_do() {
+fn magnet_links_are_refused_where_they_say_too_little_or_are_cut() {
     let world = World::new();
     let magnet = "magnet:?xt=urn:btih:3ae647fb153d183667664de3055284fdfc9d2520";
-    for command in ["info", "get", "peers"] {
-        let done = world.run(&[command, magnet]).expect(2);
+    for arguments in [["seed", magnet, "."], ["check", magnet, "."], ["piece", magnet, "0"]] {
+        let done = world.run(&arguments).expect(2);
         assert!(done.err.contains(".torrent"), "{}", done.err);
+    }
+    for command in ["get", "info", "peers", "explain"] {
+        let done = world.run(&[command, "magnet:?xt=urn:btih:3ae647"]).expect(3);
+        assert!(done.err.contains("quotes"), "{}", done.err);
     }
 }
 
