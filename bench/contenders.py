@@ -23,10 +23,16 @@ class Job:
     port: int
     peers: tuple = ()  # of ip:port
     tracked: bool = False  # peers come from the torrent's tracker, not only from `peers`
+    linked: bool = False  # known by a magnet link alone
 
     @property
     def endpoint(self):
         return netns.at(self.ip, self.port)
+
+    @property
+    def source(self):
+        """What a client is told of the torrent."""
+        return self.payload.link if self.linked else self.payload.torrent
 
 
 class Contender:
@@ -66,7 +72,7 @@ class Peerless(Contender):
 
     def leech(self, job):
         peers = [word for peer in job.peers for word in ("--peer", peer)]
-        what = [job.payload.torrent, "-o", job.directory, "--quiet"]
+        what = [job.source, "-o", job.directory, "--quiet"]
         return [self.program, "get", *what, *peers, *self._where(job)]
 
     def seed(self, job):
@@ -102,7 +108,7 @@ class Libtorrent(Contender):
     options = ()
 
     def _command(self, mode, job):
-        what = [job.payload.torrent, job.directory, job.endpoint]
+        what = [job.source, job.directory, job.endpoint]
         return [self.program, LIBTORRENT_CLIENT, mode, *what, *self.options]
 
     def leech(self, job):
@@ -135,7 +141,7 @@ class Aria2(Contender):
             f"--listen-port={job.port}", "--disable-ipv6=true", "--enable-dht=false", "--enable-dht6=false",
             "--bt-enable-lpd=false", "--file-allocation=none", "--bt-max-peers=0",
             "--bt-request-peer-speed-limit=0", "--bt-max-open-files=1000", "--summary-interval=0", *extra,
-            job.payload.torrent,
+            job.source,
         ]
 
     def leech(self, job):
@@ -159,7 +165,7 @@ class Rqbit(Contender):
         return [
             self.program, "-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward",
             "--listen-ip", job.ip, "--listen-port", job.port, "download", "--disable-http-api",
-            "-o", job.directory, *extra, *peers, job.payload.torrent,
+            "-o", job.directory, *extra, *peers, job.source,
         ]
 
     def leech(self, job):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """libtorrent over plain TCP alone, or with `--utp` over plain uTP alone, for the interpreter that has it.
 
-    libtorrent_client.py leech  TORRENT DIR IP:PORT                    ends when complete
+    libtorrent_client.py leech  TORRENT|LINK DIR IP:PORT               ends when complete
     libtorrent_client.py seed   TORRENT DIR IP:PORT                    seeds until its input ends
     libtorrent_client.py check  TORRENT DIR IP:PORT                    ends when all is hashed
     libtorrent_client.py create PATH TORRENT PIECE_BYTES               writes the .torrent
@@ -35,8 +35,12 @@ def session(endpoint):
 
 
 def parameters(torrent, directory):
-    added = lt.add_torrent_params()
-    added.ti = lt.torrent_info(str(torrent))
+    torrent = str(torrent)
+    if torrent.startswith("magnet:"):
+        added = lt.parse_magnet_uri(torrent)
+    else:
+        added = lt.add_torrent_params()
+        added.ti = lt.torrent_info(torrent)
     added.save_path = directory
     added.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
     return added

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 from functools import cached_property
+from urllib.parse import quote
 
 import bencode
 
@@ -19,7 +20,7 @@ class Payload:
         """`piece`: as `peerless create` takes it. `file_bytes`: many files, of so many bytes each."""
         self.size, self.data, self.torrent = mib * MIB, home / "data", home / "payload.torrent"
         self.many, self.piece = file_bytes is not None, piece
-        self.name = name
+        self.name, self.tracker = name, tracker
         self.digests = {}  # path below the download directory -> SHA-256
         if self.many:
             for number in range(self.size // file_bytes):
@@ -58,6 +59,11 @@ class Payload:
     @cached_property
     def info_hash(self):
         return hashlib.sha1(bencode.encode(self.info)).hexdigest()
+
+    @property
+    def link(self):
+        """A magnet link, which names the tracker."""
+        return f"magnet:?xt=urn:btih:{self.info_hash}&tr={quote(self.tracker, safe='')}"
 
     def difference(self, directory):
         """The first file below `directory` that is not as it should be; nothing when all are."""

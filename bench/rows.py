@@ -51,13 +51,13 @@ class Row:
                        file_bytes=self.file_bytes)
 
 
-def fetch(about, goals, *, mib, labels=("peerless", *LEECHERS), seeders=1, leechers=1, tracked=False,
+def fetch(about, goals, *, mib, labels=("peerless", *LEECHERS), seeders=1, leechers=1, tracked=False, linked=False,
           metrics=FETCH, ratios=("cpu", "wall"), **options):
     """A row of each client as the leecher of libtorrent."""
 
     def run(bench, payload, label):
         return transfer(bench, payload, "libtorrent", label, seeders=seeders, leechers=leechers,
-                        tracked=tracked)
+                        tracked=tracked, linked=linked)
 
     return Row(about, labels, run, metrics, ratios, goals, mib, ("libtorrent",), **options)
 
@@ -164,6 +164,11 @@ ROWS = {
         "1 MiB, from the start of the process to its end",
         (Goal("wall", 0.1), Goal("wall", 1, LEECHERS)),
         mib=1, piece="256K", metrics=("wall", "cpu_seconds", "others"), ratios=("wall",),
+    ),
+    "magnet": fetch(
+        "a magnet link and one peer that has it, from the start of the process to the one verified piece",
+        (Goal("wall", 1), Goal("wall", 1, LEECHERS)),
+        mib=1, piece="1M", linked=True, metrics=("wall", "cpu_seconds", "others"), ratios=("wall",),
     ),
     "idle": Row(
         "10,000 seeding torrents without a peer",

@@ -21,7 +21,7 @@ class _Known:
         return self.endpoint
 
 
-def transfer(bench, payload, seeder, leecher, *, seeders=1, leechers=1, tracked=False):
+def transfer(bench, payload, seeder, leecher, *, seeders=1, leechers=1, tracked=False, linked=False):
     """Figures of both sides; wall time is from the start of the leechers to the end of the last."""
     folder, serving = bench.folder(), []
     try:
@@ -32,7 +32,7 @@ def transfer(bench, payload, seeder, leecher, *, seeders=1, leechers=1, tracked=
         processes = [process for _, process in serving]
         jobs = [
             Job(payload, folder / f"out-{number}", folder / f"get-{number}", bench.ip(), bench.port(),
-                tuple(endpoints), tracked)
+                tuple(endpoints), tracked, linked)
             for number in range(leechers)
         ]
         return _measure(bench.contenders[leecher], jobs, processes, payload)
