@@ -224,3 +224,32 @@ for name, trouble in (("clean", 0), ("lossy", 0.2), ("hostile", 0.6)):
     write("utp", name, carried(150, trouble))
 for n in range(4):
     write("utp", f"course-{n}", RNG.randbytes(300))
+
+HASH = "a9993e364706816aba3e25717850c26c9cd0d89d"
+V2_HASH = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+write("magnet", "v1", f"magnet:?xt=urn:btih:{HASH}&dn=a+b&tr=http%3A%2F%2Ft%2Fa&x.pe=[::1]:9&so=0,2-4".encode())
+write("magnet", "hybrid", f"magnet:?xt=urn:btmh:1220{V2_HASH}&xt.1=urn:btih:{HASH}&ws=http://w/".encode())
+write("magnet", "base32", b"magnet:?xt=urn:btih:VK54ZXPO74ABCIRTIRKWM54ITGVLXTG5")
+
+
+def said(what, which, payload):
+    return bytes([what, which, len(payload)]) + payload
+
+
+def offer(size):
+    return b"d1:md11:ut_metadatai3ee13:metadata_sizei%dee" % size
+
+
+def data(size, info):
+    return b"d8:msg_typei1e5:piecei0e10:total_sizei%dee" % size + info
+
+
+JOIN, LEAVE, PASS, GREET, TELL = 0, 1, 2, 3, 4
+one = bytes([JOIN, 1, 0]) + said(GREET, 0, offer(3))
+write("metadata", "honest", one + said(TELL, 0, data(3, b"abc")))
+write("metadata", "liar", one + said(TELL, 0, data(3, b"abd")) + bytes([JOIN, 9, 0]))
+write("metadata", "contradiction", one + said(TELL, 0, data(4, b"abcd")))
+write("metadata", "rejected", one + said(TELL, 0, b"d8:msg_typei2e5:piecei0ee") + bytes([PASS, 255, 0]) * 3)
+large = b"".join(bytes([JOIN, n, 0]) + said(GREET, n, offer(1 << n)) for n in range(1, 31))
+write("metadata", "sizes", large + bytes([PASS, 20, 0]) * 20 + bytes([LEAVE, 3, 0]))
+write("metadata", "message", data(3425, b"x" * 64))

@@ -296,6 +296,33 @@ MUTATIONS = [
         "dht::a_download_finds_its_seed_by_the_dht_and_a_private_one_does_not",
         ("--test", "session"),
     ),
+    # What the DHT keeps comes from the address that it names.
+    Mutation(
+        "dht/any-token",
+        "crates/dht/src/answering.rs",
+        "if self.tokens.is_good(from.ip(), token) {",
+        "if self.tokens.is_good(from.ip(), token) || !token.is_empty() {",
+        "peerless-dht",
+        "answers::only_the_address_that_got_a_token_may_use_it_and_not_for_ever",
+        ("--test", "node"),
+    ),
+    # Metadata is what its hash says.
+    Mutation(
+        "metadata/any",
+        "crates/swarm/src/metadata.rs",
+        "if self.config.hashes.verify(&info) {",
+        "if self.config.hashes.verify(&info) || !info.is_empty() {",
+        "peerless-swarm",
+        "metadata::tests::liars_are_found_out_one_by_one",
+    ),
+    Mutation(
+        "private/links",
+        "crates/engine/src/magnet/mod.rs",
+        "!private || source.is_private()",
+        "!private || true",
+        "peerless-engine",
+        "magnet::tests::a_private_torrent_takes_no_peers_from_its_link",
+    ),
     # A length buys no memory.
     Mutation(
         "length/prefix",

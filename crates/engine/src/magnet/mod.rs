@@ -219,3 +219,49 @@ impl SessionShared {
         Torrent::from_info(&info, magnet).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metainfo::{CreateOptions, CreatePayload};
+
+    use super::*;
+
+    fn found(private: bool, files: &str) -> Found {
+        let file = |length| metainfo::CreateFile {
+            path: vec![format!("{length}").into_bytes()],
+            length,
+            executable: false,
+        };
+        let payload = CreatePayload::Folder([16_384, 40_000, 10].map(file).into());
+        let piece_length = Some(16_384);
+        let options = CreateOptions { private, piece_length, ..CreateOptions::default() };
+        let bytes = metainfo::create(b"tree", &payload, &[0; 4 * 20], &options).unwrap();
+        let torrent = Torrent::parse(&bytes).unwrap();
+        let magnet: Magnet = format!("{}{files}", torrent.magnet()).parse().unwrap();
+        let sources = [Source::Link, Source::Dht, Source::Tracker, Source::User];
+        let addr = |number| SocketAddr::from(([192, 0, 2, number], 1));
+        let candidates = sources.into_iter().zip((0..).map(addr)).collect();
+        Found { torrent, magnet, candidates }
+    }
+
+    #[test]
+    fn a_private_torrent_takes_no_peers_from_its_link() {
+        let sources = |private| -> Vec<Source> {
+            let request = found(private, "").into_request("out");
+            request.candidates.into_iter().map(|(source, _)| source).collect()
+        };
+        assert_eq!(sources(true), [Source::Tracker, Source::User]);
+        assert_eq!(sources(false).len(), 4);
+    }
+
+    #[test]
+    fn files_that_the_link_selects_are_whole() {
+        let wanted = |files: &str| found(false, files).into_request("out").wanted;
+        assert_eq!(wanted(""), None);
+        assert_eq!(wanted("&so=0"), Some(vec![0]));
+        assert_eq!(wanted("&so=1"), Some(vec![1, 2, 3]));
+        assert_eq!(wanted("&so=0,2"), Some(vec![0, 3]));
+        assert_eq!(wanted("&so=1-4000000000"), Some(vec![1, 2, 3]));
+        assert_eq!(wanted("&so=7"), None, "none that is there");
+    }
+}
