@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
             3 => drop(dht.put_item(now, packet)),
             4 => {
                 let key = SecretKey::from_seed(&[who; 32]);
-                drop(dht.put_mutable_item(now, &key, b"s", b"1:x", None, Some(1)));
+                let _ = dht.put_mutable_item(now, &key, b"s", b"1:x", None, Some(1));
             }
             5 => drop(dht.sample(now, target)),
             6 => dht.add_candidate(now, from),

@@ -108,6 +108,7 @@ fuzz_target!(|input: &[u8]| {
         have: Bitfield::new(PIECES),
         wanted: None,
         pad_blocks: vec![(1, 0)],
+        metadata_size: Some(20_000),
         listen_port: Some(6881),
         client_version: "fuzz".into(),
         own_peer_id: PeerId([2; 20]),
