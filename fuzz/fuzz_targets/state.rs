@@ -30,7 +30,7 @@ const PAGE: usize = 4096;
 /// A database as this program leaves it.
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut state = SqliteState::open(folder.path()).expect("a new database");
+    let state = SqliteState::open(folder.path()).expect("a new database");
     let torrent = torrent();
     let pieces = torrent.info.geometry().piece_count();
     for number in 0..3 {
@@ -204,7 +204,7 @@ fuzz_target!(|input: &[u8]| {
         strange(&path, &mut input);
     }
     // Refused with a reason, or as good as new: both are right.
-    let Ok(mut state) = SqliteState::open(folder.path()) else { return };
+    let Ok(state) = SqliteState::open(folder.path()) else { return };
     let torrent = torrent();
     let mut keys = state.keys().unwrap_or_default();
     keys.extend((0..3).map(key));
