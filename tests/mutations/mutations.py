@@ -156,8 +156,8 @@ MUTATIONS = [
     Mutation(
         "order/told-and-not-written",
         "crates/storage/src/pools/piece.rs",
-        "    let together = guarded(|| store.write(&pieces));\n    drop(pieces);",
-        "    drop(pieces);\n    let together = Ok(());",
+        "    let together = guarded(|| store.write(&pieces));\n",
+        "    let together = Ok(());\n",
         "peerless-storage",
         "pools::tests::a_good_piece_is_written_and_its_blocks_come_back",
     ),
