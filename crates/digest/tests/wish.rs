@@ -19,6 +19,7 @@ fn the_variable_chooses_the_kernel() {
     }
 }
 
+// Alone it would say nothing: the test above runs it once for each value, in every `cargo test`.
 #[test]
 #[ignore = "run by the other test, with the variable set"]
 fn what_the_variable_names_is_used() {

@@ -1,4 +1,5 @@
-//! To a peer by TCP or uTP, whichever is there first.
+//! To a peer by TCP or uTP (BEP 29), whichever is there first. Encryption and the handshake come on top,
+//! in `peer/outgoing.rs`.
 
 use std::io;
 use std::net::SocketAddr;

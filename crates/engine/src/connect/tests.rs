@@ -1,3 +1,5 @@
+//! TCP and uTP raced, in paused time.
+
 use std::future::{pending, ready};
 
 use tokio::net::{TcpListener, TcpStream};

@@ -1,3 +1,5 @@
+//! One UDP socket for several protocols: who gets what, and bursts.
+
 use std::sync::Mutex;
 
 use tokio::net::UdpSocket;

@@ -1,3 +1,5 @@
+//! Many torrents that come in together: one answer each.
+
 use std::fs;
 
 use metainfo::{CreateOptions, Torrent};

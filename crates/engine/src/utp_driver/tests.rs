@@ -1,3 +1,5 @@
+//! uTP (BEP 29) between two sockets on loopback, as streams.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 

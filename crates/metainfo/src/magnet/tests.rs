@@ -1,3 +1,5 @@
+//! Magnet links (BEP 9, 53): ours, others', and what is none.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Checks of payloads that are whole, damaged or gone: the verdict on each piece and file.
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 

@@ -1,3 +1,5 @@
+//! Hashing files and folders for a new torrent.
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The way of a piece through hashing and writing, good, bad or refused.
+
 use std::fs;
 use std::sync::mpsc;
 use std::time::Duration;

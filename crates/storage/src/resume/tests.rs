@@ -1,3 +1,5 @@
+//! What is believed of a record, by how the last run ended and how the files look.
+
 use proptest::prelude::*;
 
 use super::*;

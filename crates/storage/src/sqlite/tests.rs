@@ -1,3 +1,5 @@
+//! Records in the database: kept over crashes, and begun anew when it is damaged.
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! What torrents report, and what is saved of it when.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 

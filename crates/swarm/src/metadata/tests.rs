@@ -1,3 +1,5 @@
+//! The search for metadata (BEP 9) among peers that are honest, lie, reject or say nothing.
+
 use metainfo::InfoHashV2;
 use wire::{METADATA_PIECE_LENGTH, Reserved};
 

@@ -1,3 +1,5 @@
+//! Reading and writing pieces over files: what lies where, and what is refused.
+
 mod existing;
 mod volume;
 
