@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::net;
+use crate::net::Purpose;
 use crate::session::SessionShared;
 use crate::settings::Transport;
 use crate::stream::Stream;
@@ -21,7 +21,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
 /// Connects by what the settings allow.
 pub(crate) async fn connect(session: &SessionShared, addr: SocketAddr) -> io::Result<Stream> {
-    let tcp = async { net::connect(addr, session.bind).await.map(Stream::Tcp) };
+    let tcp = async { session.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
     let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
     match session.settings.transport {
         Transport::Tcp => tcp.await,
