@@ -28,6 +28,7 @@
 
 pub mod bencode;
 mod create;
+mod edit;
 mod geometry;
 mod info_hash;
 mod magnet;
@@ -36,7 +37,11 @@ mod path;
 mod text;
 mod torrent;
 
-pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece_length};
+pub use create::{
+    CreateFile, CreateOptions, CreatePayload, Format, PieceHashes, create, default_piece_length,
+    padding_after,
+};
+pub use edit::{Change, Edit};
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
 pub use info_hash::{InfoHash, InfoHashV2, ParseInfoHashError, ParseInfoHashV2Error};
 pub use magnet::{InfoHashes, Magnet, MagnetError};
