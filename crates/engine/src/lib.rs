@@ -79,7 +79,7 @@ pub use net::{Binding, Network, NetworkOptions, Purpose, SocketInfo, SocketProto
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };
-pub use payload::{CreateError, check, create};
+pub use payload::{CreateError, check, create, create_of};
 pub use peer::HandshakeFailure;
 pub use probe::{HandshakeReport, HandshakeRequest, handshake};
 pub use session::{Session, StartError};

@@ -41,7 +41,7 @@ impl Data {
         let entry = |file: u64| CreateFile {
             path: vec![format!("{file:03}").into_bytes()],
             length: cut(file + 1) - cut(file),
-            executable: false,
+            ..CreateFile::default()
         };
         let payload = CreatePayload::Folder((0..files).map(entry).collect());
         let hashes: Vec<u8> = (0..pieces)
@@ -59,7 +59,7 @@ impl Data {
         };
         let bytes = create(b"simulated", &payload, &hashes, &options).expect("sizes of a torrent");
         let torrent = Torrent::parse(&bytes).expect("what was just made");
-        let geometry = torrent.info.geometry();
+        let geometry = torrent.info.geometry().clone();
         Self { info: torrent.info, info_hash: torrent.info_hash, geometry, blocks_per_piece }
     }
 

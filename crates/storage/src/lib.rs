@@ -33,7 +33,7 @@ pub use arena::{Arena, Block};
 pub use check::{CheckProgress, CheckReport, FileReport, FileTrouble, check, hash_kernel};
 pub use error::{Obstacle, StorageError};
 pub use handles::{HandleCache, raise_file_limit};
-pub use hash_tree::{HashTreeError, Payload, PayloadFile};
+pub use hash_tree::{HashTreeError, Payload, PayloadFile, PayloadHashes, Symlinks};
 pub use keepsake::{load_keepsake, save_keepsake};
 pub use memory::memory_total;
 pub use pools::{PieceOutcome, PoolSettings, Pools, READ_BYTES_MAX, ReadBuffer};

@@ -6,6 +6,7 @@
 
 mod check;
 mod create;
+mod edit;
 mod explain;
 mod handshake;
 mod info;

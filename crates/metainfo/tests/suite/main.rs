@@ -2,7 +2,9 @@
 //! be refused, what holds for every input, and that what is created is what is read.
 
 mod create;
+mod edit;
 mod features;
 mod hostile;
 mod properties;
+mod v2;
 mod value;
