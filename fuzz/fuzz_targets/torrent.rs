@@ -1,5 +1,5 @@
 //! .torrent files: nothing panics, no path leaves its root or is given twice, and the files cover
-//! every piece without a gap.
+//! every piece without a gap; in a v2 torrent each piece has its hash or is known to lack it.
 #![no_main]
 
 use std::collections::HashSet;
@@ -23,15 +23,21 @@ fuzz_target!(|input: &[u8]| {
     let info = &torrent.info;
     let geometry = info.geometry();
     let mut paths = HashSet::new();
-    let mut end = 0;
+    let (mut end, mut bytes) = (0, 0);
     for file in info.files() {
         stays(&file.path);
         file.symlink_target.iter().for_each(stays);
         assert!(file.attributes.pad || paths.insert(&file.path));
-        assert_eq!(file.offset, end);
+        // A torrent that is v2 only begins each file at a piece.
+        let gap = if info.has_v1() { 1 } else { u64::from(geometry.piece_length()) };
+        assert_eq!(file.offset, end.next_multiple_of(gap));
+        assert_eq!(file.root.is_some(), info.has_v2() && file.length > 0 && !file.attributes.pad);
         end = file.end();
+        bytes += file.length;
     }
-    assert_eq!(end, geometry.total_length());
+    assert_eq!(bytes, geometry.total_length());
+    assert!(info.has_v1() || info.has_v2());
+    assert!(torrent.info_hashes.verify(&torrent.info_bytes));
     for piece in 0..geometry.piece_count() {
         let mut at = geometry.piece_offset(piece);
         for segment in info.segments(piece, 0, u32::MAX) {
@@ -40,7 +46,11 @@ fuzz_target!(|input: &[u8]| {
             at += segment.length;
         }
         assert_eq!(at, geometry.piece_offset(piece) + u64::from(geometry.piece_size(piece)));
-        assert!(info.piece_hash(piece).is_some());
+        assert_eq!(info.piece_hash(piece).is_some(), info.has_v1());
+        assert!(info.tree_bytes(piece) <= geometry.piece_size(piece));
+        if !torrent.lacks_layers() {
+            assert_eq!(torrent.piece_root(piece).is_some(), info.file_of_piece(piece).is_some());
+        }
     }
     for (piece, block) in info.pad_blocks().take(1000) {
         assert!(geometry.block_size(piece, block) > 0);

@@ -53,6 +53,9 @@ pub enum AddError {
         /// The folder.
         root: PathBuf,
     },
+    /// Its pieces have hash trees only.
+    #[error("a BitTorrent v2 torrent without v1 pieces, which this version can't use")]
+    V2Only,
     /// The session is shutting down.
     #[error("the session has ended")]
     Ended,
@@ -182,6 +185,9 @@ fn take_in(
     root: &Root,
     record: Option<ResumeRecord>,
 ) -> Result<(TorrentHandle, BringUp, Findings), AddError> {
+    if !request.torrent.info.has_v1() {
+        return Err(AddError::V2Only);
+    }
     let count = request.torrent.info.geometry().piece_count();
     let wanted = request.wanted.as_ref().map(|pieces| wanted_set(pieces, count)).transpose()?;
     let options = StoreOptions { overwrite: request.overwrite };

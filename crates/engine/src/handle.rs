@@ -69,7 +69,7 @@ impl TorrentShared {
         bounds: Bounds,
         seed_only: bool,
     ) -> Self {
-        let geometry = torrent.info.geometry();
+        let geometry = torrent.info.geometry().clone();
         let stats = TorrentStats {
             state: TorrentState::Checking,
             total_bytes: geometry.total_length(),

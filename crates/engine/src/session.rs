@@ -137,7 +137,7 @@ impl SessionShared {
     ) -> swarm::Config {
         let info = &shared.torrent.info;
         swarm::Config {
-            geometry: info.geometry(),
+            geometry: info.geometry().clone(),
             info_hash: shared.info_hash(),
             have,
             wanted,

@@ -1,4 +1,4 @@
-//! What a torrent *is*: bencode, `.torrent` files, info hashes, piece geometry and safe paths.
+//! What a torrent *is*: bencode, `.torrent` files, info hashes, hash trees, piece geometry and safe paths.
 //!
 //! Pure: bytes in, values out. Nothing here opens a file or a socket.
 //!
@@ -31,6 +31,7 @@ mod create;
 mod geometry;
 mod info_hash;
 mod magnet;
+pub mod merkle;
 mod path;
 mod text;
 mod torrent;
@@ -39,9 +40,10 @@ pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
 pub use info_hash::{InfoHash, InfoHashV2, ParseInfoHashError, ParseInfoHashV2Error};
 pub use magnet::{InfoHashes, Magnet, MagnetError};
+pub use merkle::MerkleHash;
 pub use path::{PathRules, SafePath};
 pub use text::{is_deceptive, percent_encode};
 pub use torrent::{
-    BYTES_MAX as TORRENT_BYTES_MAX, FILES_MAX, FileAttributes, FileEntry, Info, Torrent,
-    TorrentError,
+    BYTES_MAX as TORRENT_BYTES_MAX, FILES_MAX, FileAttributes, FileEntry, Info, PieceLayers,
+    Torrent, TorrentError,
 };

@@ -32,6 +32,11 @@ impl InfoHashes {
         (v1.is_some() || v2.is_some()).then_some(Self { v1, v2 })
     }
 
+    /// For a torrent that has been read: it is of one version at least.
+    pub(crate) fn of(v1: Option<InfoHash>, v2: Option<InfoHashV2>) -> Self {
+        Self { v1, v2 }
+    }
+
     /// SHA-1 of the `info` value (BEP 3).
     pub fn v1(&self) -> Option<InfoHash> {
         self.v1

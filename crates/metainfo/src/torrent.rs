@@ -1,18 +1,30 @@
-//! .torrent files (BEP 3, 12, 19, 27, 47): from bytes to what a client works with.
+//! .torrent files (BEP 3, 12, 19, 27, 47, 52): from bytes to what a client works with.
 
+mod error;
 mod files;
+mod hybrid;
+mod layers;
 mod layout;
 mod names;
+mod tree;
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 use crate::bencode::{self, Kind, Limits, Node};
+use crate::merkle::MerkleHash;
 use crate::text::{is_deceptive, percent_encode};
-use crate::{Geometry, InfoHash, Magnet, PathRules, PieceIndex, SafePath};
+use crate::{
+    BLOCK_LENGTH, Geometry, InfoHash, InfoHashV2, InfoHashes, Magnet, PathRules, PieceIndex,
+    SafePath,
+};
+
+pub use error::TorrentError;
+pub use layers::PieceLayers;
 
 /// Bytes of the largest .torrent file taken: more than twice the largest seen.
 pub const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -33,68 +45,16 @@ const URL_BYTES_MAX: usize = 2048;
 /// Bytes of a comment or creator kept.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// Why bytes are not a torrent this client can use. The text says what is wrong with the file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TorrentError {
-    /// Not bencode.
-    #[error("not a .torrent file: {0}")]
-    Bencode(#[from] bencode::Error),
-    /// Not a dictionary.
-    #[error("not a .torrent file: it is not a dictionary")]
-    NotADictionary,
-    /// A key that must be there is not, or is of the wrong type.
-    #[error("`{0}` is missing or of the wrong type")]
-    Missing(&'static str),
-    /// A number outside what makes sense.
-    #[error("`{key}` is {value}, which makes no sense")]
-    BadNumber {
-        /// The key.
-        key: &'static str,
-        /// What it says.
-        value: i64,
-    },
-    /// `piece length` beyond what is taken.
-    #[error("a piece length of {0} bytes is more than this client takes")]
-    PieceTooLong(i64),
-    /// More pieces than are taken.
-    #[error("{0} pieces are more than this client takes")]
-    TooManyPieces(u64),
-    /// More files than are taken.
-    #[error("more than {FILES_MAX} files")]
-    TooManyFiles,
-    /// A file deeper in folders than is taken.
-    #[error("a file {0} folders deep, more than this client takes")]
-    PathTooDeep(usize),
-    /// `pieces` is not 20 bytes for each piece.
-    #[error("`pieces` has {got} bytes where {expected} belong")]
-    PiecesLength {
-        /// Bytes there.
-        got: usize,
-        /// Bytes that belong.
-        expected: u64,
-    },
-    /// Both `length` and `files`.
-    #[error("both `length` and `files`: a torrent is one file or many")]
-    BothLengthAndFiles,
-    /// `files` is empty.
-    #[error("a torrent without files")]
-    NoFiles,
-    /// The lengths add up to more than 2^63.
-    #[error("the files' lengths add up to too much")]
-    LengthOverflow,
-    /// Only a v2 file tree.
-    #[error("a BitTorrent v2 torrent without v1 pieces, which this version can't use")]
-    V2Only,
-}
-
 /// A parsed .torrent file.
 #[derive(Debug, Clone)]
 pub struct Torrent {
     /// What is shared.
     pub info: Arc<Info>,
-    /// SHA-1 of [`Self::info_bytes`].
+    /// What handshakes, trackers and the DHT call it: SHA-1 of [`Self::info_bytes`] or, in a torrent
+    /// that is v2 only, the first 20 bytes of their SHA-256.
     pub info_hash: InfoHash,
+    /// The hash of each version that it is of.
+    pub info_hashes: InfoHashes,
     /// The raw `info` value, as peers exchange it (BEP 9).
     pub info_bytes: Arc<[u8]>,
     /// Announce URLs in tiers (BEP 12); `announce-list` replaces `announce` where it names any.
@@ -107,6 +67,9 @@ pub struct Torrent {
     pub created_by: Option<String>,
     /// Seconds since 1970.
     pub creation_date: Option<i64>,
+    /// The hashes of a v2 torrent's pieces (BEP 52). They are outside of the info dictionary: whoever
+    /// got that from peers asks peers for them too.
+    pub piece_layers: PieceLayers,
 }
 
 /// The `info` dictionary: what the info hash stands for.
@@ -116,8 +79,9 @@ pub struct Info {
     geometry: Geometry,
     /// The raw dictionary.
     bytes: Arc<[u8]>,
-    /// Where the hashes of all pieces are in it: most of its bytes, which exist once.
-    pieces: Range<usize>,
+    /// Where the v1 hashes of all pieces are in it: most of its bytes, which exist once.
+    pieces: Option<Range<usize>>,
+    is_v2: bool,
     files: Vec<FileEntry>,
     private: bool,
     single_file: bool,
@@ -137,6 +101,8 @@ pub struct FileEntry {
     /// Where a symlink leads, below the same folder as [`Self::path`] (BEP 47). A symlink without
     /// one had none inside the torrent's own folder, and is not to be made.
     pub symlink_target: Option<SafePath>,
+    /// The root of its hash tree (BEP 52); every file with bytes of a v2 torrent has one.
+    pub root: Option<MerkleHash>,
 }
 
 /// BEP 47 `attr`.
@@ -153,7 +119,7 @@ pub struct FileAttributes {
 }
 
 impl Torrent {
-    /// Reads a .torrent file. Hybrids (BEP 52) are read as the v1 torrent they also are.
+    /// Reads a .torrent file.
     ///
     /// # Errors
     /// [`TorrentError`] says what is wrong with it.
@@ -165,20 +131,21 @@ impl Torrent {
         }
         let info = root.get(b"info").ok_or(TorrentError::Missing("info"))?;
         let info = Info::read(info)?;
+        let piece_layers = PieceLayers::read(root.get(b"piece layers"), &info)?;
         Ok(Self {
-            info_hash: InfoHash(Sha1::digest(&info.bytes).into()),
-            info_bytes: Arc::clone(&info.bytes),
-            info: Arc::new(info),
             trackers: trackers(root),
             web_seeds: web_seeds(root),
             comment: text(root, b"comment.utf-8").or_else(|| text(root, b"comment")),
             created_by: text(root, b"created by"),
             creation_date: root.get(b"creation date").and_then(|date| date.as_int()),
+            piece_layers,
+            ..Self::of(info)
         })
     }
 
     /// A torrent from its `info` value, as peers exchange it (BEP 9), and what a magnet link said
     /// beside it. Whether the value is the one that was asked for is for [`crate::InfoHashes::verify`].
+    /// A v2 torrent lacks its piece layers then.
     ///
     /// # Errors
     /// [`TorrentError`] says what is wrong with it.
@@ -186,20 +153,44 @@ impl Torrent {
         let tape = bencode::parse(info, Limits::default())?;
         let info = Info::read(tape.root())?;
         Ok(Self {
-            info_hash: InfoHash(Sha1::digest(&info.bytes).into()),
-            info_bytes: Arc::clone(&info.bytes),
-            info: Arc::new(info),
             trackers: magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
             web_seeds: magnet.web_seeds.clone(),
-            comment: None,
-            created_by: None,
-            creation_date: None,
+            ..Self::of(info)
         })
     }
 
-    /// A magnet link with the name and trackers (BEP 9).
+    fn of(info: Info) -> Self {
+        let info_hashes = info.hashes();
+        Self {
+            info_hash: info_hashes.on_the_wire(),
+            info_hashes,
+            info_bytes: Arc::clone(&info.bytes),
+            info: Arc::new(info),
+            trackers: Vec::new(),
+            web_seeds: Vec::new(),
+            comment: None,
+            created_by: None,
+            creation_date: None,
+            piece_layers: PieceLayers::default(),
+        }
+    }
+
+    /// The hash over a piece's part of a file, in a v2 torrent whose layers are here.
+    pub fn piece_root(&self, piece: PieceIndex) -> Option<MerkleHash> {
+        self.piece_layers.piece_root(&self.info, piece)
+    }
+
+    /// Whether a v2 torrent's pieces can't all be verified yet: layers have to come from peers.
+    pub fn lacks_layers(&self) -> bool {
+        self.piece_layers.missing(&self.info).next().is_some()
+    }
+
+    /// A magnet link with all its hashes, the name and trackers (BEP 9).
     pub fn magnet(&self) -> String {
-        let mut link = format!("magnet:?xt=urn:btih:{}&dn=", self.info_hash);
+        let v1 = self.info_hashes.v1().map(|hash| format!("xt=urn:btih:{hash}"));
+        let v2 = self.info_hashes.v2().map(|hash| format!("xt=urn:btmh:1220{hash}"));
+        let topics: Vec<String> = v1.into_iter().chain(v2).collect();
+        let mut link = format!("magnet:?{}&dn=", topics.join("&"));
         percent_encode(&self.info.name, &mut link);
         for url in self.trackers.iter().flatten() {
             link.push_str("&tr=");
@@ -214,11 +205,13 @@ impl Info {
         if info.kind() != Kind::Dict {
             return Err(TorrentError::Missing("info"));
         }
-        let pieces = info.get(b"pieces").and_then(|pieces| pieces.as_bytes());
-        let is_v2 = info.get(b"meta version").or(info.get(b"file tree")).is_some();
-        if pieces.is_none() && is_v2 {
-            return Err(TorrentError::V2Only);
-        }
+        // First of all: nothing else is known to mean what it did (BEP 52).
+        let is_v2 = match info.get(b"meta version").map(|version| version.as_int()) {
+            None | Some(Some(1)) => false,
+            Some(Some(2)) => true,
+            Some(Some(other)) => return Err(TorrentError::UnknownVersion(other)),
+            Some(None) => return Err(TorrentError::Missing("meta version")),
+        };
         let name = preferred(info, b"name.utf-8", b"name")
             .filter(|name| !name.is_empty())
             .ok_or(TorrentError::Missing("name"))?;
@@ -227,33 +220,58 @@ impl Info {
             value @ 1..=PIECE_LENGTH_MAX => value as u32,
             value => return Err(TorrentError::PieceTooLong(value)),
         };
-        let (files, total, single_file) = files::read(info, name)?;
-        let count = total.div_ceil(u64::from(piece_length));
-        let geometry = Geometry::new(total, piece_length)
-            .filter(|geometry| geometry.piece_count() <= PIECES_MAX)
-            .ok_or(TorrentError::TooManyPieces(count))?;
-        let pieces = pieces.ok_or(TorrentError::Missing("pieces"))?;
-        let expected = count.saturating_mul(20);
-        if pieces.len() as u64 != expected {
-            return Err(TorrentError::PiecesLength { got: pieces.len(), expected });
+        if is_v2 && !(piece_length.is_power_of_two() && piece_length >= BLOCK_LENGTH) {
+            return Err(TorrentError::PieceLengthV2(piece_length));
         }
+        let pieces = info.get(b"pieces").and_then(|pieces| pieces.as_bytes());
+        let has_v1 = !is_v2 || pieces.is_some();
+        let (files, geometry, single_file) = if has_v1 {
+            let (mut files, total, single_file) = files::read(info, name)?;
+            if is_v2 {
+                hybrid::join(&mut files, info, name, single_file, piece_length)?;
+            }
+            let geometry = bounded(total, Geometry::new(total, piece_length), piece_length)?;
+            (files, geometry, single_file)
+        } else {
+            let (files, end, single_file) = tree::read(info, name, None, piece_length)?;
+            let lengths = files.iter().map(|file| file.length);
+            let geometry = bounded(end, Geometry::aligned(lengths, piece_length), piece_length)?;
+            (files, geometry, single_file)
+        };
         let raw = info.raw();
-        // A value of the dictionary lies in it.
-        let begin = pieces.as_ptr().addr().saturating_sub(raw.as_ptr().addr());
+        let count = geometry.piece_count();
+        let pieces = has_v1.then(|| piece_hashes(pieces, raw, count)).transpose()?;
         Ok(Self {
             name: name.into(),
             geometry,
             bytes: raw.into(),
-            pieces: begin..begin.saturating_add(pieces.len()),
+            pieces,
+            is_v2,
             files,
             private: info.get(b"private").and_then(|private| private.as_int()) == Some(1),
             single_file,
         })
     }
 
-    /// Sizes of pieces and blocks.
-    pub fn geometry(&self) -> Geometry {
-        self.geometry
+    fn hashes(&self) -> InfoHashes {
+        let v1 = self.has_v1().then(|| InfoHash(Sha1::digest(&self.bytes).into()));
+        let v2 = self.has_v2().then(|| InfoHashV2(Sha256::digest(&self.bytes).into()));
+        InfoHashes::of(v1, v2)
+    }
+
+    /// Whether its pieces have SHA-1 hashes (BEP 3).
+    pub fn has_v1(&self) -> bool {
+        self.pieces.is_some()
+    }
+
+    /// Whether its files have hash trees (BEP 52); hybrids have both.
+    pub fn has_v2(&self) -> bool {
+        self.is_v2
+    }
+
+    /// Sizes of pieces and blocks. A hybrid's are those of v1, with padding as files.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
     }
 
     /// The torrent's name for people: lossy, and with control and bidi characters spelt out as
@@ -280,9 +298,9 @@ impl Info {
         &self.files
     }
 
-    /// SHA-1 of a piece; `None` past the last.
+    /// SHA-1 of a piece; `None` past the last, and in a torrent that is v2 only.
     pub fn piece_hash(&self, piece: PieceIndex) -> Option<[u8; 20]> {
-        let hashes = self.bytes.get(self.pieces.clone())?;
+        let hashes = self.bytes.get(self.pieces.clone()?)?;
         hashes.as_chunks().0.get(piece as usize).copied()
     }
 
@@ -302,6 +320,33 @@ impl FileEntry {
     pub fn end(&self) -> u64 {
         self.offset.saturating_add(self.length)
     }
+}
+
+/// Refuses more pieces than are taken; `end` is where the last file ends.
+fn bounded(
+    end: u64,
+    geometry: Option<Geometry>,
+    piece_length: u32,
+) -> Result<Geometry, TorrentError> {
+    geometry
+        .filter(|geometry| geometry.piece_count() <= PIECES_MAX)
+        .ok_or(TorrentError::TooManyPieces(end.div_ceil(u64::from(piece_length))))
+}
+
+/// Where in `raw`, the whole dictionary, the v1 hashes of so many pieces are.
+fn piece_hashes(
+    pieces: Option<&[u8]>,
+    raw: &[u8],
+    count: u32,
+) -> Result<Range<usize>, TorrentError> {
+    let pieces = pieces.ok_or(TorrentError::Missing("pieces"))?;
+    let expected = u64::from(count).saturating_mul(20);
+    if pieces.len() as u64 != expected {
+        return Err(TorrentError::PiecesLength { got: pieces.len(), expected });
+    }
+    // A value of the dictionary lies in it.
+    let begin = pieces.as_ptr().addr().saturating_sub(raw.as_ptr().addr());
+    Ok(begin..begin.saturating_add(pieces.len()))
 }
 
 /// The bytes under the first key that is there and is a non-empty string.

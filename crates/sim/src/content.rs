@@ -59,7 +59,7 @@ impl Data {
         };
         let bytes = create(b"simulated", &payload, &hashes, &options).expect("sizes of a torrent");
         let torrent = Torrent::parse(&bytes).expect("what was just made");
-        let geometry = torrent.info.geometry();
+        let geometry = torrent.info.geometry().clone();
         Self { info: torrent.info, info_hash: torrent.info_hash, geometry, blocks_per_piece }
     }
 

@@ -118,7 +118,7 @@ impl World {
             settings.upload_slots = 0;
         }
         let config = Config {
-            geometry: self.data.geometry,
+            geometry: self.data.geometry.clone(),
             info_hash: self.data.info_hash,
             have: have.clone(),
             wanted: None,

@@ -202,8 +202,8 @@ impl Payload {
             .ok_or(HashTreeError::PieceLength(piece_length))?;
         let hashing = Hashing {
             payload: self,
-            geometry,
             hashes: Mutex::new(vec![[0; 20]; geometry.piece_count() as usize]),
+            geometry,
             next: AtomicUsize::new(0),
             done_bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),

@@ -118,7 +118,7 @@ impl Swarm {
         };
         let missing: Vec<PieceIndex> = (0..count).filter(wants).collect();
         let mut swarm = Self {
-            geometry: config.geometry,
+            geometry: config.geometry.clone(),
             info_hash: config.info_hash,
             own_peer_id: config.own_peer_id,
             metadata_size: config.metadata_size,
@@ -129,7 +129,7 @@ impl Swarm {
             now,
             missing: missing.len() as u32,
             picker: Picker::new(count, missing.into_iter()),
-            pieces: Pieces::new(config.geometry, config.pad_blocks),
+            pieces: Pieces::new(config.geometry.clone(), config.pad_blocks),
             peers: Peers::default(),
             blame: Blame::default(),
             candidates: Candidates::new(),

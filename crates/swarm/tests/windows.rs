@@ -43,9 +43,9 @@ impl Pipe {
         let now = Duration::from_secs(1000);
         let geometry = Geometry::new(32 << 30, PIECE).unwrap();
         let config = Config {
-            geometry,
             info_hash: InfoHash([1; 20]),
             have: Bitfield::new(geometry.piece_count()),
+            geometry,
             wanted: None,
             pad_blocks: Vec::new(),
             metadata_size: None,

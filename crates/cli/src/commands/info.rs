@@ -1,7 +1,7 @@
 //! `peerless info`: what a .torrent file, or the metadata behind a magnet link, says.
 
 use engine::FollowMagnet;
-use engine::metainfo::{Magnet, Torrent};
+use engine::metainfo::{Info, Magnet, MerkleHash, Torrent};
 use serde_json::json;
 
 use super::magnet;
@@ -67,11 +67,16 @@ fn document(torrent: &Torrent) -> serde_json::Value {
             "path": file.path.display(), "length": file.length, "offset": file.offset,
             "pad": attributes.pad, "executable": attributes.executable,
             "hidden": attributes.hidden, "symlink": attributes.symlink,
+            "root": file.root.map(hex),
         })
     });
     json!({
         "name": info.name(),
+        "version": version(info),
         "info_hash": torrent.info_hash.to_string(),
+        "info_hash_v1": torrent.info_hashes.v1().map(|hash| hash.to_string()),
+        "info_hash_v2": torrent.info_hashes.v2().map(|hash| hash.to_string()),
+        "lacks_piece_layers": torrent.lacks_layers(),
         "total_length": geometry.total_length(),
         "piece_length": geometry.piece_length(),
         "piece_count": geometry.piece_count(),
@@ -92,7 +97,18 @@ fn text(torrent: &Torrent, output: Output) {
     let row = |name: &str, value: String| output.line(format_args!("{name:<13}{value}"));
     let total = geometry.total_length();
     row("Name:", untrusted(&info.name()));
-    row("Info hash:", torrent.info_hash.to_string());
+    row("Version:", version(info).into());
+    match (torrent.info_hashes.v1(), torrent.info_hashes.v2()) {
+        (Some(v1), Some(v2)) => {
+            row("Info hash:", v1.to_string());
+            row("v2 hash:", v2.to_string());
+        }
+        (_, Some(v2)) => {
+            row("Info hash:", v2.to_string());
+            row("Short hash:", torrent.info_hash.to_string());
+        }
+        _ => row("Info hash:", torrent.info_hash.to_string()),
+    }
     row("Size:", format!("{} ({total} bytes)", format::bytes(total)));
     let piece_length = format::bytes(u64::from(geometry.piece_length()));
     row("Pieces:", format!("{} of {piece_length}", geometry.piece_count()));
@@ -120,5 +136,20 @@ fn text(torrent: &Torrent, output: Output) {
     for file in real {
         let size = format::bytes(file.length);
         output.line(format_args!("  {size:>10}  {}", untrusted(&file.path.display())));
+        if let Some(root) = file.root {
+            output.line(format_args!("              root {}", hex(root)));
+        }
     }
+}
+
+fn version(info: &Info) -> &'static str {
+    match (info.has_v1(), info.has_v2()) {
+        (true, true) => "hybrid",
+        (false, true) => "v2",
+        _ => "v1",
+    }
+}
+
+fn hex(hash: MerkleHash) -> String {
+    hash.map(|byte| format!("{byte:02x}")).concat()
 }

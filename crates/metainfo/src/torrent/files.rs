@@ -13,9 +13,7 @@ pub(super) fn read(
     name: &[u8],
 ) -> Result<(Vec<FileEntry>, u64, bool), TorrentError> {
     let rules = PathRules::NATIVE;
-    // A name of only dots still needs a place of its own.
-    let root = SafePath::new([name], rules).or_else(|| SafePath::new(["_"], rules));
-    let root = root.ok_or(TorrentError::Missing("name"))?;
+    let root = root(name, rules)?;
     match (info.get(b"length"), info.get(b"files")) {
         (Some(_), Some(_)) => Err(TorrentError::BothLengthAndFiles),
         (None, None) => Err(TorrentError::Missing("length` or `files")),
@@ -24,8 +22,14 @@ pub(super) fn read(
             // The one file can't be padding for another, nor a link to one.
             let attributes =
                 FileAttributes { pad: false, symlink: false, ..FileAttributes::read(info) };
-            let file =
-                FileEntry { path: root, length, offset: 0, attributes, symlink_target: None };
+            let file = FileEntry {
+                path: root,
+                length,
+                offset: 0,
+                attributes,
+                symlink_target: None,
+                root: None,
+            };
             Ok((vec![file], length, true))
         }
         (None, Some(files)) => {
@@ -47,6 +51,12 @@ pub(super) fn read(
             Ok((entries, total, false))
         }
     }
+}
+
+/// What a torrent's own name makes of itself: a name of only dots still needs a place of its own.
+pub(super) fn root(name: &[u8], rules: PathRules) -> Result<SafePath, TorrentError> {
+    let root = SafePath::new([name], rules).or_else(|| SafePath::new(["_"], rules));
+    root.ok_or(TorrentError::Missing("name"))
 }
 
 fn entry(
@@ -82,18 +92,18 @@ fn entry(
     let path = if attributes.pad { path } else { path.and_then(|path| names.unique(path)) };
     let path = path.ok_or(TorrentError::Missing("path"))?;
     let symlink_target = if attributes.symlink { target(file, root, rules) } else { None };
-    Ok(FileEntry { path, length, offset, attributes, symlink_target })
+    Ok(FileEntry { path, length, offset, attributes, symlink_target, root: None })
 }
 
 /// Where a symlink leads. A target that would have to be made safe first leads out of the folder
 /// or nowhere: it is dropped, not bent.
-fn target(file: Node<'_, '_>, root: &SafePath, rules: PathRules) -> Option<SafePath> {
+pub(super) fn target(file: Node<'_, '_>, root: &SafePath, rules: PathRules) -> Option<SafePath> {
     let target = path(file, b"symlink path").filter(|path| path.len() <= PATH_DEPTH_MAX)?;
     let safe = below(root, &target, rules)?;
     safe.components().skip(1).eq(target).then_some(safe)
 }
 
-fn length(node: Node<'_, '_>) -> Result<u64, TorrentError> {
+pub(super) fn length(node: Node<'_, '_>) -> Result<u64, TorrentError> {
     let value = super::number(node, "length")?;
     u64::try_from(value).map_err(|_| TorrentError::BadNumber { key: "length", value })
 }
@@ -105,14 +115,14 @@ fn path<'a>(file: Node<'_, 'a>, key: &[u8]) -> Option<Vec<&'a [u8]>> {
 }
 
 /// `None` when nothing safe is left of the components.
-fn below(root: &SafePath, components: &[&[u8]], rules: PathRules) -> Option<SafePath> {
+pub(super) fn below(root: &SafePath, components: &[&[u8]], rules: PathRules) -> Option<SafePath> {
     let path = SafePath::new(root.components().chain(components.iter().copied()), rules)?;
     path.components().nth(1)?;
     Some(path)
 }
 
 impl FileAttributes {
-    fn read(node: Node<'_, '_>) -> Self {
+    pub(super) fn read(node: Node<'_, '_>) -> Self {
         let attr = node.get(b"attr").and_then(|attr| attr.as_bytes()).unwrap_or_default();
         Self {
             pad: attr.contains(&b'p'),

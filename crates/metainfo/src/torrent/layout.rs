@@ -56,6 +56,26 @@ impl Info {
         }
     }
 
+    /// The file whose bytes `piece` holds, and which of the file's pieces that is: in a v2 torrent, where
+    /// no two files share one. `None` in others, and for a piece of padding alone.
+    pub fn file_of_piece(&self, piece: PieceIndex) -> Option<(usize, PieceIndex)> {
+        let start = self.geometry.piece_offset(piece);
+        let file = self.first_file_past(0, start);
+        let entry = self.files.get(file).filter(|entry| self.has_v2() && entry.root.is_some())?;
+        let within = start.checked_sub(entry.offset)?;
+        let number = within.checked_div(u64::from(self.geometry.piece_length()))?;
+        Some((file, u32::try_from(number).ok()?))
+    }
+
+    /// Bytes of `piece` that its hash tree covers, those of its one file: fewer than
+    /// [`crate::Geometry::piece_size`] where a hybrid has padding in it. Zero in v1 torrents.
+    pub fn tree_bytes(&self, piece: PieceIndex) -> u32 {
+        let file = self.file_of_piece(piece).and_then(|(file, _)| self.files.get(file));
+        let left =
+            file.map_or(0, |file| file.end().saturating_sub(self.geometry.piece_offset(piece)));
+        left.min(u64::from(self.geometry.piece_length())) as u32
+    }
+
     /// Blocks, by number, that lie wholly in pad files: known to be zeros, never requested.
     pub fn pad_blocks(&self) -> impl Iterator<Item = (PieceIndex, u32)> + use<'_> {
         let blocks = self.pad_runs().flat_map(move |(start, end)| {

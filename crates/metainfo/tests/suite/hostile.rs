@@ -48,7 +48,6 @@ fn every_class_of_failure_is_refused_by_name() {
             single(0).with("pieces", bytes([0; 20])),
             TorrentError::PiecesLength { got: 20, expected: 0 },
         ),
-        ("v2 alone", dict([("meta version", int(2)), ("name", bytes("t"))]), TorrentError::V2Only),
     ];
     for (what, value, error) in cases {
         assert_eq!(info(value), Err(error), "{what}");

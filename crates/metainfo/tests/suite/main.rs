@@ -5,4 +5,5 @@ mod create;
 mod features;
 mod hostile;
 mod properties;
+mod v2;
 mod value;
