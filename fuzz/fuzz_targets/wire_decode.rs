@@ -21,11 +21,15 @@ fuzz_target!(|input: &[u8]| {
             Err(_) => return,
             Ok(Decoded::Incomplete { need }) => {
                 assert!(need > rest.len(), "a whole message is decoded");
-                assert!(need <= 4 + 9 + LIMITS.block_bytes as usize, "no more than the limits");
+                assert!(need <= 5 + 48 + 32 * 8240, "no more than the limits");
                 return;
             }
             Ok(Decoded::Message { message, consumed }) => {
                 assert!((4..=rest.len()).contains(&consumed));
+                if let wire::Message::HashRequest(request) = message {
+                    let inside = request.is_sound(20);
+                    assert!(!inside || request.length <= wire::HASHES_MAX && request.uncles() < 20);
+                }
                 let mut again = Vec::new();
                 message.encode(&mut again);
                 if !matches!(message, wire::Message::Unknown { .. }) {

@@ -38,6 +38,15 @@ impl Reserved {
         self
     }
 
+    /// The same, and that the torrent has a v2 side too, to which the peer may upgrade (BEP 52).
+    #[must_use]
+    pub fn with_v2(mut self) -> Self {
+        if let Some(byte) = self.0.get_mut(V2.0) {
+            *byte |= V2.1;
+        }
+        self
+    }
+
     fn bit(self, (byte, bit, _): Bit) -> bool {
         self.0.get(byte).is_some_and(|byte| byte & bit != 0)
     }
@@ -179,5 +188,6 @@ mod tests {
         assert_eq!(all.names(), ["extension protocol", "fast", "DHT", "v2"]);
         assert!(Reserved::default().names().is_empty());
         assert!(all.extended() && all.fast() && all.dht() && all.v2());
+        assert_eq!(Reserved::ours().with_dht().with_v2(), all);
     }
 }

@@ -1,6 +1,9 @@
-//! Length-prefixed messages (BEP 3), the fast extension's (BEP 6) and the extended one (BEP 10).
+//! Length-prefixed messages (BEP 3), the fast extension's (BEP 6), the extended one (BEP 10) and
+//! those about hashes (BEP 52).
 
 use metainfo::PieceIndex;
+
+use crate::hashes::{HASHES_BYTES_MAX, HashRequest, REQUEST_BYTES};
 
 /// A range of a piece, as `request`, `piece`, `cancel` and `reject` name it (BEP 3, 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +57,17 @@ pub enum Message<'a> {
         /// What follows the id.
         payload: &'a [u8],
     },
+    /// 21 (BEP 52)
+    HashRequest(HashRequest),
+    /// 22 (BEP 52)
+    Hashes {
+        /// What was asked for.
+        request: HashRequest,
+        /// The run, and behind it the uncles of the proof; their number is unchecked here.
+        hashes: &'a [[u8; 32]],
+    },
+    /// 23 (BEP 52)
+    HashReject(HashRequest),
     /// Any other id: to be skipped, never fatal.
     Unknown {
         /// The message id.
@@ -140,6 +154,9 @@ mod id {
     pub(super) const REJECT_REQUEST: u8 = 16;
     pub(super) const ALLOWED_FAST: u8 = 17;
     pub(super) const EXTENDED: u8 = 20;
+    pub(super) const HASH_REQUEST: u8 = 21;
+    pub(super) const HASHES: u8 = 22;
+    pub(super) const HASH_REJECT: u8 = 23;
 }
 
 /// How long a message's body (without its id) may be.
@@ -162,6 +179,8 @@ impl Limits {
             id::REQUEST | id::CANCEL | id::REJECT_REQUEST => BodyLength::Exactly(12),
             id::BITFIELD => BodyLength::AtMost(self.bitfield_bytes),
             id::PIECE => BodyLength::AtMost(self.block_bytes.saturating_add(8)),
+            id::HASH_REQUEST | id::HASH_REJECT => BodyLength::Exactly(REQUEST_BYTES),
+            id::HASHES => BodyLength::AtMost(HASHES_BYTES_MAX),
             _ => BodyLength::AtMost(self.extended_bytes),
         }
     }
@@ -169,7 +188,7 @@ impl Limits {
     /// The longest body of any message: a longer one is refused from its length prefix alone.
     fn longest(&self) -> u32 {
         let block = self.block_bytes.saturating_add(8);
-        self.bitfield_bytes.max(block).max(self.extended_bytes).max(12)
+        self.bitfield_bytes.max(block).max(self.extended_bytes).max(HASHES_BYTES_MAX)
     }
 
     fn check(&self, id: u8, length: u32) -> Result<(), FrameError> {
@@ -180,6 +199,9 @@ impl Limits {
             BodyLength::AtMost(limit) if length > limit => {
                 Err(FrameError::TooLong { id, length, limit })
             }
+            _ if id == id::HASHES && !are_hashes(length) => {
+                Err(FrameError::WrongLength { id, length })
+            }
             // A block of no bytes answers no request; an extended message has an id of its own.
             _ if id == id::PIECE && length < 9 || id == id::EXTENDED && length < 1 => {
                 Err(FrameError::WrongLength { id, length })
@@ -187,6 +209,12 @@ impl Limits {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a `hashes` body is a request and whole hashes, at least one.
+fn are_hashes(length: u32) -> bool {
+    let hashes = length.checked_sub(REQUEST_BYTES);
+    hashes.is_some_and(|bytes| bytes > 0 && bytes.is_multiple_of(32))
 }
 
 /// Looks at the front of a receive buffer. Every length is checked as soon as its message's kind
@@ -252,7 +280,17 @@ fn message(id: u8, body: &[u8]) -> Message<'_> {
             Some((&id, payload)) => Message::Extended { id, payload },
             None => Message::Unknown { id },
         },
+        id::HASH_REQUEST | id::HASHES | id::HASH_REJECT => hashes(id, body),
         id => Message::Unknown { id },
+    }
+}
+
+fn hashes(id: u8, body: &[u8]) -> Message<'_> {
+    match (id, HashRequest::from_wire(body)) {
+        (id::HASH_REQUEST, Some((request, _))) => Message::HashRequest(request),
+        (id::HASH_REJECT, Some((request, _))) => Message::HashReject(request),
+        (_, Some((request, rest))) => Message::Hashes { request, hashes: rest.as_chunks().0 },
+        (id, None) => Message::Unknown { id },
     }
 }
 
@@ -287,6 +325,11 @@ impl Message<'_> {
             Self::RejectRequest(block) => frame_block(out, id::REJECT_REQUEST, block),
             Self::AllowedFast(piece) => frame(out, id::ALLOWED_FAST, &[&piece.to_be_bytes()]),
             Self::Extended { id, payload } => frame(out, id::EXTENDED, &[&[id], payload]),
+            Self::HashRequest(request) => frame(out, id::HASH_REQUEST, &[&request.to_wire()]),
+            Self::Hashes { request, hashes } => {
+                frame(out, id::HASHES, &[&request.to_wire(), hashes.as_flattened()]);
+            }
+            Self::HashReject(request) => frame(out, id::HASH_REJECT, &[&request.to_wire()]),
             Self::Unknown { .. } => {}
         }
     }

@@ -1,7 +1,9 @@
 //! Framing as a receiver meets it: split anywhere, hostile, or both.
 
 use proptest::prelude::*;
-use wire::{BlockRequest, Decoded, FrameError, Limits, Message, decode, encode_block_head};
+use wire::{
+    BlockRequest, Decoded, FrameError, HashRequest, Limits, Message, decode, encode_block_head,
+};
 
 const LIMITS: Limits = Limits { bitfield_bytes: 100, block_bytes: 16 * 1024, extended_bytes: 300 };
 
@@ -11,8 +13,17 @@ fn block(piece: u32, begin: u32, length: u32) -> BlockRequest {
 
 fn any_message() -> impl Strategy<Value = Vec<u8>> {
     let body = proptest::collection::vec(any::<u8>(), 0..100);
-    (0u8..16, any::<u32>(), any::<u32>(), body).prop_map(|(kind, a, b, body)| {
+    (0u8..19, any::<u32>(), any::<u32>(), body).prop_map(|(kind, a, b, body)| {
         let request = block(a, b, 16_384);
+        let [first, ..] = b.to_be_bytes();
+        let wanted = HashRequest {
+            root: [first; 32],
+            base_layer: a,
+            index: b,
+            length: a ^ b,
+            proof_layers: !a,
+        };
+        let hashes = vec![[first; 32]; body.len() + 1];
         let message = match kind {
             0 => Message::KeepAlive,
             1 => Message::Choke,
@@ -29,6 +40,9 @@ fn any_message() -> impl Strategy<Value = Vec<u8>> {
             12 => Message::HaveNone,
             13 => Message::RejectRequest(request),
             14 => Message::AllowedFast(a),
+            15 => Message::HashRequest(wanted),
+            16 => Message::Hashes { request: wanted, hashes: &hashes },
+            17 => Message::HashReject(wanted),
             _ => Message::Extended { id: b as u8, payload: &body },
         };
         let mut bytes = Vec::new();
@@ -107,8 +121,27 @@ fn lengths_are_judged_before_bodies_arrive() {
     assert_eq!(refused(&of(102, 5)), FrameError::TooLong { id: 5, length: 101, limit: 100 });
     assert!(matches!(refused(&of(16_384 + 10, 7)), FrameError::TooLong { .. }));
     assert!(matches!(refused(&of(400, 99)), FrameError::TooLong { id: 99, .. }));
+    let hashes = 1 + 48 + 32 * 8240;
+    assert_eq!(
+        decode(&of(hashes, 22), &LIMITS),
+        Ok(Decoded::Incomplete { need: hashes as usize + 4 })
+    );
+    assert!(matches!(refused(&of(hashes + 32, 22)), FrameError::TooLong { .. }));
     assert_eq!(refused(&of(9, 7)), FrameError::WrongLength { id: 7, length: 8 });
-    for (id, length) in [(0, 2), (4, 4), (6, 12), (6, 14), (9, 2), (14, 2), (17, 1), (20, 1)] {
+    for (id, length) in [
+        (0, 2),
+        (4, 4),
+        (6, 12),
+        (6, 14),
+        (9, 2),
+        (14, 2),
+        (17, 1),
+        (20, 1),
+        (21, 48),
+        (22, 49),
+        (22, 82),
+        (23, 50),
+    ] {
         assert!(
             matches!(refused(&of(length, id)), FrameError::WrongLength { .. }),
             "{id} {length}"
