@@ -27,6 +27,7 @@
 )]
 
 pub mod bencode;
+mod choice;
 mod create;
 mod geometry;
 mod info_hash;
@@ -35,6 +36,7 @@ mod path;
 mod text;
 mod torrent;
 
+pub use choice::{ChoiceError, FileChoice, FilePriority};
 pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece_length};
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
 pub use info_hash::{InfoHash, InfoHashV2, ParseInfoHashError, ParseInfoHashV2Error};
