@@ -304,6 +304,11 @@ impl Info {
         hashes.as_chunks().0.get(piece as usize).copied()
     }
 
+    /// SHA-1 of the dictionary, hashed anew at each call.
+    pub fn info_hash(&self) -> InfoHash {
+        InfoHash(Sha1::digest(&self.bytes).into())
+    }
+
     /// Whether peers may come from its trackers only (BEP 27).
     pub fn is_private(&self) -> bool {
         self.private

@@ -12,6 +12,7 @@
 //! has the bytes) and *durable* (the disk has them).
 
 mod arena;
+mod arrangement;
 mod beneath;
 mod buffer;
 mod check;
@@ -30,6 +31,7 @@ mod store;
 mod writer;
 
 pub use arena::{Arena, Block};
+pub use arrangement::Arrangement;
 pub use check::{CheckProgress, CheckReport, FileReport, FileTrouble, check, hash_kernel};
 pub use error::{Obstacle, StorageError};
 pub use handles::{HandleCache, raise_file_limit};

@@ -194,7 +194,7 @@ pub enum Action {
         /// Where.
         addr: SocketAddr,
     },
-    /// The last wanted piece was written.
+    /// The last wanted piece was written, or what is missing is no longer wanted.
     Complete,
 }
 

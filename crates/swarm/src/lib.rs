@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
-//! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `pieces` which
+//! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `wishes` and `levels` which come first, `pieces` which
 //! block, `window` how many, `requests` puts the three together, `endgame` ends it, `choker` whom to
 //! serve, `blame` whom to ban, `candidates` whom to dial, `ledger` what the peers' time goes to.
 
@@ -29,6 +29,7 @@ mod choker;
 mod costs;
 mod endgame;
 mod ledger;
+mod levels;
 mod messages;
 mod metadata;
 mod peer;
@@ -45,6 +46,7 @@ mod timers;
 mod uploads;
 mod verdicts;
 mod window;
+mod wishes;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -62,13 +64,14 @@ use candidates::Candidates;
 use choker::Choker;
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
+use levels::Levels;
 pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
 use peers::Peers;
-use picker::Picker;
 use pieces::Pieces;
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use throttle::Throttle;
+pub use wishes::{Rank, Wishes};
 
 /// The brain of one torrent.
 pub struct Swarm {
@@ -85,7 +88,7 @@ pub struct Swarm {
     wanted: Option<Bitfield>,
     /// Wanted pieces that are not there.
     missing: u32,
-    picker: Picker,
+    picker: Levels,
     pieces: Pieces,
     peers: Peers,
     blame: Blame,
@@ -128,7 +131,7 @@ impl Swarm {
             rng: fastrand::Rng::with_seed(config.seed),
             now,
             missing: missing.len() as u32,
-            picker: Picker::new(count, missing.into_iter()),
+            picker: Levels::new(count, missing.into_iter()),
             pieces: Pieces::new(config.geometry.clone(), config.pad_blocks),
             peers: Peers::default(),
             blame: Blame::default(),

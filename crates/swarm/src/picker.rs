@@ -65,6 +65,20 @@ impl Picker {
         }
     }
 
+    /// One that knows the same copies and picks these pieces, at a version of its own.
+    pub(crate) fn with(&self, pickable: Bitfield, version: u64) -> Self {
+        Self {
+            copies: self.copies.clone(),
+            seeds: self.seeds,
+            order: Vec::new(),
+            place: Vec::new(),
+            runs: Vec::new(),
+            pickable,
+            stale: true,
+            version,
+        }
+    }
+
     /// Gives the memory back that choosing takes. For when no peer is left and nothing is to be chosen.
     pub(crate) fn rest(&mut self) {
         self.copies = Vec::new();
@@ -78,7 +92,7 @@ impl Picker {
         self.copies.resize(self.pickable.len() as usize, 0);
     }
 
-    fn copies_of(&self, piece: PieceIndex) -> u32 {
+    pub(crate) fn copies_of(&self, piece: PieceIndex) -> u32 {
         self.copies.get(piece as usize).copied().unwrap_or_default()
     }
 
@@ -253,10 +267,14 @@ impl Picker {
         self.anywhere(rng, has).next()
     }
 
-    /// The rarest of these pieces that may be picked.
-    pub(crate) fn pick_of(&self, pieces: impl Iterator<Item = PieceIndex>) -> Option<PieceIndex> {
-        let pickable = pieces.filter(|piece| self.is_pickable(*piece));
-        pickable.min_by_key(|piece| self.copies_of(*piece))
+    /// The first piece in order that a peer has, from one on before which none may be picked.
+    pub(crate) fn pick_from(
+        &self,
+        first: PieceIndex,
+        has: Option<&Bitfield>,
+    ) -> Option<PieceIndex> {
+        steps::count(); // and one for each 64 pieces that were passed
+        self.pickable.common_from(has.unwrap_or(&self.pickable), first).next()
     }
 
     fn anywhere<'a>(

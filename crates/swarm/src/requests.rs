@@ -306,7 +306,7 @@ impl Swarm {
         let rarest_first = !self.settings.without.rarest_first;
         let peer = self.peers.get(key)?;
         let (picker, rng) = (&mut self.picker, &mut self.rng);
-        let mut suggested = peer.suggested.iter().rev().copied();
+        let mut suggested = peer.suggested.iter().rev().copied().filter(|_| !picker.has_order());
         let suggested =
             suggested.find(|piece| picker.is_pickable(*piece) && peer.may_request(*piece));
         suggested.or_else(|| match self.have.count() {
@@ -314,6 +314,7 @@ impl Swarm {
                 let allowed = peer.allowed_in.iter().copied();
                 picker.pick_of(allowed.filter(|piece| peer.has(*piece)))
             }
+            _ if picker.is_sequential() => picker.pick(rng, peer.listed()),
             RANDOM_FIRST.. if rarest_first => picker.pick(rng, peer.listed()),
             _ => picker.pick_any(rng, peer.listed()),
         })

@@ -53,7 +53,7 @@ impl Swarm {
         }
     }
 
-    fn completed(&mut self) {
+    pub(crate) fn completed(&mut self) {
         self.actions.push_back(Action::Complete);
         for key in self.peers.keys() {
             self.send_extended(key, Extension::UploadOnly, vec![1]);

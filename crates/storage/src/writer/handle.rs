@@ -8,6 +8,7 @@ use wire::Bitfield;
 
 use super::tracked::Tracked;
 use super::{BATCH_CHANGES, Shared};
+use crate::arrangement::Arrangement;
 use crate::record::{Progress, RecordKey};
 
 /// How a running torrent reports what happened. None of the methods waits for a disk.
@@ -42,6 +43,27 @@ impl RecordHandle {
     /// [`Self::progress`]'s `written` before the sync, and pass it here after.
     pub fn durable(&self, pieces: &Bitfield) {
         self.change(true, |progress| progress.add_durable(pieces));
+    }
+
+    /// What its owner arranged, as it is in memory.
+    pub fn arrangement(&self) -> Arrangement {
+        self.tracked.state().arrangement.clone()
+    }
+
+    /// Its owner arranged it anew, or a file's bytes changed places: what is told here outlives a
+    /// power cut once [`crate::StateWriter::flush`] returned well.
+    pub fn arrange(&self, arrangement: Arrangement) {
+        let mut state = self.tracked.state();
+        if state.arrangement == arrangement || state.closed {
+            return;
+        }
+        state.arrangement = arrangement;
+        state.progress.clean = false;
+        state.unsaved.progress = true;
+        state.unsaved.arrangement = true;
+        state.unsaved.through = true;
+        drop(state);
+        self.note_change();
     }
 
     /// Payload bytes sent and received since the last call.
