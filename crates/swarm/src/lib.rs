@@ -13,8 +13,8 @@
 //!
 //! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
 //! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `pieces` which
-//! block, `window` how many, `requests` puts the three together, `endgame` ends it, `choker` whom to
-//! serve, `blame` whom to ban, `candidates` whom to dial, `ledger` what the peers' time goes to.
+//! block, `window` how many, `requests` puts the three together, `urgent` what readers wait for,
+//! `endgame` ends it, `choker` whom to serve, `blame` whom to ban, `candidates` whom to dial, `ledger` what the peers' time goes to.
 
 #![cfg_attr(
     not(test),
@@ -43,6 +43,7 @@ mod steps;
 mod throttle;
 mod timers;
 mod uploads;
+mod urgent;
 mod verdicts;
 mod window;
 
@@ -69,6 +70,8 @@ use pieces::Pieces;
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use throttle::Throttle;
+pub use urgent::ReaderId;
+use urgent::Urgent;
 
 /// The brain of one torrent.
 pub struct Swarm {
@@ -87,6 +90,7 @@ pub struct Swarm {
     missing: u32,
     picker: Picker,
     pieces: Pieces,
+    urgent: Urgent,
     peers: Peers,
     blame: Blame,
     candidates: Candidates,
@@ -130,6 +134,7 @@ impl Swarm {
             missing: missing.len() as u32,
             picker: Picker::new(count, missing.into_iter()),
             pieces: Pieces::new(config.geometry, config.pad_blocks),
+            urgent: Urgent::default(),
             peers: Peers::default(),
             blame: Blame::default(),
             candidates: Candidates::new(),
