@@ -268,7 +268,8 @@ impl Swarm {
         self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
     }
 
-    fn is_missing(&self, piece: PieceIndex) -> bool {
+    /// Whether a piece is wanted and not there.
+    pub fn is_missing(&self, piece: PieceIndex) -> bool {
         piece < self.geometry.piece_count()
             && !self.have.has(piece)
             && self.wanted.as_ref().is_none_or(|wanted| wanted.has(piece))
