@@ -11,7 +11,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, Geometry, PieceIndex};
-use wire::BlockRequest;
+use wire::{BlockRequest, Message};
 
 use crate::endgame::{UNMEASURED_LATENCY, UNMEASURED_RATE};
 use crate::peer::Peer;
@@ -65,9 +65,11 @@ impl Reader {
         Self { at, until: at, rate: Rate::new(now), due: BTreeMap::new() }
     }
 
-    /// It is at byte `at` and goes on to `end`. A deadline that stays does not move back.
-    fn moves(&mut self, now: Duration, at: u64, end: u64, geometry: &Geometry) {
-        if (self.at..=self.until).contains(&at) {
+    /// It is at byte `at` and goes on to `end`. A deadline that stays does not move back. Whether it
+    /// went elsewhere than it was promised.
+    fn moves(&mut self, now: Duration, at: u64, end: u64, geometry: &Geometry) -> bool {
+        let jumps = self.due.is_empty() || !(self.at..=self.until).contains(&at);
+        if !jumps {
             let read = u32::try_from(at - self.at).unwrap_or(u32::MAX);
             self.rate.add(now, read);
         } else {
@@ -80,7 +82,7 @@ impl Reader {
         let length = u64::from(geometry.piece_length());
         if at >= end || length == 0 {
             self.until = at;
-            return;
+            return false;
         }
         let rate = (self.rate.get(now) as f64).max(RATE_MIN);
         let bytes = (rate * AHEAD).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX) as u64;
@@ -96,6 +98,7 @@ impl Reader {
             let due = before.get(&piece).map_or(due, |before| due.min(*before));
             self.due.insert(piece, due);
         }
+        jumps
     }
 }
 
@@ -103,11 +106,20 @@ impl Reader {
 #[derive(Clone, Copy)]
 struct Pace {
     until: Duration,
-    /// Seconds until the next block of whoever is soonest.
-    soonest: f64,
-    /// How many they are, and their bytes a second together.
-    peers: u32,
+    /// Whose next block comes soonest, in how many seconds, and in how many that of the next best.
+    soonest: Option<PeerKey>,
+    seconds: f64,
+    next_seconds: f64,
+    /// Bytes a second of all together.
     rate: f64,
+}
+
+impl Pace {
+    /// Seconds in which all but this peer, of that rate, deliver so many bytes.
+    fn of_others(&self, key: PeerKey, own_rate: f64, bytes: f64) -> f64 {
+        let first = if self.soonest == Some(key) { self.next_seconds } else { self.seconds };
+        first + bytes / (self.rate - own_rate).max(1.0)
+    }
 }
 
 /// All urgent pieces.
@@ -190,8 +202,11 @@ impl Swarm {
         self.now = now;
         let readers = &mut self.urgent.readers;
         let reader = readers.entry(reader).or_insert_with(|| Reader::new(now, at));
-        reader.moves(now, at, end, &self.geometry);
+        let jumps = reader.moves(now, at, end, &self.geometry);
         self.plan_urgent();
+        if jumps && self.urgent.has_todo() {
+            self.clear_the_way();
+        }
     }
 
     /// The reader is gone, and nothing is urgent for it.
@@ -228,6 +243,19 @@ impl Swarm {
         self.urgent.asked.clear();
         self.urgent.paces.clear();
         self.refill_everybody();
+    }
+
+    /// Takes back what peers were asked for and nobody waits for: it would come first.
+    fn clear_the_way(&mut self) {
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            let urgent = &self.urgent;
+            let taken = peer.take_back(|request| !urgent.has(request.block.piece));
+            for block in &taken {
+                self.send(key, Message::Cancel(*block));
+            }
+            self.release(key.index, taken);
+        }
     }
 
     /// Nothing is held of the piece: whoever is asked for the rarest may be asked for it, unless a
@@ -288,7 +316,9 @@ impl Swarm {
             let seconds = guess(self.now, peer, peer.outstanding.len() + 1);
             if seconds > due.saturating_sub(self.now).as_secs_f64() {
                 compared += 1;
-                if compared > COMPARED_MAX || !self.is_soon(piece, seconds, ahead_bytes, untried) {
+                if compared > COMPARED_MAX
+                    || !self.is_soon(key, piece, seconds, ahead_bytes, untried)
+                {
                     if untried {
                         return None; // what it has to show first stands before all else
                     }
@@ -329,9 +359,17 @@ impl Swarm {
         Some(!all_padding)
     }
 
-    /// Whether who delivers within so many seconds is about as soon as all who have the piece are
-    /// done with it and what comes before. Somebody `untried` has a first block to show that.
-    fn is_soon(&mut self, piece: PieceIndex, seconds: f64, bytes: u64, untried: bool) -> bool {
+    /// Whether a peer that delivers within so many seconds is about as soon as all others that have
+    /// the piece would be done with it and with what comes before. Somebody `untried` has a first
+    /// block to show that.
+    fn is_soon(
+        &mut self,
+        key: PeerKey,
+        piece: PieceIndex,
+        seconds: f64,
+        bytes: u64,
+        untried: bool,
+    ) -> bool {
         let pace = match self.urgent.paces.get(&piece) {
             Some(pace) if pace.until > self.now => *pace,
             _ => {
@@ -340,18 +378,31 @@ impl Swarm {
                 pace
             }
         };
+        let Some(peer) = self.peers.get(key) else { return false };
+        let alone = pace.soonest == Some(key) && pace.next_seconds == f64::MAX;
         let left = bytes.saturating_sub(u64::from(BLOCK_LENGTH)) as f64;
-        let all_seconds = pace.soonest + left / pace.rate.max(1.0);
-        seconds <= all_seconds + SLACK_SECONDS && (!untried || pace.peers == 1)
+        let others = pace.of_others(key, rate(peer), left);
+        alone || !untried && seconds <= others + SLACK_SECONDS
     }
 
     fn pace(&self, piece: PieceIndex) -> Pace {
-        let now = self.now;
-        let mut pace = Pace { until: now + PACE_AGE_MAX, soonest: f64::MAX, peers: 0, rate: 0.0 };
+        let (now, max) = (self.now, f64::MAX);
+        let mut pace = Pace {
+            until: now + PACE_AGE_MAX,
+            soonest: None,
+            seconds: max,
+            next_seconds: max,
+            rate: 0.0,
+        };
         let able = |peer: &&Peer| peer.may_request_any(now) && self.may_fill(peer, piece);
         for peer in self.peers.iter().filter(able) {
-            pace.soonest = pace.soonest.min(guess(now, peer, peer.outstanding.len() + 1));
-            pace.peers += 1;
+            let seconds = guess(now, peer, peer.outstanding.len() + 1);
+            if seconds < pace.seconds {
+                pace.next_seconds = std::mem::replace(&mut pace.seconds, seconds);
+                pace.soonest = Some(peer.key);
+            } else {
+                pace.next_seconds = pace.next_seconds.min(seconds);
+            }
             pace.rate += if peer.window.is_snubbed() { 0.0 } else { rate(peer) };
         }
         pace

@@ -23,9 +23,28 @@ struct Source {
     /// Bytes a second.
     rate: f64,
     free_at: Duration,
+    /// What it was asked for and did not begin to send, and since when it knows.
+    queue: VecDeque<(Duration, BlockRequest)>,
     arriving: VecDeque<(Duration, BlockRequest)>,
     /// From then on nothing comes.
     stalls_at: Option<Duration>,
+}
+
+impl Source {
+    /// When it begins with its next block.
+    fn sends_at(&self) -> Option<Duration> {
+        self.queue.front().map(|(knows, _)| self.free_at.max(*knows))
+    }
+
+    fn send(&mut self, now: Duration) {
+        while let Some(at) = self.sends_at().filter(|at| *at <= now) {
+            let (_, block) = self.queue.pop_front().unwrap();
+            self.free_at = at + Duration::from_secs_f64(f64::from(block.length) / self.rate);
+            if self.stalls_at.is_none_or(|stalls| at < stalls) {
+                self.arriving.push_back((self.free_at + ROUND_TRIP / 2, block));
+            }
+        }
+    }
 }
 
 /// Somebody who reads: as fast as it can, or at a rate.
@@ -97,8 +116,8 @@ impl World {
         for message in [Message::Bitfield(&set.to_wire()), Message::Unchoke] {
             self.swarm.handle(self.now, key, &message).unwrap();
         }
-        let (free_at, arriving) = (self.now, VecDeque::new());
-        self.sources.push(Source { key, rate, free_at, arriving, stalls_at: None });
+        let (free_at, queue, arriving) = (self.now, VecDeque::new(), VecDeque::new());
+        self.sources.push(Source { key, rate, free_at, queue, arriving, stalls_at: None });
     }
 
     fn reads(&mut self, piece: PieceIndex, rate: Option<f64>) -> usize {
@@ -159,14 +178,13 @@ impl World {
         while let Some(action) = self.swarm.poll_action() {
             match action {
                 Action::Send { peer, message: Message::Request(block) } => {
-                    let now = self.now;
+                    let knows = self.now + ROUND_TRIP / 2;
                     let source = self.sources.iter_mut().find(|it| it.key == peer).unwrap();
-                    let sending = Duration::from_secs_f64(f64::from(block.length) / source.rate);
-                    source.free_at = source.free_at.max(now + ROUND_TRIP / 2) + sending;
-                    let at = source.free_at + ROUND_TRIP / 2;
-                    if source.stalls_at.is_none_or(|stalls| at < stalls) {
-                        source.arriving.push_back((at, block));
-                    }
+                    source.queue.push_back((knows, block));
+                }
+                Action::Send { peer, message: Message::Cancel(block) } => {
+                    let source = self.sources.iter_mut().find(|it| it.key == peer).unwrap();
+                    source.queue.retain(|(_, queued)| *queued != block);
                 }
                 Action::Verify { piece } => self.verifying.push_back((self.now + VERIFY, piece)),
                 _ => {}
@@ -179,8 +197,11 @@ impl World {
         let mut tick = self.now + TICK;
         while self.now < end {
             self.act();
-            let arrivals = self.sources.iter().filter_map(|source| source.arriving.front());
-            let arrival = arrivals.map(|(at, _)| *at).min().unwrap_or(end);
+            let arrivals = self.sources.iter().flat_map(|source| {
+                let arrives = source.arriving.front().map(|(at, _)| *at);
+                arrives.into_iter().chain(source.sends_at())
+            });
+            let arrival = arrivals.min().unwrap_or(end);
             let verified = self.verifying.front().map_or(end, |(at, _)| *at);
             let asks = self.readers.iter().map(|reader| reader.asks_at);
             let asks = asks.filter(|at| *at > self.now).min().unwrap_or(end);
@@ -193,6 +214,7 @@ impl World {
                 self.swarm.piece_written(self.now, piece);
             }
             for source in &mut self.sources {
+                source.send(self.now);
                 while let Some((at, block)) =
                     source.arriving.pop_front_if(|(at, _)| *at <= self.now)
                 {
