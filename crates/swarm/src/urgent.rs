@@ -69,12 +69,12 @@ impl Reader {
     /// went elsewhere than it was promised.
     fn moves(&mut self, now: Duration, at: u64, end: u64, geometry: &Geometry) -> bool {
         let jumps = self.due.is_empty() || !(self.at..=self.until).contains(&at);
-        if !jumps {
-            let read = u32::try_from(at - self.at).unwrap_or(u32::MAX);
-            self.rate.add(now, read);
-        } else {
+        if jumps {
             self.rate = Rate::new(now); // it went elsewhere
             self.due.clear();
+        } else {
+            let read = u32::try_from(at - self.at).unwrap_or(u32::MAX);
+            self.rate.add(now, read);
         }
         self.at = at;
         let end = end.min(geometry.total_length());
@@ -110,7 +110,8 @@ struct Pace {
     soonest: Option<PeerKey>,
     seconds: f64,
     next_seconds: f64,
-    /// Bytes a second of all together.
+    /// How many they are, and their bytes a second together.
+    peers: u32,
     rate: f64,
 }
 
@@ -379,7 +380,7 @@ impl Swarm {
             }
         };
         let Some(peer) = self.peers.get(key) else { return false };
-        let alone = pace.soonest == Some(key) && pace.next_seconds == f64::MAX;
+        let alone = pace.soonest == Some(key) && pace.peers == 1;
         let left = bytes.saturating_sub(u64::from(BLOCK_LENGTH)) as f64;
         let others = pace.of_others(key, rate(peer), left);
         alone || !untried && seconds <= others + SLACK_SECONDS
@@ -392,6 +393,7 @@ impl Swarm {
             soonest: None,
             seconds: max,
             next_seconds: max,
+            peers: 0,
             rate: 0.0,
         };
         let able = |peer: &&Peer| peer.may_request_any(now) && self.may_fill(peer, piece);
@@ -403,6 +405,7 @@ impl Swarm {
             } else {
                 pace.next_seconds = pace.next_seconds.min(seconds);
             }
+            pace.peers += 1;
             pace.rate += if peer.window.is_snubbed() { 0.0 } else { rate(peer) };
         }
         pace
