@@ -59,6 +59,26 @@ MUTATIONS = [
         "hostile_peers::corrupt_blocks_are_found_and_their_sender_is_banned",
         ("--test", "session"),
     ),
+    # A reader gets what was proved, and nothing else.
+    Mutation(
+        "reader/does-not-wait-for-the-proof",
+        "crates/engine/src/torrent/readers.rs",
+        "let is_there = state.swarm.have().has(piece);",
+        "let is_there = state.swarm.geometry().piece_count() > piece;",
+        "peerless-engine",
+        "reader::a_corrupt_block_never_reaches_the_reader",
+        ("--test", "session"),
+    ),
+    Mutation(
+        "reader/told-of-a-bad-piece",
+        "crates/engine/src/torrent/pieces.rs",
+        "                state.swarm.piece_failed(now, piece, &digests);\n",
+        "                state.readers.proved(piece);\n"
+        "                state.swarm.piece_failed(now, piece, &digests);\n",
+        "peerless-engine",
+        "reader::a_corrupt_block_never_reaches_the_reader",
+        ("--test", "session"),
+    ),
     # No name leads out of the folder.
     Mutation(
         "safe-path/dot-dot",

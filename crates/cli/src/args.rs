@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     check, create, demo, dht, edit, explain, get, handshake, info, peers, piece, seed, share, shell,
+    stream,
 };
 use crate::exit;
 
@@ -34,6 +35,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Get(get::Args),
+    Stream(stream::Args),
     Explain(explain::Args),
     Seed(seed::Args),
     Share(share::Args),

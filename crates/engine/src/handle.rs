@@ -31,6 +31,17 @@ pub enum TorrentError {
     /// The piece is not there.
     #[error("piece {0} is not complete")]
     MissingPiece(PieceIndex),
+    /// The piece is not there and is not to be downloaded.
+    #[error("piece {0} is not there, and not among those to be downloaded")]
+    NotComing(PieceIndex),
+    /// The torrent has no file of this number.
+    #[error("there is no file {file}: the torrent has {count}, counted from 0")]
+    NoSuchFile {
+        /// The file asked for.
+        file: usize,
+        /// Files there are.
+        count: usize,
+    },
     /// The disk refused.
     #[error(transparent)]
     Storage(#[from] StorageError),

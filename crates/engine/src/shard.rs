@@ -16,7 +16,7 @@ use std::thread;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
-use swarm::{PeerKey, Source, Swarm};
+use swarm::{PeerKey, ReaderId, Source, Swarm};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -29,6 +29,7 @@ use crate::session::SessionShared;
 use crate::stats::TorrentState;
 use crate::stream::Detached;
 use crate::torrent::Torrent;
+use crate::torrent::readers::Reply;
 use timers::Timers;
 
 /// Messages handled, and torrents given a turn, before peers have theirs.
@@ -54,6 +55,10 @@ pub(crate) enum ShardMessage {
     Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
     /// The disk pool read a run for a peer, or could not.
     Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
+    /// A reader is there, and waits; dropped unanswered when the torrent does not run.
+    Reader { info_hash: InfoHash, reader: ReaderId, at: u64, end: u64, reply: Reply },
+    /// A reader was dropped.
+    ReaderGone { info_hash: InfoHash, reader: ReaderId },
     /// Tell what a torrent's time went to; dropped unanswered when it does not run.
     Explain { info_hash: InfoHash, reply: oneshot::Sender<Account> },
     /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
@@ -194,6 +199,12 @@ impl Shard {
             }
             ShardMessage::Read { info_hash, peer, run, result } => {
                 self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
+            }
+            ShardMessage::Reader { info_hash, reader, at, end, reply } => {
+                self.with(&info_hash, |torrent| torrent.reader_at(reader, at, end, reply));
+            }
+            ShardMessage::ReaderGone { info_hash, reader } => {
+                self.with(&info_hash, |torrent| torrent.reader_gone(reader));
             }
             ShardMessage::Explain { info_hash, reply } => self.with(&info_hash, |torrent| {
                 if let Some(account) = torrent.account() {

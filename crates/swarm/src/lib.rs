@@ -12,9 +12,10 @@
 //! ```
 //!
 //! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
-//! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `wishes` and `levels` which come first, `pieces` which
-//! block, `window` how many, `requests` puts the three together, `endgame` ends it, `choker` whom to
-//! serve, `blame` whom to ban, `candidates` whom to dial, `ledger` what the peers' time goes to.
+//! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `wishes` and `levels`
+//! which come first, `urgent` what readers wait for, `pieces` which block, `window` how many, `requests`
+//! puts them together, `endgame` ends it, `choker` whom to serve, `blame` whom to ban, `candidates` whom
+//! to dial, `ledger` what the peers' time goes to.
 
 #![cfg_attr(
     not(test),
@@ -44,6 +45,7 @@ mod steps;
 mod throttle;
 mod timers;
 mod uploads;
+mod urgent;
 mod verdicts;
 mod window;
 mod wishes;
@@ -71,6 +73,8 @@ use pieces::Pieces;
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use throttle::Throttle;
+pub use urgent::ReaderId;
+use urgent::Urgent;
 pub use wishes::{Rank, Wishes};
 
 /// The brain of one torrent.
@@ -90,6 +94,7 @@ pub struct Swarm {
     missing: u32,
     picker: Levels,
     pieces: Pieces,
+    urgent: Urgent,
     peers: Peers,
     blame: Blame,
     candidates: Candidates,
@@ -133,6 +138,7 @@ impl Swarm {
             missing: missing.len() as u32,
             picker: Levels::new(count, missing.into_iter()),
             pieces: Pieces::new(config.geometry.clone(), config.pad_blocks),
+            urgent: Urgent::default(),
             peers: Peers::default(),
             blame: Blame::default(),
             candidates: Candidates::new(),
@@ -266,7 +272,8 @@ impl Swarm {
         self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
     }
 
-    fn is_missing(&self, piece: PieceIndex) -> bool {
+    /// Whether a piece is wanted and not there.
+    pub fn is_missing(&self, piece: PieceIndex) -> bool {
         piece < self.geometry.piece_count()
             && !self.have.has(piece)
             && self.wanted.as_ref().is_none_or(|wanted| wanted.has(piece))

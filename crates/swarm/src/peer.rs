@@ -92,6 +92,8 @@ pub(crate) struct Peer {
     /// When we choked or unchoked it last.
     pub(crate) choke_changed: Duration,
     pub(crate) end_game_at: Duration,
+    /// When it looks for a late block of a reader again.
+    pub(crate) copy_at: Duration,
     pub(crate) closing: bool,
     /// What its time goes to, and since when.
     pub(crate) spent: Spent,
@@ -152,6 +154,7 @@ impl Peer {
             last_sent: now,
             choke_changed: now,
             end_game_at: Duration::ZERO,
+            copy_at: Duration::ZERO,
             closing: false,
             spent: Spent::NothingNew,
             spent_since: now,

@@ -341,6 +341,11 @@ impl Pieces {
         Some(senders)
     }
 
+    /// Whether the piece is complete and its verification has not ended.
+    pub(crate) fn is_verifying(&self, piece: PieceIndex) -> bool {
+        self.verifying.contains_key(&piece)
+    }
+
     /// Complete pieces whose verification has not ended.
     pub(crate) fn verifying_count(&self) -> u32 {
         self.verifying.len() as u32

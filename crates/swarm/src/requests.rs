@@ -7,6 +7,7 @@ use wire::{BlockRequest, Message};
 
 use crate::peer::Peer;
 use crate::pieces::BlockState;
+use crate::urgent::NextUrgent;
 use crate::{Action, BlockFate, BlockOutcome, Fault, PeerKey, Swarm};
 
 /// Blocks that were never asked for, before a peer is an attacker and not just late.
@@ -136,6 +137,7 @@ impl Swarm {
     pub(crate) fn release(&mut self, index: u32, blocks: impl IntoIterator<Item = BlockRequest>) {
         for block in blocks {
             self.pieces.release(block, index);
+            self.urgent.reopens(block.piece);
         }
     }
 
@@ -234,11 +236,17 @@ impl Swarm {
         }
     }
 
-    /// The next block for a peer: of the piece it works on, of one that nobody works on, of a new
+    /// The next block for a peer: what a reader waits for, then of the piece it works on, of one that nobody works on, of a new
     /// one, of anybody's, and last a copy of one that somebody slow was asked for.
     fn next_block(&mut self, key: PeerKey) -> Option<BlockRequest> {
+        match self.next_urgent(key) {
+            NextUrgent::Block(block) => return Some(block),
+            NextUrgent::Waits => return None,
+            NextUrgent::Nothing => {}
+        }
         let peer = self.peers.get(key)?;
         let working = peer.working.filter(|piece| peer.may_request(*piece));
+        let working = working.filter(|piece| !self.urgent.has(*piece));
         let piece = working
             .filter(|piece| self.pieces.get(*piece).is_some_and(|open| open.free > 0))
             .or_else(|| self.orphan(key))
@@ -246,15 +254,21 @@ impl Swarm {
             .or_else(|| self.anybodys(key));
         let Some(piece) = piece else { return self.end_game(key) };
         let block = self.pieces.take_free(piece, key.index)?;
-        let before = self.peers.get_mut(key)?.working.replace(piece);
-        self.free_work(key.index, before.filter(|before| *before != piece));
+        self.works_on(key, piece);
         Some(block)
+    }
+
+    pub(crate) fn works_on(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let before = peer.working.replace(piece);
+        self.free_work(key.index, before.filter(|before| *before != piece));
     }
 
     /// A piece that nobody works on; of several the one that is nearest to its end.
     fn orphan(&self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(key)?;
-        let orphans = self.pieces.orphans().filter(|(piece, _)| peer.may_request(*piece));
+        let orphans = self.pieces.orphans().filter(|(piece, _)| !self.urgent.has(*piece));
+        let orphans = orphans.filter(|(piece, _)| peer.may_request(*piece));
         orphans.min_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
     }
 
@@ -262,7 +276,9 @@ impl Swarm {
         let peer = self.peers.get(key)?;
         let mut partial = self.pieces.partial();
         partial
-            .find(|(piece, open)| !open.parole && peer.may_request(*piece))
+            .find(|(piece, open)| {
+                !open.parole && peer.may_request(*piece) && !self.urgent.has(*piece)
+            })
             .map(|(piece, _)| piece)
     }
 
@@ -333,18 +349,16 @@ impl Swarm {
 
     /// An open piece that nobody is delivering and nobody may be asked for: of several the one
     /// with the least received.
-    fn hopeless(&self) -> Option<PieceIndex> {
+    pub(crate) fn hopeless(&self) -> Option<PieceIndex> {
         let hopeless = self.pieces.partial().filter(|(piece, open)| {
             !open.is_requested() && !self.peers.iter().any(|peer| peer.may_request(*piece))
         });
         hopeless.max_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
     }
 
-    fn abandon(&mut self, piece: PieceIndex) {
+    pub(crate) fn abandon(&mut self, piece: PieceIndex) {
         self.totals.wasted += self.pieces.abandon(piece);
-        if self.is_missing(piece) {
-            self.picker.insert(piece);
-        }
+        self.pickable_again(piece);
         self.actions.push_back(Action::Abandon { piece });
     }
 }

@@ -64,7 +64,8 @@ impl Swarm {
         }
         let waits = |peer: &Peer| peer.is_idle(self.now) && !peer.window.is_snubbed();
         let mut waiting = self.waiting.iter().inspect(|_| steps::count());
-        waiting.any(|key| self.peers.get(*key).is_some_and(waits)) && self.pieces.any_requested()
+        waiting.any(|key| self.peers.get(*key).is_some_and(waits))
+            && (self.urgent.has_todo() || self.pieces.any_requested())
     }
 
     /// The end game may have work by now for those who found none.

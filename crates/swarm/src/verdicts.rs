@@ -28,6 +28,7 @@ impl Swarm {
     pub fn piece_written(&mut self, now: Duration, piece: PieceIndex) {
         self.now = now;
         self.pieces.good(piece);
+        self.urgent.done(piece);
         let missing = self.is_missing(piece);
         if !self.have.insert(piece) {
             return;
@@ -71,9 +72,7 @@ impl Swarm {
             self.actions.push_back(Action::Impossible { piece });
             return;
         }
-        if self.is_missing(piece) {
-            self.picker.insert(piece);
-        }
+        self.pickable_again(piece);
         if let Some(guilty) = self.blame.failed(piece, &senders, digests) {
             self.banned(guilty);
         }

@@ -18,6 +18,7 @@ pub(crate) mod share;
 pub(crate) mod shell;
 pub(crate) mod source;
 pub(crate) mod stalls;
+pub(crate) mod stream;
 
 use std::path::Path;
 
@@ -32,6 +33,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
     let output = *output;
     match args.command {
         Command::Get(args) => args.run(output).await,
+        Command::Stream(args) => args.run(output).await,
         Command::Explain(args) => args.run(output).await,
         Command::Seed(args) => args.run(output).await,
         Command::Share(args) => args.run(output).await,

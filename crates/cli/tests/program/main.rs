@@ -12,6 +12,7 @@ mod handshake;
 mod info;
 mod peer;
 mod process;
+mod stream;
 mod transfer;
 mod usage;
 mod whole;

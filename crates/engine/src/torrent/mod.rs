@@ -8,6 +8,7 @@ mod dial;
 mod limits;
 mod metadata;
 mod pieces;
+pub(crate) mod readers;
 mod turns;
 mod uploads;
 
@@ -65,6 +66,8 @@ struct State {
     /// Verified pieces that the disk refused, to be tried again.
     unwritten: Vec<(PieceIndex, Vec<Option<Block>>)>,
     retry_at: Option<Duration>,
+    /// Who waits for bytes.
+    readers: readers::Readers,
     /// Connections with something new in their queue.
     dirty: Vec<Rc<Connection>>,
     /// What a peer was about to be sent, when last looked at: memory for the next look.
@@ -105,6 +108,7 @@ impl Torrent {
                 pieces: HashMap::new(),
                 unwritten: Vec::new(),
                 retry_at: None,
+                readers: readers::Readers::default(),
                 dirty: Vec::new(),
                 asked: Vec::new(),
                 charged: 0,
@@ -411,6 +415,7 @@ impl Torrent {
         let peers = std::mem::take(&mut state.peers);
         peers.values().for_each(|connection| connection.close(why.into()));
         state.pieces.clear();
+        state.readers.clear();
         state.unwritten.clear();
         self.context.session.budget.moved(state.charged, 0);
         state.charged = 0;

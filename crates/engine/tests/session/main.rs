@@ -10,6 +10,7 @@ mod hostile_peers;
 mod limits;
 mod magnets;
 mod overload;
+mod reader;
 mod resume;
 mod script;
 mod support;
