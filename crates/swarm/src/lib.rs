@@ -44,6 +44,7 @@ mod throttle;
 mod timers;
 mod uploads;
 mod verdicts;
+mod web_seeds;
 mod window;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -69,6 +70,7 @@ use pieces::Pieces;
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use throttle::Throttle;
+pub use web_seeds::web_seed_ip;
 
 /// The brain of one torrent.
 pub struct Swarm {
@@ -230,7 +232,7 @@ impl Swarm {
     }
 
     fn may_dial(&self) -> bool {
-        let under_way = self.peers.len() + self.candidates.dialling() as usize;
+        let under_way = self.peers.places() + self.candidates.dialling() as usize;
         under_way < self.settings.peers_max
     }
 
@@ -272,6 +274,9 @@ impl Swarm {
     fn send(&mut self, peer: PeerKey, message: Message<'static>) {
         let now = self.now;
         if let Some(to) = self.peers.get_mut(peer).filter(|peer| !peer.closing) {
+            if to.web_seed && !web_seeds::is_for_web_seeds(&message) {
+                return;
+            }
             to.last_sent = now;
             self.actions.push_back(Action::Send { peer, message });
         }
