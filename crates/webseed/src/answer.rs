@@ -140,3 +140,87 @@ fn seconds(value: &[u8]) -> Option<Duration> {
     let seconds = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WANTED: Wanted = Wanted::Range { first: 100, last: 199, whole: 1000 };
+
+    fn answer(status: u16, length: u64, range: &str) -> Result<Body, Failure> {
+        let range = Some(range.as_bytes()).filter(|range| !range.is_empty());
+        judge(&Head { status, length: Some(length), range, ..Head::default() }, &WANTED)
+    }
+
+    #[test]
+    fn a_range_is_the_one_that_was_asked_for_or_its_beginning() {
+        let body = |take| Ok(Body { skip: 0, take, leaves_rest: false });
+        assert_eq!(answer(206, 100, "bytes 100-199/1000"), body(100));
+        assert_eq!(answer(206, 100, "Bytes 100-199/*"), body(100));
+        assert_eq!(answer(206, 50, "bytes 100-149/1000"), body(50));
+        for wrong in [
+            "",
+            "bytes */1000",
+            "bytes 99-199/1000",
+            "bytes 100-200/1000",
+            "bytes 100-99/1000",
+            "lines 100-199/1000",
+            "bytes 100-199/x",
+            "bytes -1-2/3",
+        ] {
+            assert_eq!(answer(206, 100, wrong), Err(Failure::WrongRange), "{wrong}");
+        }
+        let wrong = |wanted, given| Err(Failure::WrongLength { wanted, given });
+        assert_eq!(answer(206, 100, "bytes 100-199/999"), wrong(1000, 999));
+        assert_eq!(answer(206, 99, "bytes 100-199/1000"), wrong(100, 99));
+    }
+
+    #[test]
+    fn a_whole_file_is_taken_when_what_is_wanted_is_near_its_start() {
+        let skipped = Body { skip: 100, take: 100, leaves_rest: true };
+        assert_eq!(answer(200, 1000, ""), Ok(skipped));
+        assert_eq!(answer(200, 999, ""), Err(Failure::WrongLength { wanted: 1000, given: 999 }));
+        let mib = 1024 * 1024;
+        let (first, last) = (SKIP_MAX + 1, SKIP_MAX + 16 * 1024);
+        let head = Head { status: 200, ..Head::default() };
+        let far = Wanted::Range { first, last, whole: 100 * mib };
+        assert_eq!(judge(&head, &far), Err(Failure::NoRanges));
+        let long = Wanted::Range { first: 2 * mib, last: 4 * mib - 1, whole: 4 * mib };
+        let to_the_end = Body { skip: 2 * mib, take: 2 * mib, leaves_rest: false };
+        assert_eq!(judge(&head, &long), Ok(to_the_end));
+    }
+
+    #[test]
+    fn what_is_said_of_waiting_is_heard_and_bounded() {
+        let wait = |value: &str| {
+            let head = Head { status: 503, retry_after: Some(value.as_bytes()), ..Head::default() };
+            judge(&head, &WANTED).unwrap_err()
+        };
+        assert_eq!(wait(" 7 "), Failure::Busy { wait: Some(Duration::from_secs(7)) });
+        assert_eq!(wait("99999999999"), Failure::Busy { wait: Some(RETRY_MAX) });
+        for other in ["", "-1", "Fri, 27 Nov 2026 12:00:00 GMT", "1e9"] {
+            assert_eq!(wait(other), Failure::Busy { wait: None }, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_is_taken_than_was_asked_for(
+            status in prop_oneof![Just(200u16), Just(206), 100..600u16],
+            length in proptest::option::of(any::<u64>()),
+            range in ".{0,30}|bytes [0-9]{1,20}-[0-9]{1,20}/[0-9*]{1,20}",
+            (first, more, rest) in (0..u64::MAX / 4, 0..u64::MAX / 4, 0..u64::MAX / 4),
+        ) {
+            let (last, whole) = (first + more, first + more + 1 + rest);
+            let head = Head { status, length, range: Some(range.as_bytes()), ..Head::default() };
+            let wanted = Wanted::Range { first, last, whole };
+            if let Ok(body) = judge(&head, &wanted) {
+                prop_assert!(body.take >= 1 && body.take <= more + 1);
+                prop_assert!(body.skip == 0 || body.skip == first);
+                prop_assert!(status == 200 || status == 206);
+            }
+        }
+    }
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 /// The first wait, and the doublings of it: 5 seconds to 43 minutes.
 const REST_FIRST: Duration = Duration::from_secs(5);
 const DOUBLINGS_MAX: u32 = 9;
+/// The shortest that a server can ask for.
+const REST_MIN: Duration = Duration::from_secs(1);
 
 /// Why a web seed gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,11 +143,13 @@ impl Standing {
         self.failures = self.failures.saturating_add(1);
         // Many clients failed at the same moment; they should not come back at the same moment.
         let rest = doubled.mul_f64(0.75 + rng.f64() / 2.0);
-        let asked = match failure {
-            Failure::Busy { wait } => wait.unwrap_or_default(),
-            _ => Duration::ZERO,
+        let rest = match failure {
+            // It knows best, the first time.
+            Failure::Busy { wait: Some(asked) } if self.failures == 1 => (*asked).max(REST_MIN),
+            Failure::Busy { wait: Some(asked) } => rest.max(*asked),
+            _ => rest,
         };
-        self.rests_until = Some(now.saturating_add(rest.max(asked)));
+        self.rests_until = Some(now.saturating_add(rest));
     }
 
     /// Whether it is never asked again.
@@ -156,5 +160,72 @@ impl Standing {
     /// When it may be asked: `None` for never, a time in the past for now.
     pub fn ready_at(&self) -> Option<Duration> {
         (!self.is_out).then(|| self.rests_until.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BROKEN: fn() -> Failure = || Failure::Broken(String::new());
+
+    fn rest(standing: &mut Standing, failure: &Failure, seed: u64) -> Duration {
+        let now = Duration::from_secs(1000);
+        standing.failed(now, failure, &mut fastrand::Rng::with_seed(seed));
+        standing.ready_at().unwrap() - now
+    }
+
+    #[test]
+    fn the_wait_doubles_until_something_is_served() {
+        let mut standing = Standing::default();
+        let rests: Vec<_> = (0..20).map(|seed| rest(&mut standing, &BROKEN(), seed)).collect();
+        for (doublings, rest) in (0..).zip(&rests) {
+            let middle = REST_FIRST * 2u32.pow(doublings.min(DOUBLINGS_MAX));
+            assert!((middle.mul_f64(0.75)..=middle.mul_f64(1.25)).contains(rest), "{rests:?}");
+        }
+        standing.served();
+        assert!(rest(&mut standing, &BROKEN(), 1) < Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_busy_server_says_how_long() {
+        let busy = |seconds| Failure::Busy { wait: Some(Duration::from_secs(seconds)) };
+        let mut standing = Standing::default();
+        assert_eq!(rest(&mut standing, &busy(0), 1), REST_MIN);
+        assert!(rest(&mut standing, &busy(0), 1) >= Duration::from_secs(7), "not again and again");
+        assert_eq!(rest(&mut standing, &busy(3600), 1), Duration::from_hours(1));
+    }
+
+    #[test]
+    fn what_no_waiting_mends_is_the_end() {
+        let mut standing = Standing::default();
+        assert_eq!(standing.ready_at(), Some(Duration::ZERO));
+        standing.failed(Duration::ZERO, &Failure::SentBadData, &mut fastrand::Rng::with_seed(1));
+        assert!(standing.is_out());
+        assert_eq!(standing.ready_at(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_asked_at_once_after_a_failure_or_never_again_without_reason(
+            course in proptest::collection::vec((any::<bool>(), 0..5000u64, any::<u64>()), 1..60),
+        ) {
+            let mut standing = Standing::default();
+            let mut now = Duration::ZERO;
+            for (served, wait, seed) in course {
+                if served {
+                    standing.served();
+                    continue;
+                }
+                let failure = Failure::Busy { wait: (wait % 2 == 0).then(|| Duration::from_secs(wait)) };
+                standing.failed(now, &failure, &mut fastrand::Rng::with_seed(seed));
+                let at = standing.ready_at().unwrap();
+                prop_assert!(at >= now + REST_MIN);
+                prop_assert!(at <= now + Duration::from_secs(5000));
+                now = at;
+            }
+        }
     }
 }
