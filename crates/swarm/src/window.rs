@@ -28,8 +28,9 @@ const REQUESTS_MAX: u32 = 16_384;
 const REQQ_DEFAULT: u32 = 250;
 /// Requests to a web seed at most: 32 MiB, a second of what a fast server sends.
 const WEB_SEED_REQUESTS: u32 = 2048;
-/// And bytes at least: enough for a first range on each connection.
-const WEB_SEED_BYTES_MIN: u64 = 1024 * 1024;
+/// Bytes at first: a range for each connection. Then at least a range at a time.
+const WEB_SEED_BYTES_FIRST: u64 = 1024 * 1024;
+const WEB_SEED_BYTES_MIN: u64 = 256 * 1024;
 /// A window is what limits the rate when so much of it is what the rate and the shortest latency hold
 /// in flight: it is refilled at four fifths, and one that is measured right is two thirds full.
 const LIMITS_FROM: f64 = 0.75;
@@ -96,8 +97,16 @@ impl Window {
         if self.snubbed {
             return u64::from(BLOCK_LENGTH);
         }
-        let floor = if self.web_seed { WEB_SEED_BYTES_MIN.max(self.best_rate() as u64) } else { 0 };
+        let floor = if self.web_seed { self.web_seed_floor() } else { 0 };
         self.bytes.max(floor).min(self.bytes_cap)
+    }
+
+    /// A second's worth. One that was not measured yet gets enough for all its connections.
+    fn web_seed_floor(&self) -> u64 {
+        match self.best_rate() as u64 {
+            0 => WEB_SEED_BYTES_FIRST,
+            rate => rate.max(WEB_SEED_BYTES_MIN),
+        }
     }
 
     /// Requests that may be outstanding, whatever their size: the peer counts them, not bytes.

@@ -508,3 +508,25 @@ async fn peers_and_a_web_seed_share_the_work() {
     session.shutdown().await;
     seeding.shutdown().await;
 }
+
+#[tokio::test]
+async fn explain_names_the_web_seed_its_error_and_what_to_do() {
+    let thing = Thing::file(300_000);
+    let web = Web::start(&thing.home(), |_, _| Reply::status("404 No", "")).await;
+    let (session, handle) = thing.get(&[&web.url]).await;
+    let said = within(async {
+        loop {
+            let explained = handle.explain().await;
+            let first = explained.first().unwrap();
+            if first.cause == engine::Cause::WebSeedsFail {
+                return format!("{:?}", first.evidence);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let said = said.await;
+    for words in [&web.url, "none of the torrent's files", "check that the url leads to exactly"] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    session.shutdown().await;
+}

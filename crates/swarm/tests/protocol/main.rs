@@ -11,3 +11,4 @@ mod serving;
 mod throttle;
 mod timers;
 mod verdicts;
+mod web_seeds;
