@@ -287,7 +287,9 @@ impl Swarm {
         }
         self.exchange_soon();
         let banned = self.blame.is_banned(gone.hello.addr.ip());
-        self.candidates.came_to(if banned { Tried::Banned } else { Tried::Left });
+        if !gone.web_seed {
+            self.candidates.came_to(if banned { Tried::Banned } else { Tried::Left });
+        }
         self.account_alone();
         if !gone.am_choking {
             self.fill_upload_slots();

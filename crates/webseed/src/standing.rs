@@ -174,7 +174,7 @@ mod tests {
     fn rest(standing: &mut Standing, failure: &Failure, seed: u64) -> Duration {
         let now = Duration::from_secs(1000);
         standing.failed(now, failure, &mut fastrand::Rng::with_seed(seed));
-        standing.ready_at().unwrap() - now
+        standing.ready_at().unwrap().saturating_sub(now)
     }
 
     #[test]

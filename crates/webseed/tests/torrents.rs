@@ -76,7 +76,8 @@ fn a_script_is_told_the_torrent_the_piece_and_the_range() {
         source.request(&torrent.info, torrent.info_hash, &Names::default(), &part).unwrap()
     };
     let asked = request("http://h/s.php");
-    let hash: String = torrent.info_hash.0.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let hex: Vec<_> = torrent.info_hash.0.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let hash = hex.concat();
     assert_eq!(asked.url, format!("http://h/s.php?info_hash={hash}&piece=1&ranges=5-8"));
     assert_eq!((asked.range, asked.wanted), (None, Wanted::Body { length: 4 }));
     assert!(request("http://h/s.php?k=1").url.starts_with("http://h/s.php?k=1&info_hash="));

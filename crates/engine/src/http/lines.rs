@@ -38,7 +38,7 @@ struct Line {
 /// The kept connections of one user of them, who has one answer at a time.
 pub(crate) struct Lines {
     http: HttpClient,
-    lines: Vec<Line>,
+    kept: Vec<Line>,
     /// Time for a connection and the head of its answer.
     head_limit: Duration,
 }
@@ -55,12 +55,12 @@ pub(crate) struct Opened {
 
 impl Lines {
     pub(crate) fn new(http: HttpClient, head_limit: Duration) -> Self {
-        Self { http, lines: Vec::new(), head_limit }
+        Self { http, kept: Vec::new(), head_limit }
     }
 
     /// Ends all connections: the last answer was not read to its end.
     pub(crate) fn close(&mut self) {
-        self.lines.clear();
+        self.kept.clear();
     }
 
     /// Asks for `url`, or the bytes from first to last of it, and follows redirects.
@@ -85,7 +85,7 @@ impl Lines {
                 return Ok(Opened { head, body, host });
             };
             drop(response); // unread: the connection it came over is not used again
-            self.lines.retain(|line| line.origin != origin(&target));
+            self.kept.retain(|line| line.origin != origin(&target));
             let next = target.redirect(&location)?;
             visited.push(target);
             if visited.iter().any(|before| before.as_str() == next.as_str()) {
@@ -110,24 +110,23 @@ impl Lines {
         policy: PrivatePolicy,
     ) -> Result<(Parts, Incoming), HttpError> {
         let origin = origin(target);
-        let kept =
-            self.lines.iter().position(|line| line.origin == origin && line.policy == policy);
+        let kept = self.kept.iter().position(|line| line.origin == origin && line.policy == policy);
         if let Some(at) = kept {
-            let mut line = self.lines.swap_remove(at);
+            let mut line = self.kept.swap_remove(at);
             if line.sender.ready().await.is_ok()
                 && let Ok(response) = line.sender.send_request(self.request(target, range)?).await
             {
-                self.lines.push(line);
+                self.kept.push(line);
                 return Ok(response.into_parts());
             }
         }
         let mut line = self.open(target, policy).await?;
         let response = line.sender.send_request(self.request(target, range)?).await;
         let response = response.map_err(|error| exchange_error(error, &target.host_name()))?;
-        if self.lines.len() >= LINES_MAX {
-            self.lines.remove(0);
+        if self.kept.len() >= LINES_MAX {
+            self.kept.remove(0);
         }
-        self.lines.push(line);
+        self.kept.push(line);
         Ok(response.into_parts())
     }
 

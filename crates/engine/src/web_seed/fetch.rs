@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, RETRY_AFTER};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use hyper::http::response::Parts;
 use tokio::time::{Instant, timeout};
 use webseed::{Body, Failure, Head, Pace, Request, Wanted, judge};
@@ -124,7 +126,7 @@ impl Fetcher {
 
 /// The head as the judge wants it.
 fn head(parts: &Parts) -> Head<'_> {
-    let value = |name: HeaderName| parts.headers.get(name).map(|value| value.as_bytes());
+    let value = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
     let number = |value: &[u8]| std::str::from_utf8(value).ok()?.trim().parse().ok();
     Head {
         status: parts.status.as_u16(),

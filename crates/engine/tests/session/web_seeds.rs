@@ -28,6 +28,7 @@ struct Asked {
 }
 
 /// What the server does with a request.
+#[derive(Clone)]
 enum Reply {
     /// What it should.
     Serve,
@@ -42,6 +43,10 @@ enum Reply {
 }
 
 impl Reply {
+    fn raw(head: &str, body_bytes: usize) -> Self {
+        Self::Raw([head.as_bytes(), &vec![7; body_bytes]].concat())
+    }
+
     fn status(status: &str, headers: &str) -> Self {
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n{headers}\r\n");
         Self::Raw(head.into_bytes())
@@ -245,9 +250,8 @@ impl Thing {
         let mut events = session.events();
         let message = within(async {
             loop {
-                match events.next().await.unwrap() {
-                    Event::WebSeedFailed { message, .. } => return message,
-                    _ => {}
+                if let Event::WebSeedFailed { message, .. } = events.next().await.unwrap() {
+                    return message;
                 }
             }
         });
@@ -257,20 +261,28 @@ impl Thing {
         };
         assert!(said.contains(words), "{said}");
         // It is published a moment later.
-        let status = within(async {
-            loop {
-                let seed = handle.web_seeds().into_iter().next();
-                match seed.filter(|seed| seed.state != WebSeedState::Active && seed.error.is_some())
-                {
-                    Some(seed) => return seed,
-                    None => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
+        let status = sooner_or_later(async || {
+            let seed = handle.web_seeds().into_iter().next();
+            seed.filter(|seed| seed.state != WebSeedState::Active && seed.error.is_some())
         });
         let status = status.await;
         session.shutdown().await;
         status
     }
+}
+
+/// What a snapshot shows once it is as it should be.
+async fn sooner_or_later<T>(look: impl AsyncFn() -> Option<T>) -> T {
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        loop {
+            every.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    })
+    .await
 }
 
 #[tokio::test]
@@ -341,42 +353,50 @@ async fn whole_files_are_taken_where_they_are_of_use() {
 #[tokio::test]
 async fn each_bad_answer_has_its_error() {
     let thing = Thing::file(200_000);
-    let with = |head: &str, body: usize| Reply::Raw([head.as_bytes(), &vec![7; body]].concat());
-    let bad: [(&str, fn(&dyn Fn(&str, usize) -> Reply) -> Reply); 13] = [
-        ("another range", |with| {
-            with(
+    let bad: [(&str, Reply); 13] = [
+        (
+            "another range",
+            Reply::raw(
                 "HTTP/1.1 206 P\r\nContent-Range: bytes 5-65540/200000\r\nContent-Length: 65536\r\n\r\n",
                 65536,
-            )
-        }),
-        ("another range", |with| with("HTTP/1.1 206 P\r\nContent-Length: 65536\r\n\r\n", 65536)),
-        ("none of the torrent's files", |with| {
-            with(
+            ),
+        ),
+        ("another range", Reply::raw("HTTP/1.1 206 P\r\nContent-Length: 65536\r\n\r\n", 65536)),
+        (
+            "none of the torrent's files",
+            Reply::raw(
                 "HTTP/1.1 206 P\r\nContent-Range: bytes 0-65535/200001\r\nContent-Length: 65536\r\n\r\n",
                 65536,
-            )
-        }),
-        ("none of the torrent's files", |with| {
-            with("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", 100)
-        }),
-        ("compresses", |with| {
-            with("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 200000\r\n\r\n", 100)
-        }),
-        ("none of the torrent's files", |_| {
-            Reply::status("416 Range", "Content-Range: bytes */100\r\n")
-        }),
-        ("none of the torrent's files", |_| Reply::status("404 Not Found", "")),
-        ("none of the torrent's files", |_| Reply::status("403 Forbidden", "")),
-        ("status 500", |_| Reply::status("500 Oops", "")),
-        ("loopback address", |_| Reply::status("302 Found", "Location: http://127.0.0.2:1/x\r\n")),
-        ("in a circle", |_| Reply::status("302 Found", "Location: /a%20file.bin\r\n")),
-        ("exchange", |with| {
-            with(&format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(300_000)), 0)
-        }),
-        ("exchange", |with| with("I am no web server\r\n\r\n", 0)),
+            ),
+        ),
+        (
+            "none of the torrent's files",
+            Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", 100),
+        ),
+        (
+            "compresses",
+            Reply::raw(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 200000\r\n\r\n",
+                100,
+            ),
+        ),
+        (
+            "none of the torrent's files",
+            Reply::status("416 Range", "Content-Range: bytes */100\r\n"),
+        ),
+        ("none of the torrent's files", Reply::status("404 Not Found", "")),
+        ("none of the torrent's files", Reply::status("403 Forbidden", "")),
+        ("status 500", Reply::status("500 Oops", "")),
+        ("loopback address", Reply::status("302 Found", "Location: http://127.0.0.2:1/x\r\n")),
+        ("in a circle", Reply::status("302 Found", "Location: /a%20file.bin\r\n")),
+        (
+            "exchange",
+            Reply::raw(&format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(300_000)), 0),
+        ),
+        ("exchange", Reply::raw("I am no web server\r\n\r\n", 0)),
     ];
     for (words, reply) in bad {
-        let web = Web::start(&thing.home(), move |_, _| reply(&with)).await;
+        let web = Web::start(&thing.home(), move |_, _| reply.clone()).await;
         let status = thing.fails_with(&web.url, words).await;
         assert!(status.next_step.is_some());
         assert_eq!(status.downloaded, 0, "{words}");
@@ -406,12 +426,7 @@ async fn what_one_does_not_have_comes_from_another() {
         thing.torrent.info.files().iter().position(|f| f.path.display().ends_with("50%.bin"));
     let lost = thing.torrent.info.pieces_of_file(file.unwrap()).len() as u32;
     let whole = handle.stats().pieces_total;
-    within(async {
-        while handle.stats().pieces_have < whole - lost {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    sooner_or_later(async || (handle.stats().pieces_have == whole - lost).then_some(())).await;
     let status = &handle.web_seeds()[0];
     assert_eq!((status.files_missing, status.state), (1, WebSeedState::Active));
     session.shutdown().await;
@@ -514,15 +529,10 @@ async fn explain_names_the_web_seed_its_error_and_what_to_do() {
     let thing = Thing::file(300_000);
     let web = Web::start(&thing.home(), |_, _| Reply::status("404 No", "")).await;
     let (session, handle) = thing.get(&[&web.url]).await;
-    let said = within(async {
-        loop {
-            let explained = handle.explain().await;
-            let first = explained.first().unwrap();
-            if first.cause == engine::Cause::WebSeedsFail {
-                return format!("{:?}", first.evidence);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let said = sooner_or_later(async || {
+        let explained = handle.explain().await;
+        let first = explained.first().unwrap();
+        (first.cause == engine::Cause::WebSeedsFail).then(|| format!("{:?}", first.evidence))
     });
     let said = said.await;
     for words in [&web.url, "none of the torrent's files", "check that the url leads to exactly"] {
