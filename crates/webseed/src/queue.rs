@@ -29,12 +29,15 @@ impl Queue {
         }
     }
 
-    /// It does not any more. What is on its way comes all the same.
+    /// It does not any more. On its way it comes all the same, if others of its run are wanted.
     pub fn cancel(&mut self, block: BlockRequest) {
-        if let Some(at) = self.waiting.iter().position(|waiting| *waiting == block) {
-            self.waiting.remove(at);
-            self.known.remove(&block);
-        }
+        self.known.remove(&block);
+        self.waiting.retain(|waiting| *waiting != block);
+    }
+
+    /// Whether any of these blocks is still wanted: a run of which none is, is not worth its rest.
+    pub fn wants_any<'a>(&self, mut blocks: impl Iterator<Item = &'a BlockRequest>) -> bool {
+        blocks.any(|block| self.known.contains(block))
     }
 
     /// The block came.
@@ -146,6 +149,17 @@ mod tests {
         queue.ask(block(1)); // it was bad, say
         assert_eq!(queue.take(1, &geometry()), [block(9)]);
         assert_eq!(queue.take(1, &geometry()), [block(1)]);
+    }
+
+    #[test]
+    fn a_run_that_nobody_wants_is_known() {
+        let mut queue = asked(0..4);
+        let run = queue.take(1, &geometry());
+        run[1..3].iter().for_each(|block| queue.cancel(*block));
+        assert!(queue.wants_any(run[1..].iter()));
+        assert!(!queue.wants_any(run[1..3].iter()));
+        queue.give_back(&run[1..]);
+        assert_eq!(queue.take(1, &geometry()), [block(3)], "what was cancelled stays so");
     }
 
     proptest! {

@@ -279,7 +279,7 @@ impl Torrent {
         let Some((source, names)) = self.web_seed_source(number) else { return };
         let http = self.context.session.trackers.http().clone();
         let allow_private = self.context.session.settings.allow_private_trackers;
-        let policy = web_seed::policy(&source.url, allow_private);
+        let policy = web_seed::policy(&source, allow_private);
         let mut fetcher = Fetcher::new(Lines::new(http, HEAD_LIMIT), policy);
         while let Some(run) = self.next_run(number).await {
             fetcher.rested();
@@ -360,7 +360,7 @@ impl Torrent {
                     Place::File { file, .. } => Some(file),
                     Place::Pad | Place::Piece { .. } => None,
                 };
-                return Err(Stopped { failure, file, left: filler.left() });
+                return Err(Stopped { failure, file, left: filler.left().copied().collect() });
             }
         }
         self.change(|state, _| {
@@ -387,7 +387,7 @@ impl Torrent {
         let (info, info_hash) = (&self.shared.torrent.info, self.shared.info_hash());
         let mut sink = |bytes: &[u8]| {
             let whole = filler.push(bytes, || self.context.arena.take());
-            whole.is_empty() || self.web_seed_blocks(number, key, whole)
+            whole.is_empty() || self.web_seed_blocks(number, key, whole, filler)
         };
         let (mut left, mut resumed) = (Some(part), 0);
         while let Some(part) = left {
@@ -423,6 +423,7 @@ impl Torrent {
         number: u16,
         key: PeerKey,
         blocks: Vec<(BlockRequest, Block)>,
+        filler: &Filler,
     ) -> bool {
         if self.stopped.get() {
             return false;
@@ -437,7 +438,9 @@ impl Torrent {
                     state.keep(block, data);
                 }
             }
-            true
+            let left = || filler.left();
+            let asked = state.web.asked(number, key);
+            left().next().is_none() || asked.is_some_and(|seed| seed.queue.wants_any(left()))
         })
     }
 

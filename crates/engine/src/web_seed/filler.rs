@@ -40,8 +40,8 @@ impl Filler {
         whole
     }
 
-    /// What has not come.
-    pub(crate) fn left(self) -> Vec<BlockRequest> {
-        self.left.into()
+    /// What has not come, the block that has begun among it.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &BlockRequest> {
+        self.left.iter()
     }
 }

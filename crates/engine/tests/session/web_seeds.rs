@@ -332,7 +332,18 @@ async fn a_script_gives_parts_of_pieces() {
     })
     .await;
     thing.torrent.http_seeds = vec![format!("{}seed.php", web.url)];
+    // A script always gets a query, so a torrent alone may not lead to one here.
     let (session, handle) = thing.get(&[]).await;
+    let seed = sooner_or_later(async || {
+        handle.web_seeds().into_iter().find(|seed| seed.state == WebSeedState::Out)
+    });
+    assert!(seed.await.error.unwrap().contains("loopback address"));
+    session.shutdown().await;
+    assert_eq!(web.asked(), []);
+    let session =
+        Session::builder().listen(false).allow_private_trackers(true).start().await.unwrap();
+    let request = AddTorrent::new(thing.torrent.clone(), thing.dir.path().join("out"));
+    let handle = session.add(request.use_trackers(false)).await.unwrap();
     within(handle.wait()).await.unwrap();
     thing.check();
     assert!(web.asked()[0].path.starts_with("/seed.php?info_hash="));
