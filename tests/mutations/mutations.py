@@ -316,6 +316,24 @@ MUTATIONS = [
         "dht::a_download_finds_its_seed_by_the_dht_and_a_private_one_does_not",
         ("--test", "session"),
     ),
+    # A web seed's answer is what was asked for, and leads to no private place.
+    Mutation(
+        "web-seeds/another-range",
+        "crates/webseed/src/answer.rs",
+        "if range.first != first || range.last > last",
+        "if range.first > first.saturating_add(1 << 20) || range.last > last.saturating_add(1 << 20)",
+        "peerless-webseed",
+        "answer::tests::a_range_is_the_one_that_was_asked_for_or_its_beginning",
+    ),
+    Mutation(
+        "web-seeds/redirect-to-private",
+        "crates/engine/src/http/lines.rs",
+        "if elsewhere && policy == PrivatePolicy::AllowAsWritten {",
+        "if elsewhere && policy == PrivatePolicy::Refuse {",
+        "peerless-engine",
+        "web_seeds::each_bad_answer_has_its_error",
+        ("--test", "session"),
+    ),
     # What the DHT keeps comes from the address that it names.
     Mutation(
         "dht/any-token",

@@ -102,6 +102,13 @@ impl AddTorrent {
         self
     }
 
+    /// Web seeds (BEP 19) besides those that the torrent names.
+    #[must_use]
+    pub fn web_seeds(mut self, urls: impl IntoIterator<Item = String>) -> Self {
+        self.torrent.web_seeds.extend(urls);
+        self
+    }
+
     /// Whether to announce to the torrent's trackers. Default: yes.
     #[must_use]
     pub fn use_trackers(mut self, use_trackers: bool) -> Self {

@@ -56,6 +56,17 @@ pub enum Event {
         /// The address.
         addr: IpAddr,
     },
+    /// A web seed failed, or does not have a file.
+    WebSeedFailed {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Whose URL, without secrets; a stranger's words.
+        url: String,
+        /// Why, in words.
+        message: String,
+        /// What to do about it.
+        next_step: &'static str,
+    },
     /// A tracker answered.
     TrackerReply {
         /// Which torrent.

@@ -20,6 +20,7 @@ use crate::limits::{Bounds, RateLimits};
 use crate::session::{STOP_LIMIT, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::{TorrentState, TorrentStats};
+use crate::web_seed::WebSeedStatus;
 
 /// Why a torrent did not get where its owner wanted it.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,7 @@ pub(crate) struct TorrentShared {
     stats: Mutex<TorrentStats>,
     have: Mutex<Bitfield>,
     peers: Mutex<Vec<PeerStats>>,
+    web_seeds: Mutex<Vec<WebSeedStatus>>,
     /// The state, in `stats`, is another.
     state_changed: Notify,
     #[cfg(test)]
@@ -97,6 +99,7 @@ impl TorrentShared {
             upload_rate: 0,
             peers: 0,
             seeds: 0,
+            web_seeds: 0,
             peers_known: 0,
             half_open: 0,
             eta: None,
@@ -116,6 +119,7 @@ impl TorrentShared {
             stats: Mutex::new(stats),
             have: Mutex::new(Bitfield::new(geometry.piece_count())),
             peers: Mutex::default(),
+            web_seeds: Mutex::default(),
             state_changed: Notify::new(),
             #[cfg(test)]
             panics_at: Mutex::default(),
@@ -221,6 +225,7 @@ impl TorrentShared {
             stats.upload_rate = now.upload_rate;
             stats.peers = now.peers;
             stats.seeds = now.seeds;
+            stats.web_seeds = now.web_seeds;
             stats.peers_known = now.candidates;
             stats.half_open = now.half_open;
             stats.eta = (now.wanted_left > 0 && now.download_rate > 0)
@@ -233,6 +238,10 @@ impl TorrentShared {
         drop(shown);
         *lock(&self.peers) = peers;
         self.set_state(state);
+    }
+
+    pub(crate) fn publish_web_seeds(&self, web_seeds: Vec<WebSeedStatus>) {
+        *lock(&self.web_seeds) = web_seeds;
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
@@ -320,6 +329,11 @@ impl TorrentHandle {
     /// A snapshot of the connected peers.
     pub fn peers(&self) -> Vec<PeerStats> {
         lock(&self.shared.peers).clone()
+    }
+
+    /// A snapshot of the web seeds.
+    pub fn web_seeds(&self) -> Vec<WebSeedStatus> {
+        lock(&self.shared.web_seeds).clone()
     }
 
     /// What each tracker said last.

@@ -63,6 +63,7 @@ mod stream;
 mod torrent;
 mod utp_driver;
 mod utp_stream;
+mod web_seed;
 
 pub use crate::dht::{
     DHT_BOOTSTRAP, DhtError, DhtHandle, DhtPeers, DhtSamples, DhtStored, random_seed,
@@ -90,4 +91,5 @@ pub use session::{Session, StartError};
 pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
 pub use swarm::PeerStats;
+pub use web_seed::{WebSeedState, WebSeedStatus};
 pub use {metainfo, storage, tracker, wire};

@@ -54,6 +54,8 @@ pub struct TorrentStats {
     pub peers: u32,
     /// Connected peers that have everything.
     pub seeds: u32,
+    /// Web seeds in use.
+    pub web_seeds: u32,
     /// Addresses known.
     pub peers_known: u32,
     /// Connections being made.

@@ -144,6 +144,21 @@ impl Levels {
         })
     }
 
+    /// The first piece of a long gap, for who gives runs of pieces: see [`Picker::pick_gap`]. In a
+    /// torrent that is wanted in order, the piece that is first.
+    pub(crate) fn pick_gap(
+        &mut self,
+        rng: &mut fastrand::Rng,
+        has: Option<&Bitfield>,
+        gaps: u32,
+        counted: u32,
+    ) -> Option<PieceIndex> {
+        if self.sequential {
+            return self.pick(rng, has);
+        }
+        self.by_rank.iter().find_map(|level| level.picker.pick_gap(rng, has, gaps, counted))
+    }
+
     /// Any piece of the highest rank that a peer has.
     pub(crate) fn pick_any(
         &self,

@@ -47,6 +47,7 @@ mod timers;
 mod uploads;
 mod urgent;
 mod verdicts;
+mod web_seeds;
 mod window;
 mod wishes;
 
@@ -75,6 +76,7 @@ pub use stats::{PeerStats, Stats};
 use throttle::Throttle;
 pub use urgent::ReaderId;
 use urgent::Urgent;
+pub use web_seeds::web_seed_ip;
 pub use wishes::{Rank, Wishes};
 
 /// The brain of one torrent.
@@ -239,7 +241,7 @@ impl Swarm {
     }
 
     fn may_dial(&self) -> bool {
-        let under_way = self.peers.len() + self.candidates.dialling() as usize;
+        let under_way = self.peers.places() + self.candidates.dialling() as usize;
         under_way < self.settings.peers_max
     }
 
@@ -282,6 +284,9 @@ impl Swarm {
     fn send(&mut self, peer: PeerKey, message: Message<'static>) {
         let now = self.now;
         if let Some(to) = self.peers.get_mut(peer).filter(|peer| !peer.closing) {
+            if to.web_seed && !web_seeds::is_for_web_seeds(&message) {
+                return;
+            }
             to.last_sent = now;
             self.actions.push_back(Action::Send { peer, message });
         }

@@ -164,7 +164,7 @@ impl Swarm {
     }
 
     /// The peer no longer has a piece (BEP 54).
-    fn peer_lost(&mut self, key: PeerKey, piece: PieceIndex) {
+    pub(crate) fn peer_lost(&mut self, key: PeerKey, piece: PieceIndex) {
         if self.exists(piece).is_err() {
             return;
         }

@@ -102,6 +102,9 @@ pub(crate) struct Peer {
     pub(crate) held_up: Option<Spent>,
     /// It said where its DHT node is; once is enough.
     pub(crate) named_node: bool,
+    /// It is a web seed, and this would be the next piece of its run.
+    pub(crate) web_seed: bool,
+    pub(crate) next_of_run: Option<PieceIndex>,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -160,6 +163,8 @@ impl Peer {
             spent_since: now,
             held_up: None,
             named_node: false,
+            web_seed: false,
+            next_of_run: None,
             refill: false,
             waits: false,
             check_at: Duration::MAX,

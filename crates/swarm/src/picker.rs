@@ -277,6 +277,36 @@ impl Picker {
         self.pickable.common_from(has.unwrap_or(&self.pickable), first).next()
     }
 
+    /// The first piece of the longest of some gaps: runs of pieces that may be picked and that a
+    /// peer has, with this many pieces at most counted of each.
+    pub(crate) fn pick_gap(
+        &self,
+        rng: &mut fastrand::Rng,
+        has: Option<&Bitfield>,
+        gaps: u32,
+        counted: u32,
+    ) -> Option<PieceIndex> {
+        let may = |piece: PieceIndex| {
+            steps::count();
+            self.is_pickable(piece) && has.is_none_or(|has| has.has(piece))
+        };
+        let gap_at = |piece: PieceIndex| {
+            let first =
+                (piece.saturating_sub(counted)..piece).rev().take_while(|at| may(*at)).last();
+            let first = first.unwrap_or(piece);
+            let length = (first..first.saturating_add(counted)).take_while(|at| may(*at)).count();
+            (length, first)
+        };
+        let mut longest: Option<(usize, PieceIndex)> = None;
+        for _ in 0..gaps {
+            let (length, first) = gap_at(self.anywhere(rng, has).next()?);
+            if longest.is_none_or(|(before, _)| length > before) {
+                longest = Some((length, first));
+            }
+        }
+        longest.map(|(_, first)| first)
+        }
+
     fn anywhere<'a>(
         &'a self,
         rng: &mut fastrand::Rng,

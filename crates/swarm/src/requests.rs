@@ -66,7 +66,9 @@ impl Swarm {
             return self.unwanted(block);
         };
         let Some((request, _)) = peer.answered(block) else { return self.unwanted(block) };
-        peer.answers_up_to(request.sent_at);
+        if !peer.web_seed {
+            peer.answers_up_to(request.sent_at); // several connections answer in no order
+        }
         peer.last_received = now;
         peer.last_block = now;
         peer.rejections = 0;
@@ -321,6 +323,9 @@ impl Swarm {
     fn choose(&mut self, key: PeerKey) -> Option<PieceIndex> {
         let rarest_first = !self.settings.without.rarest_first;
         let peer = self.peers.get(key)?;
+        if peer.web_seed {
+            return self.web_seed_picks(key);
+        }
         let (picker, rng) = (&mut self.picker, &mut self.rng);
         let mut suggested = peer.suggested.iter().rev().copied().filter(|_| !picker.has_order());
         let suggested =

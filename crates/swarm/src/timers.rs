@@ -86,7 +86,7 @@ impl Swarm {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else { return };
         let silent = now.saturating_sub(peer.last_received);
-        if silent >= SILENCE_MAX {
+        if silent >= SILENCE_MAX && !peer.web_seed {
             self.disconnect(key, Fault::Silent(silent.as_secs()));
             return;
         }
@@ -126,7 +126,11 @@ impl Swarm {
 impl Peer {
     /// When something is due for it next.
     fn due(&self, now: Duration) -> Duration {
-        let heard = (self.last_sent + KEEP_ALIVE).min(self.last_received + SILENCE_MAX);
+        let heard = if self.web_seed {
+            Duration::MAX // silence between answers is how HTTP is
+        } else {
+            (self.last_sent + KEEP_ALIVE).min(self.last_received + SILENCE_MAX)
+        };
         let patient = Some(self.patient_until).filter(|until| *until > now);
         patient.into_iter().chain(self.times_out_at()).fold(heard, Duration::min)
     }

@@ -41,6 +41,10 @@ pub(crate) struct Args {
     output: PathBuf,
     #[command(flatten)]
     options: Options,
+    /// A web seed (BEP 19) of these torrents besides those that they name: the URL of a folder, with
+    /// a slash at its end, or of a single file; again for more.
+    #[arg(long, value_name = "URL")]
+    web_seed: Vec<String>,
     /// Go on seeding once complete.
     #[arg(long)]
     seed: bool,
@@ -151,6 +155,7 @@ impl Getting {
     async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, Failure> {
         let request = request
             .peers(self.peers.iter().copied())
+            .web_seeds(self.args.web_seed.iter().cloned())
             .use_trackers(!self.args.options.no_tracker)
             .recheck(self.args.recheck)
             .overwrite(self.args.overwrite);

@@ -86,6 +86,7 @@ fn document(torrent: &Torrent) -> serde_json::Value {
         "files": files.collect::<Vec<_>>(),
         "trackers": torrent.trackers,
         "web_seeds": torrent.web_seeds,
+        "http_seeds": torrent.http_seeds,
         "comment": torrent.comment,
         "created_by": torrent.created_by,
         "creation_date": torrent.creation_date,
@@ -121,6 +122,9 @@ fn text(torrent: &Torrent, output: Output) {
     }
     for url in &torrent.web_seeds {
         row("Web seed:", untrusted(url));
+    }
+    for url in &torrent.http_seeds {
+        row("HTTP seed:", untrusted(url));
     }
     if let Some(comment) = &torrent.comment {
         row("Comment:", untrusted(comment));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine::{
     Encryption, Event, EventStream, Network, RateLimits, Session, SessionBuilder, StateLocation,
-    TorrentHandle, TorrentState, TorrentStats, Transport,
+    TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -191,8 +191,24 @@ pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
         "uploaded": stats.uploaded,
         "wasted": stats.wasted,
         "failed": stats.failed,
+        "web_seeds": web_seeds(handle),
         "elapsed_seconds": since.elapsed().as_secs_f64(),
     })
+}
+
+/// What came from each web seed, and what went wrong with it.
+fn web_seeds(handle: &TorrentHandle) -> Vec<Value> {
+    let one = |seed: WebSeedStatus| {
+        json!({
+            "url": seed.url,
+            "state": seed.state.name(),
+            "downloaded": seed.downloaded,
+            "files_missing": seed.files_missing,
+            "error": seed.error,
+            "next_step": seed.next_step,
+        })
+    };
+    handle.web_seeds().into_iter().map(one).collect()
 }
 
 /// The last line about a torrent, for people.
@@ -209,8 +225,13 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
         0 => String::new(),
         bytes => format!(", {} were there", format::bytes(bytes)),
     };
+    let from_web: u64 = handle.web_seeds().iter().map(|seed| seed.downloaded).sum();
+    let from_web = match from_web {
+        0 => String::new(),
+        bytes => format!(", {} from web seeds", format::bytes(bytes)),
+    };
     format!(
-        "{name}: complete, {} in {} ({}){resumed}",
+        "{name}: complete, {} in {} ({}){resumed}{from_web}",
         format::bytes(stats.downloaded),
         format::duration(elapsed),
         format::rate(speed as u64),
@@ -230,6 +251,10 @@ pub(crate) async fn report(mut events: EventStream, output: Output) {
             Event::StorageRecovered { info_hash } => {
                 told.retain(|(of, _)| of != info_hash);
                 output.note("the disk takes data again");
+            }
+            Event::WebSeedFailed { url, message, next_step, .. } => {
+                let (url, message) = (untrusted(url), untrusted(message));
+                output.note(format_args!("web seed {url}: {message}; {next_step}"));
             }
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
@@ -261,6 +286,10 @@ fn document(event: &Event) -> Option<Value> {
         Event::PeerBanned { info_hash, addr } => {
             json!({"event": "peer_banned", "info_hash": info_hash.to_string(), "address": addr})
         }
+        Event::WebSeedFailed { info_hash, url, message, next_step } => json!({
+            "event": "web_seed_failed", "info_hash": info_hash.to_string(),
+            "url": url, "message": message, "next_step": next_step,
+        }),
         Event::TrackerReply { info_hash, tracker, peers } => json!({
             "event": "tracker_reply", "info_hash": info_hash.to_string(),
             "tracker": tracker, "peers": peers,
@@ -298,7 +327,8 @@ pub(crate) async fn complete(
         loop {
             every.tick().await;
             let stats = handle.stats();
-            let waits = stats.state == TorrentState::Downloading && stats.peers == 0;
+            let alone = stats.peers + stats.web_seeds == 0;
+            let waits = stats.state == TorrentState::Downloading && alone;
             if !waits {
                 last_company = Instant::now();
             } else if last_company.elapsed() >= patience {

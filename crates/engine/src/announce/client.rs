@@ -67,6 +67,11 @@ impl TrackerClient {
         Self { http, network, udp, in_flight: Arc::new(InFlight::new()) }
     }
 
+    /// What it asks HTTP trackers with.
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
     /// address and this machine a route to it.
     pub(crate) async fn announce(

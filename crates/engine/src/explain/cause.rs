@@ -54,6 +54,8 @@ pub enum Cause {
     NobodyKnown,
     /// There is no tracker to ask.
     NoTrackers,
+    /// No peer is known, and the web seeds fail.
+    WebSeedsFail,
     /// Files are being checked.
     Checking,
     /// The torrent was stopped, or failed.
@@ -201,6 +203,11 @@ impl Cause {
                 "no-trackers",
                 "no peer is known, and no tracker is asked",
                 "name a peer with its address, or get a .torrent file that names a tracker",
+            ),
+            Self::WebSeedsFail => (
+                "web-seeds-fail",
+                "no peer is known, and the web seeds fail",
+                "do what is said beside each web seed, or name another source",
             ),
             Self::Checking => ("checking", "what is there is being checked", "wait for its end"),
             Self::Stopped => (

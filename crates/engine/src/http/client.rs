@@ -28,7 +28,7 @@ use crate::net::Network;
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Header lines in a reply.
-const HEADERS_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 64;
 
 /// What all requests of a client share.
 #[derive(Debug, Clone)]
@@ -105,11 +105,11 @@ impl HttpReply {
 /// Fetches `http` and `https` URLs. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    settings: HttpSettings,
+pub(super) struct Shared {
+    pub(super) settings: HttpSettings,
     tls: Tls,
 }
 
@@ -195,7 +195,7 @@ impl HttpClient {
     }
 
     /// A connection to `target`, with TLS where its URL says so.
-    async fn open(
+    pub(super) async fn open(
         &self,
         target: &Target,
         judged_url: &str,
@@ -247,7 +247,7 @@ impl HttpClient {
 }
 
 /// Either half of TLS or none, to hyper.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// How one hop ended.
@@ -258,7 +258,7 @@ enum Step {
 }
 
 /// Where a response redirects to, if it does.
-fn redirect_location(response: &Response<Incoming>) -> Option<String> {
+pub(super) fn redirect_location(response: &Response<Incoming>) -> Option<String> {
     let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = response.headers().get(LOCATION).filter(|_| redirects)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())

@@ -11,12 +11,13 @@ mod pieces;
 pub(crate) mod readers;
 mod turns;
 mod uploads;
+mod web_seeds;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ const BLOCK_BYTES_MAX: u32 = metainfo::BLOCK_LENGTH;
 
 /// A torrent that passed its check and is downloading or seeding.
 pub(crate) struct Torrent {
+    me: Weak<Self>,
     pub(crate) shared: Arc<TorrentShared>,
     context: Rc<ShardContext>,
     state: RefCell<State>,
@@ -90,6 +92,7 @@ struct State {
     read_error: Option<String>,
     /// What went wrong with its peers.
     mishaps: Mishaps,
+    web: web_seeds::WebSeeds,
 }
 
 impl Torrent {
@@ -99,7 +102,9 @@ impl Torrent {
         swarm: Swarm,
     ) -> Rc<Self> {
         let now = context.clock.now();
-        Rc::new(Self {
+        let web = web_seeds::WebSeeds::new(&shared);
+        Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             shared,
             context,
             state: RefCell::new(State {
@@ -122,6 +127,7 @@ impl Torrent {
                 read_error: None,
                 unpublished: false,
                 mishaps: Mishaps::default(),
+                web,
             }),
             turn: Turn::default(),
             stopped: Cell::new(false),
@@ -141,6 +147,7 @@ impl Torrent {
             for (source, addr) in early {
                 state.swarm.add_candidates(now, source, &[addr]);
             }
+            state.web.join(&mut state.swarm, now, &self.shared);
             self.publish(state, now);
         });
     }
@@ -309,6 +316,7 @@ impl Torrent {
                 }
             }
         }
+        self.serve_web_seeds(state);
         state.unpublished = true;
         self.publish_if_due(state, now);
     }
@@ -329,6 +337,7 @@ impl Torrent {
 
     fn act(&self, state: &mut State, now: Duration, action: Action) {
         match action {
+            Action::Send { peer, message } if state.web.told(peer, &message) => {}
             Action::Send { peer, message } => {
                 touch(state, peer, |connection| connection.push(&message));
             }
@@ -351,9 +360,15 @@ impl Torrent {
                     connection.flush(now);
                     connection.close(reason.to_string());
                     state.swarm.remove_peer(now, peer);
+                } else if state.web.leave(peer) {
+                    state.swarm.remove_peer(now, peer);
                 }
             }
             Action::Banned { addr } => {
+                if let Some(number) = state.web.number_of(addr) {
+                    let failure = webseed::Failure::SentBadData;
+                    return self.web_seed_failed(state, now, number, failure);
+                }
                 tracing::warn!(%addr, torrent = %self.shared.info_hash(), "peer banned: it sent bad data");
                 state.mishaps.banned(addr);
                 let info_hash = self.shared.info_hash();
@@ -419,7 +434,7 @@ impl Torrent {
         state.unwritten.clear();
         self.context.session.budget.moved(state.charged, 0);
         state.charged = 0;
-        peers.into_keys().collect()
+        peers.into_keys().chain(state.web.leave_all()).collect()
     }
 
     /// Lets who waits for its end know when that has come.
@@ -443,7 +458,14 @@ impl Torrent {
             None => TorrentState::Downloading,
         };
         let stats = state.swarm.stats(now);
-        self.shared.publish(status, &stats, state.swarm.have(), state.swarm.peers(now));
+        let (web, peers): (Vec<_>, Vec<_>) =
+            state.swarm.peers(now).into_iter().partition(|peer| peer.web_seed);
+        let rate_of = |ip| {
+            let same = web.iter().find(|peer| peer.addr.ip() == ip);
+            same.map_or(0, |peer| peer.download_rate)
+        };
+        self.shared.publish_web_seeds(state.web.statuses(now, rate_of));
+        self.shared.publish(status, &stats, state.swarm.have(), peers);
     }
 }
 

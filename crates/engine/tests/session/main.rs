@@ -15,3 +15,4 @@ mod resume;
 mod script;
 mod support;
 mod transfer;
+mod web_seeds;

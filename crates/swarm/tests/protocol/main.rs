@@ -11,4 +11,5 @@ mod serving;
 mod throttle;
 mod timers;
 mod verdicts;
+mod web_seeds;
 mod wishes;
