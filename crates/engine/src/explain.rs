@@ -187,6 +187,7 @@ fn cause_of(
         Spent::Unreached => account.mishaps.most_dials(),
         Spent::Left => Cause::PeersLeft,
         Spent::Banned => Cause::Banned,
+        Spent::NobodyKnown if account.stats.filtered > 0 => Cause::Filtered,
         Spent::NobodyKnown => without_addresses(shared),
         Spent::Serving => Cause::Serving,
         Spent::NoSlot => Cause::NoUploadSlot,

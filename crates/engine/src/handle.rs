@@ -87,6 +87,7 @@ impl TorrentShared {
             peers: 0,
             seeds: 0,
             peers_known: 0,
+            filtered: 0,
             half_open: 0,
             eta: None,
             resumed_bytes: 0,
@@ -211,6 +212,7 @@ impl TorrentShared {
             stats.peers = now.peers;
             stats.seeds = now.seeds;
             stats.peers_known = now.candidates;
+            stats.filtered = now.filtered;
             stats.half_open = now.half_open;
             stats.eta = (now.wanted_left > 0 && now.download_rate > 0)
                 .then(|| Duration::from_secs(now.wanted_left / now.download_rate));

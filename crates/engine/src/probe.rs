@@ -1,14 +1,17 @@
 //! One handshake with one peer, and what it says of itself: no torrent, no session.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metainfo::InfoHash;
+use swarm::IpFilter;
 use tokio::time::timeout;
 use wire::mse::Method;
 use wire::{Decoded, ExtendedHandshake, Handshake, Limits, Message, PeerId, Reserved};
 
 use crate::encryption::{Encryption, Opening};
+use crate::ip_filter::Gate;
 use crate::peer::handshake::{self, Ours};
 use crate::peer::{HandshakeFailure, Line};
 use crate::stream::Stream;
@@ -36,6 +39,8 @@ pub struct HandshakeRequest {
     pub timeout: Duration,
     /// The local address to connect from.
     pub bind: Option<IpAddr>,
+    /// Addresses that are not connected to.
+    pub ip_filter: Arc<IpFilter>,
     /// Whether to encrypt. [`Encryption::Allow`] and [`Encryption::Prefer`] try both ways.
     pub encryption: Encryption,
 }
@@ -100,6 +105,10 @@ async fn connect(request: &HandshakeRequest) -> Result<(Stream, SocketAddr), Han
     let addrs = tokio::net::lookup_host(&request.addr).await.map_err(|_| resolve())?;
     let mut failure = resolve();
     for addr in addrs {
+        if request.ip_filter.contains(addr.ip()) {
+            failure = HandshakeFailure::Connect { addr, error: Gate::error(addr.ip()) };
+            continue;
+        }
         failure = match handshake::connect(addr, request.bind, request.connect_timeout).await {
             Ok(stream) => return Ok((stream, addr)),
             Err(failure) => failure,

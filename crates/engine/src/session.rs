@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
+use swarm::IpFilter;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Bitfield, PeerId};
@@ -25,6 +26,7 @@ use crate::dht::{self, DhtHandle};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
+use crate::ip_filter::Gate;
 use crate::limits::{Both, RateLimits};
 use crate::local_search;
 use crate::magnet::Searches;
@@ -88,6 +90,7 @@ pub(crate) struct SessionShared {
     pub(crate) searches: Searches,
     pub(crate) limits: Arc<Both>,
     pub(crate) intake: Intake,
+    pub(crate) gate: Arc<Gate>,
     listening: Vec<SocketAddr>,
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
@@ -171,6 +174,14 @@ impl SessionShared {
 
     pub(crate) fn unregister(&self, info_hash: &InfoHash) {
         self.roster.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
+    }
+
+    fn set_ip_filter(&self, filter: &Arc<IpFilter>) {
+        self.gate.set(Arc::clone(filter)); // whatever begins from here on begins with it
+        for shard in self.shards.get().into_iter().flatten() {
+            shard.send(ShardMessage::IpFilter(Arc::clone(filter)));
+        }
+        self.searches.set_ip_filter(filter);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TorrentShared>> {
@@ -262,6 +273,7 @@ impl Session {
             download_rate: torrents.iter().map(|stats| stats.download_rate).sum(),
             upload_rate: torrents.iter().map(|stats| stats.upload_rate).sum(),
             panics: session.panics.count(),
+            refused: session.gate.refused(),
         }
     }
 
@@ -278,6 +290,18 @@ impl Session {
     /// What limits all torrents together.
     pub fn limits(&self) -> RateLimits {
         self.inner.shared.limits.get()
+    }
+
+    /// Has nothing to do any more with whom the filter has: those who are connected are sent away,
+    /// their addresses are forgotten, and nobody at them is talked to. It takes the place of the one
+    /// before.
+    pub fn set_ip_filter(&self, filter: impl Into<Arc<IpFilter>>) {
+        self.inner.shared.set_ip_filter(&filter.into());
+    }
+
+    /// The filter in force.
+    pub fn ip_filter(&self) -> Arc<IpFilter> {
+        self.inner.shared.gate.filter()
     }
 
     /// The session's DHT node; `None` when it has none.
@@ -358,6 +382,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let (clock, guard) = (Clock::start(), control.enter());
     let datagrams = Datagrams::open(&settings.datagram_addresses(&listening));
+    datagrams.gate().set(Arc::clone(&settings.ip_filter));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
     drop(guard);
     let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
@@ -377,6 +402,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         searches: Searches::default(),
         limits: Arc::default(),
         intake: Intake::default(),
+        gate: Arc::clone(datagrams.gate()),
         listening,
         datagrams,
         utp,

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use storage::{SqliteState, StateWriter};
+use swarm::IpFilter;
 
 use crate::announce::TrackerClient;
 use crate::encryption::Encryption;
@@ -54,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) dht_bootstrap: Vec<String>,
     pub(crate) shards: usize,
     pub(crate) limits: RateLimits,
+    pub(crate) ip_filter: Arc<IpFilter>,
 }
 
 /// The memory budget never goes below this: one piece of the largest common size.
@@ -80,6 +83,7 @@ impl Default for Settings {
             half_open_max: 50, // enough to find peers in seconds, too few to upset a home router
             peers_per_torrent_max: 200,
             limits: RateLimits::default(),
+            ip_filter: Arc::default(), // nobody is refused whom no list names
             allow_private_trackers: false,
             local_discovery: false, // it tells everybody on the network what is shared
             // Reaches every peer, and costs nothing where nobody insists on it.
@@ -223,6 +227,14 @@ impl SessionBuilder {
     #[must_use]
     pub fn limits(mut self, limits: RateLimits) -> Self {
         self.settings.limits = limits;
+        self
+    }
+
+    /// Addresses that are not talked to as peers, from the start; [`Session::set_ip_filter`] changes
+    /// them, and [`crate::read_ip_filter`] reads lists. Default: none.
+    #[must_use]
+    pub fn ip_filter(mut self, filter: impl Into<Arc<IpFilter>>) -> Self {
+        self.settings.ip_filter = filter.into();
         self
     }
 

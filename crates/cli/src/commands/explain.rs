@@ -58,7 +58,7 @@ impl Args {
             source = Source::anywhere(&self.torrent, self.options.bind()) => source?,
             () = interrupt.wait() => return Err(Failure::interrupted()),
         };
-        let session = self.options.builder()?.start().await?;
+        let session = self.options.builder(output)?.start().await?;
         let request = match source {
             Source::Torrent(torrent) => AddTorrent::new(torrent, &self.output),
             Source::Magnet(magnet) => {
@@ -112,6 +112,7 @@ fn show(handle: &TorrentHandle, explanation: &Explanation, took: Duration, outpu
         "download_rate": stats.download_rate,
         "peers": stats.peers,
         "addresses": stats.peers_known,
+        "filtered": stats.filtered,
         "causes": causes,
     }));
     let rate = stats.downloaded as f64 / took.as_secs_f64().max(0.001);

@@ -79,7 +79,7 @@ impl Args {
         if sources.is_empty() {
             return failures.result();
         }
-        let session = self.options.builder()?.start().await?;
+        let session = self.options.builder(output)?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {

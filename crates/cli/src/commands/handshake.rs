@@ -37,6 +37,8 @@ pub(crate) struct Args {
     /// Connect from this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
 }
 
 impl Args {
@@ -55,6 +57,7 @@ impl Args {
             connect_timeout: timeout,
             timeout,
             bind: self.bind,
+            ip_filter: self.ip_filter.read(output)?.into(),
             encryption: self.encryption.into(),
         };
         let interrupt = Interrupt::listen();

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod handshake;
 pub(crate) mod info;
+pub(crate) mod ip_filter;
 pub(crate) mod magnet;
 pub(crate) mod peers;
 pub(crate) mod piece;

@@ -58,7 +58,8 @@ impl Args {
         // The piece goes through files like any other; they live in a folder of their own.
         let dir =
             tempfile::tempdir().map_err(|error| Failure::file(&std::env::temp_dir(), &error))?;
-        let session = self.options.builder()?.state(engine::StateLocation::Memory).start().await?;
+        let session =
+            self.options.builder(output)?.state(engine::StateLocation::Memory).start().await?;
         let request = AddTorrent::new(torrent, dir.path())
             .peers(peers)
             .use_trackers(!self.options.no_tracker)

@@ -38,7 +38,7 @@ impl Args {
         super::payload_folder(&self.dir)?;
         let interrupt = Interrupt::listen();
         let peers = self.options.peers().await?;
-        let session = self.options.builder()?.start().await?;
+        let session = self.options.builder(output)?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let since = Instant::now();
         let request = AddTorrent::new(torrent, &self.dir)

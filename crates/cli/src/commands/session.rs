@@ -81,6 +81,8 @@ pub(crate) struct Options {
     /// Don't use the DHT, unless --dht-bootstrap names a node of it.
     #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
     no_dht: bool,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -135,7 +137,7 @@ impl Options {
     }
 
     /// A session as these options want it.
-    pub(crate) fn builder(&self) -> Result<SessionBuilder, Failure> {
+    pub(crate) fn builder(&self, output: Output) -> Result<SessionBuilder, Failure> {
         let limit = |rate: u64| (rate > 0).then_some(rate);
         let limits =
             RateLimits { download: limit(self.download_limit), upload: limit(self.upload_limit) };
@@ -144,6 +146,7 @@ impl Options {
             .transport(self.transport.into())
             .allow_private_trackers(self.allow_private)
             .limits(limits)
+            .ip_filter(self.ip_filter.read(output)?)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
         let builder = match self.bind {
@@ -195,6 +198,7 @@ pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
         "uploaded": stats.uploaded,
         "wasted": stats.wasted,
         "failed": stats.failed,
+        "filtered": stats.filtered,
         "elapsed_seconds": since.elapsed().as_secs_f64(),
     })
 }

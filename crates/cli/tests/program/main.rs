@@ -7,6 +7,7 @@ mod create;
 mod explain;
 mod handshake;
 mod info;
+mod ip_filter;
 mod peer;
 mod process;
 mod transfer;

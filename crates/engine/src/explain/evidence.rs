@@ -193,6 +193,9 @@ pub(super) fn of(
         }
         Spent::Rejecting | Spent::Unwanted => {}
     }
+    if !has_peers(line.what) && stats.filtered > 0 {
+        facts.count("refused by the IP filter", stats.filtered);
+    }
     facts.0
 }
 

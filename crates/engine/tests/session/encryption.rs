@@ -57,6 +57,7 @@ async fn asks(
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         bind: None,
+        ip_filter: std::sync::Arc::default(),
         encryption,
     };
     within(engine::handshake(request)).await
