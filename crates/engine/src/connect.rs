@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::ip_filter::Gate;
-use crate::net;
+use crate::net::Purpose;
 use crate::session::SessionShared;
 use crate::settings::Transport;
 use crate::stream::Stream;
@@ -25,7 +25,7 @@ pub(crate) async fn connect(session: &SessionShared, addr: SocketAddr) -> io::Re
     if session.gate.refuses(addr.ip()) {
         return Err(Gate::error(addr.ip()));
     }
-    let tcp = async { net::connect(addr, session.bind).await.map(Stream::Tcp) };
+    let tcp = async { session.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
     let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
     match session.settings.transport {
         Transport::Tcp => tcp.await,

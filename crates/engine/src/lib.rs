@@ -22,6 +22,9 @@
 //! Without a session there are [`handshake`], [`announce_all`], [`scrape_all`], [`fetch_torrent`],
 //! [`create`] and [`check`].
 
+// Tests play the other side, with sockets of their own.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 mod accept;
 mod add;
 mod announce;
@@ -41,6 +44,7 @@ mod ip_filter;
 mod limits;
 mod local_search;
 mod magnet;
+#[allow(clippy::disallowed_methods)] // here, and nowhere else
 mod net;
 mod oneoff;
 mod panics;
@@ -73,6 +77,7 @@ pub use http::{AddressError, HttpError};
 pub use ip_filter::{IpFilterError, read_ip_filter};
 pub use limits::RateLimits;
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
+pub use net::{Binding, Network, NetworkOptions, Purpose, SocketInfo, SocketProtocol};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };
