@@ -75,9 +75,11 @@ pub use explain::{Amount, Cause, Explanation, Fact, Finding};
 pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
 pub use ip_filter::{IpFilterError, read_ip_filter};
-pub use limits::RateLimits;
+pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
-pub use net::{Binding, Network, NetworkOptions, Purpose, SocketInfo, SocketProtocol};
+pub use net::{
+    Binding, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose, SocketInfo, SocketProtocol,
+};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };

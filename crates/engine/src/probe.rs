@@ -103,7 +103,11 @@ async fn shake_hands(
 /// Tries each of the name's addresses in turn.
 async fn connect(request: &HandshakeRequest) -> Result<(Stream, SocketAddr), HandshakeFailure> {
     let resolve = || HandshakeFailure::Resolve(request.addr.clone());
-    let addrs = request.network.resolve_authority(&request.addr).await.map_err(|_| resolve())?;
+    let addrs = request.network.resolve_authority(&request.addr).await;
+    let addrs = addrs.map_err(|error| match error.kind() {
+        std::io::ErrorKind::Unsupported => HandshakeFailure::Io(error), // says why, and what to do
+        _ => resolve(),
+    })?;
     let mut failure = resolve();
     for addr in addrs {
         if request.ip_filter.contains(addr.ip()) {

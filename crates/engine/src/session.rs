@@ -27,10 +27,10 @@ use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
 use crate::ip_filter::Gate;
-use crate::limits::{Both, RateLimits};
+use crate::limits::{self, Both, RateLimits, Schedule, ScheduledLimits};
 use crate::local_search;
 use crate::magnet::Searches;
-use crate::net::{Listener, Network, Purpose, SocketInfo};
+use crate::net::{Listener, Network, Proxy, Purpose, SocketInfo};
 use crate::panics::Panics;
 use crate::rest;
 use crate::resume;
@@ -58,6 +58,14 @@ pub enum StartError {
         port: u16,
         /// Why.
         error: io::Error,
+    },
+    /// What is wanted can't go through the proxy.
+    #[error("{what} can't go through the proxy {proxy}; leave out one of the two")]
+    Proxy {
+        /// What.
+        what: &'static str,
+        /// Which.
+        proxy: Proxy,
     },
     /// The state directory can't be used.
     #[error("can't use the state directory {path}: {error}", path = path.display())]
@@ -89,6 +97,7 @@ pub(crate) struct SessionShared {
     pub(crate) panics: Panics,
     pub(crate) searches: Searches,
     pub(crate) limits: Arc<Both>,
+    pub(crate) schedule: Arc<Schedule>,
     pub(crate) intake: Intake,
     pub(crate) gate: Arc<Gate>,
     listening: Vec<SocketAddr>,
@@ -292,12 +301,20 @@ impl Session {
         self.inner.shared.network.sockets()
     }
 
-    /// Limits all torrents together. Messages other than blocks are never held back.
+    /// Limits all torrents together, but for when a schedule says otherwise. Messages other than blocks are never held back.
     pub fn set_limits(&self, limits: RateLimits) {
-        self.inner.shared.limits.set(limits);
+        let session = &self.inner.shared;
+        session.schedule.set_usual(limits, &session.limits);
     }
 
-    /// What limits all torrents together.
+    /// Limits for times of the week, by local time, instead of those of [`Self::set_limits`]; of
+    /// several that hold the first counts. They take the place of those before.
+    pub fn set_limit_schedule(&self, scheduled: Vec<ScheduledLimits>) {
+        let session = &self.inner.shared;
+        session.schedule.set_scheduled(scheduled, &session.limits);
+    }
+
+    /// What limits all torrents together now.
     pub fn limits(&self) -> RateLimits {
         self.inner.shared.limits.get()
     }
@@ -378,6 +395,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     if let Err(error) = storage::raise_file_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
+    let settings = settings.behind_proxy()?;
     let arena = Arena::new(settings.budget_blocks());
     let pools = Pools::start(PoolSettings::default())?;
     let state = settings.open_state()?;
@@ -411,6 +429,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         panics: Panics::default(),
         searches: Searches::default(),
         limits: Arc::default(),
+        schedule: Arc::default(),
         intake: Intake::default(),
         gate: Arc::clone(datagrams.gate()),
         listening,
@@ -423,7 +442,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         shutdown: Mutex::default(),
         settings,
     });
-    shared.limits.set(shared.settings.limits);
+    shared.schedule.set_usual(shared.settings.limits, &shared.limits);
+    shared.schedule.set_scheduled(shared.settings.limit_schedule.clone(), &shared.limits);
+    control.spawn(limits::keep(Arc::clone(&shared.schedule), Arc::downgrade(&shared.limits)));
     let mut shards = Vec::new();
     for index in 0..shared.settings.shards {
         let session = Arc::clone(&shared);

@@ -53,7 +53,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
-        let network = self.options.network();
+        let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let source = tokio::select! {
             source = Source::anywhere(&self.torrent, &network) => source?,

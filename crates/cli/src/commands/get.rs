@@ -62,7 +62,7 @@ impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
-        let network = self.options.network();
+        let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let mut sources: Vec<Source> = Vec::new();
         for text in &self.torrents {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::wire::PeerId;
 use engine::wire::mse::Method;
-use engine::{HandshakeReport, HandshakeRequest, Network};
+use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
 use super::session::EncryptionMode;
@@ -38,6 +38,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
     #[command(flatten)]
+    proxy: super::proxy::Through,
+    #[command(flatten)]
     ip_filter: super::ip_filter::Lists,
 }
 
@@ -56,7 +58,7 @@ impl Args {
             peer_id: PeerId::generate(|| rng.u8(..)),
             connect_timeout: timeout,
             timeout,
-            network: self.bind.map(Network::bound_to).unwrap_or_default(),
+            network: self.proxy.network(self.bind)?,
             ip_filter: self.ip_filter.read(output)?.into(),
             encryption: self.encryption.into(),
         };

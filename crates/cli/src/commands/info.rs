@@ -46,7 +46,7 @@ impl Args {
 
     async fn ask_peers(&self, magnet: Magnet, output: Output) -> Result<Torrent, Failure> {
         let interrupt = Interrupt::listen();
-        let network = self.options.network();
+        let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let session = self.options.builder(&network, output)?.start().await?;
         let patience = session::patience(self.wait_peers);

@@ -54,7 +54,7 @@ impl Args {
             result_file::refuse_existing(target, self.force)?;
         }
         let interrupt = Interrupt::listen();
-        let network = self.options.network();
+        let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         // The piece goes through files like any other; they live in a folder of their own.
         let dir =

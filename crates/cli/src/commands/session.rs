@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Encryption, Event, EventStream, Network, RateLimits, Session, SessionBuilder, StateLocation,
-    TorrentHandle, TorrentState, TorrentStats, Transport,
+    Encryption, Event, EventStream, Network, Session, SessionBuilder, StateLocation, TorrentHandle,
+    TorrentState, TorrentStats, Transport,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ pub(crate) struct Options {
     /// Use only this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
     /// Encrypt connections to peers (MSE), which hides the protocol from networks and costs next to
     /// nothing: the payload itself is only encrypted with peers that insist.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
@@ -69,12 +71,8 @@ pub(crate) struct Options {
     /// Let the torrent's trackers be on loopback and private addresses.
     #[arg(long)]
     allow_private: bool,
-    /// At most so many bytes a second from peers, as in 500K or 2M; 0: no limit.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
-    download_limit: u64,
-    /// The same for what is sent to peers.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
-    upload_limit: u64,
+    #[command(flatten)]
+    limits: super::limits::Limits,
     /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
     #[arg(long, value_name = "ADDR")]
     dht_bootstrap: Vec<String>,
@@ -131,8 +129,8 @@ impl From<Carrier> for Transport {
 
 impl Options {
     /// Where all sockets come from.
-    pub(crate) fn network(&self) -> Network {
-        self.bind.map(Network::bound_to).unwrap_or_default()
+    pub(crate) fn network(&self) -> Result<Network, Failure> {
+        self.proxy.network(self.bind)
     }
 
     /// A session as these options want it.
@@ -141,14 +139,13 @@ impl Options {
         network: &Network,
         output: Output,
     ) -> Result<SessionBuilder, Failure> {
-        let limit = |rate: u64| (rate > 0).then_some(rate);
-        let limits =
-            RateLimits { download: limit(self.download_limit), upload: limit(self.upload_limit) };
+        super::proxy::tell(network, output);
         let builder = Session::builder()
             .port(self.port)
             .transport(self.transport.into())
             .allow_private_trackers(self.allow_private)
-            .limits(limits)
+            .limits(self.limits.usual())
+            .limit_schedule(self.limits.scheduled())
             .ip_filter(self.ip_filter.read(output)?)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());

@@ -10,6 +10,7 @@ mod explain;
 mod handshake;
 mod info;
 mod ip_filter;
+mod limits;
 mod peer;
 mod process;
 mod transfer;

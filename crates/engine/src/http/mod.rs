@@ -25,4 +25,5 @@ pub(crate) use address::PrivatePolicy;
 pub(crate) use address::{Lookup, family_of};
 pub(crate) use client::{GetOptions, HttpClient, HttpReply, HttpSettings};
 pub(crate) use connect::NO_ROUTE_KINDS;
+pub(crate) use credentials::percent_decode;
 pub use error::HttpError;

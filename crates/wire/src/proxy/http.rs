@@ -26,7 +26,7 @@ pub enum HttpProxyError {
     #[error("its answer is longer than {HEAD_BYTES_MAX} bytes")]
     TooLong,
     /// It wants a user and a password, or others than these.
-    #[error("it refused the user or the password (status 407); check them in its URL")]
+    #[error("it refused the user or the password; check them in its URL")]
     Login,
     /// Any other status than a success.
     #[error("it answered with status {status}{reason}{}", advice(*.status))]
@@ -93,7 +93,8 @@ impl HttpConnect {
         let status = status.and_then(|status| status.parse().ok());
         match status.ok_or(HttpProxyError::NotHttp)? {
             200..=299 => Ok(()),
-            407 => Err(HttpProxyError::Login),
+            // tinyproxy says 401, which is for servers.
+            401 | 407 => Err(HttpProxyError::Login),
             status => {
                 let printable = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
                 let said = words.next().unwrap_or_default().chars().filter(printable);

@@ -131,7 +131,9 @@ fn answers_by_http() {
     let good = b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\nbytes of the target";
     assert_eq!(answered(good), Ok(good.len() - 19));
     assert_eq!(answered(b"HTTP/1.0 200\r\n\r\n"), Ok(16));
-    assert_eq!(answered(b"HTTP/1.1 407 Auth\r\n\r\n"), Err(HttpProxyError::Login));
+    for status in [&b"HTTP/1.1 407 Auth\r\n\r\n"[..], b"HTTP/1.0 401 No\r\n\r\n"] {
+        assert_eq!(answered(status), Err(HttpProxyError::Login));
+    }
     let refused = answered(b"HTTP/1.1 403 For\x1b[2Jbidden\r\n\r\n").unwrap_err();
     assert!(
         refused.to_string().starts_with("it answered with status 403 (For[2Jbidden); its rules")
