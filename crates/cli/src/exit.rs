@@ -141,6 +141,7 @@ impl From<TorrentError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match &error {
+            StartError::Proxy { .. } => Self::usage(error.to_string()),
             StartError::State { .. } => Self::new(Code::Disk, error.to_string())
                 .advise("name another folder with --state-dir"),
             _ => Self::other(error), // the port, or the system: the message says what to do

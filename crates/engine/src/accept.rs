@@ -42,6 +42,9 @@ pub(crate) async fn accept_loop(
 ) {
     loop {
         match listener.accept().await {
+            Ok((_, addr)) if session.gate.refuses(addr.ip()) => {
+                tracing::debug!(%addr, "inbound peer refused: the IP filter has it");
+            }
             Ok(_) if session.settings.transport == Transport::Utp => {} // and closed at once
             Ok((stream, addr)) => {
                 tokio::spawn(route(Arc::clone(&session), Stream::Tcp(stream), addr, rooms.clone()));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::ip_filter::Gate;
 use crate::net::Purpose;
 use crate::session::SessionShared;
 use crate::settings::Transport;
@@ -21,6 +22,9 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
 /// Connects by what the settings allow.
 pub(crate) async fn connect(session: &SessionShared, addr: SocketAddr) -> io::Result<Stream> {
+    if session.gate.refuses(addr.ip()) {
+        return Err(Gate::error(addr.ip()));
+    }
     let tcp = async { session.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
     let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
     match session.settings.transport {

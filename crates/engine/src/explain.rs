@@ -192,6 +192,7 @@ fn cause_of(
         Spent::NobodyKnown if account.web_seeds.iter().any(|seed| seed.error.is_some()) => {
             Cause::WebSeedsFail
         }
+        Spent::NobodyKnown if account.stats.filtered > 0 => Cause::Filtered,
         Spent::NobodyKnown => without_addresses(shared),
         Spent::Serving => Cause::Serving,
         Spent::NoSlot => Cause::NoUploadSlot,

@@ -101,6 +101,7 @@ impl TorrentShared {
             seeds: 0,
             web_seeds: 0,
             peers_known: 0,
+            filtered: 0,
             half_open: 0,
             eta: None,
             resumed_bytes: 0,
@@ -227,6 +228,7 @@ impl TorrentShared {
             stats.seeds = now.seeds;
             stats.web_seeds = now.web_seeds;
             stats.peers_known = now.candidates;
+            stats.filtered = now.filtered;
             stats.half_open = now.half_open;
             stats.eta = (now.wanted_left > 0 && now.download_rate > 0)
                 .then(|| Duration::from_secs(now.wanted_left / now.download_rate));

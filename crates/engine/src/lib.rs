@@ -41,6 +41,7 @@ mod file_server;
 mod handle;
 mod http;
 mod intake;
+mod ip_filter;
 mod limits;
 mod local_search;
 mod magnet;
@@ -77,9 +78,12 @@ pub use explain::{Amount, Cause, Explanation, Fact, Finding};
 pub use file_server::FileServer;
 pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
-pub use limits::RateLimits;
+pub use ip_filter::{IpFilterError, read_ip_filter};
+pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
-pub use net::{Binding, Network, NetworkOptions, Purpose, SocketInfo, SocketProtocol};
+pub use net::{
+    Binding, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose, SocketInfo, SocketProtocol,
+};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };
@@ -90,6 +94,6 @@ pub use reader::FileReader;
 pub use session::{Session, StartError};
 pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
-pub use swarm::PeerStats;
+pub use swarm::{BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats};
 pub use web_seed::{WebSeedState, WebSeedStatus};
 pub use {metainfo, storage, tracker, wire};

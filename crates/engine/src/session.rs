@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
+use swarm::IpFilter;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Bitfield, PeerId};
@@ -25,10 +26,11 @@ use crate::dht::{self, DhtHandle};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
-use crate::limits::{Both, RateLimits};
+use crate::ip_filter::Gate;
+use crate::limits::{self, Both, RateLimits, Schedule, ScheduledLimits};
 use crate::local_search;
 use crate::magnet::Searches;
-use crate::net::{Listener, Network, Purpose, SocketInfo};
+use crate::net::{Listener, Network, Proxy, Purpose, SocketInfo};
 use crate::panics::Panics;
 use crate::rest;
 use crate::resume;
@@ -56,6 +58,14 @@ pub enum StartError {
         port: u16,
         /// Why.
         error: io::Error,
+    },
+    /// What is wanted can't go through the proxy.
+    #[error("{what} can't go through the proxy {proxy}; leave out one of the two")]
+    Proxy {
+        /// What.
+        what: &'static str,
+        /// Which.
+        proxy: Proxy,
     },
     /// The state directory can't be used.
     #[error("can't use the state directory {path}: {error}", path = path.display())]
@@ -87,7 +97,9 @@ pub(crate) struct SessionShared {
     pub(crate) panics: Panics,
     pub(crate) searches: Searches,
     pub(crate) limits: Arc<Both>,
+    pub(crate) schedule: Arc<Schedule>,
     pub(crate) intake: Intake,
+    pub(crate) gate: Arc<Gate>,
     listening: Vec<SocketAddr>,
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
@@ -171,6 +183,14 @@ impl SessionShared {
 
     pub(crate) fn unregister(&self, info_hash: &InfoHash) {
         self.roster.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
+    }
+
+    fn set_ip_filter(&self, filter: &Arc<IpFilter>) {
+        self.gate.set(Arc::clone(filter)); // whatever begins from here on begins with it
+        for shard in self.shards.get().into_iter().flatten() {
+            shard.send(ShardMessage::IpFilter(Arc::clone(filter)));
+        }
+        self.searches.set_ip_filter(filter);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TorrentShared>> {
@@ -262,6 +282,7 @@ impl Session {
             download_rate: torrents.iter().map(|stats| stats.download_rate).sum(),
             upload_rate: torrents.iter().map(|stats| stats.upload_rate).sum(),
             panics: session.panics.count(),
+            refused: session.gate.refused(),
         }
     }
 
@@ -280,14 +301,34 @@ impl Session {
         self.inner.shared.network.sockets()
     }
 
-    /// Limits all torrents together. Messages other than blocks are never held back.
+    /// Limits all torrents together, but for when a schedule says otherwise. Messages other than blocks are never held back.
     pub fn set_limits(&self, limits: RateLimits) {
-        self.inner.shared.limits.set(limits);
+        let session = &self.inner.shared;
+        session.schedule.set_usual(limits, &session.limits);
     }
 
-    /// What limits all torrents together.
+    /// Limits for times of the week, by local time, instead of those of [`Self::set_limits`]; of
+    /// several that hold the first counts. They take the place of those before.
+    pub fn set_limit_schedule(&self, scheduled: Vec<ScheduledLimits>) {
+        let session = &self.inner.shared;
+        session.schedule.set_scheduled(scheduled, &session.limits);
+    }
+
+    /// What limits all torrents together now.
     pub fn limits(&self) -> RateLimits {
         self.inner.shared.limits.get()
+    }
+
+    /// Has nothing to do any more with whom the filter has: those who are connected are sent away,
+    /// their addresses are forgotten, and nobody at them is talked to. It takes the place of the one
+    /// before.
+    pub fn set_ip_filter(&self, filter: impl Into<Arc<IpFilter>>) {
+        self.inner.shared.set_ip_filter(&filter.into());
+    }
+
+    /// The filter in force.
+    pub fn ip_filter(&self) -> Arc<IpFilter> {
+        self.inner.shared.gate.filter()
     }
 
     /// The session's DHT node; `None` when it has none.
@@ -354,6 +395,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     if let Err(error) = storage::raise_file_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
+    let settings = settings.behind_proxy()?;
     let arena = Arena::new(settings.budget_blocks());
     let pools = Pools::start(PoolSettings::default())?;
     let state = settings.open_state()?;
@@ -368,6 +410,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let listening = listeners.iter().map(Listener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let (clock, guard) = (Clock::start(), control.enter());
     let datagrams = Datagrams::open(&settings.network, &settings.datagram_addresses(&listening));
+    datagrams.gate().set(Arc::clone(&settings.ip_filter));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
     drop(guard);
     let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
@@ -386,7 +429,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         panics: Panics::default(),
         searches: Searches::default(),
         limits: Arc::default(),
+        schedule: Arc::default(),
         intake: Intake::default(),
+        gate: Arc::clone(datagrams.gate()),
         listening,
         datagrams,
         utp,
@@ -397,7 +442,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         shutdown: Mutex::default(),
         settings,
     });
-    shared.limits.set(shared.settings.limits);
+    shared.schedule.set_usual(shared.settings.limits, &shared.limits);
+    shared.schedule.set_scheduled(shared.settings.limit_schedule.clone(), &shared.limits);
+    control.spawn(limits::keep(Arc::clone(&shared.schedule), Arc::downgrade(&shared.limits)));
     let mut shards = Vec::new();
     for index in 0..shared.settings.shards {
         let session = Arc::clone(&shared);

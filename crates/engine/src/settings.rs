@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use storage::{SqliteState, StateWriter};
+use swarm::IpFilter;
 
 use crate::announce::TrackerClient;
 use crate::encryption::Encryption;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
-use crate::limits::RateLimits;
+use crate::limits::{RateLimits, ScheduledLimits};
 use crate::net::Network;
 use crate::session::{self, Session, StartError};
 
@@ -55,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) dht_bootstrap: Vec<String>,
     pub(crate) shards: usize,
     pub(crate) limits: RateLimits,
+    pub(crate) limit_schedule: Vec<ScheduledLimits>,
+    pub(crate) ip_filter: Arc<IpFilter>,
 }
 
 /// The memory budget never goes below this: one piece of the largest common size.
@@ -81,6 +85,8 @@ impl Default for Settings {
             half_open_max: 50, // enough to find peers in seconds, too few to upset a home router
             peers_per_torrent_max: 200,
             limits: RateLimits::default(),
+            limit_schedule: Vec::new(),
+            ip_filter: Arc::default(), // nobody is refused whom no list names
             allow_private_trackers: false,
             local_discovery: false, // it tells everybody on the network what is shared
             // Reaches every peer, and costs nothing where nobody insists on it.
@@ -95,6 +101,19 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// With a proxy only what goes through it is left: connections by TCP that we make. What it would
+    /// betray otherwise, nobody is told of.
+    pub(crate) fn behind_proxy(mut self) -> Result<Self, StartError> {
+        let Some(proxy) = self.network.proxy() else { return Ok(self) };
+        if self.transport == Transport::Utp {
+            return Err(StartError::Proxy { what: "uTP", proxy: proxy.clone() });
+        }
+        tracing::info!(%proxy, "no uTP, DHT, local discovery or peers that come in, only the proxy");
+        self.transport = Transport::Tcp;
+        (self.listen, self.local_discovery, self.dht) = (false, false, false);
+        Ok(self)
+    }
+
     pub(crate) fn private_policy(&self) -> PrivatePolicy {
         if self.allow_private_trackers { PrivatePolicy::Allow } else { PrivatePolicy::Refuse }
     }
@@ -117,6 +136,9 @@ impl Settings {
     pub(crate) fn datagram_addresses(&self, listening: &[SocketAddr]) -> Vec<SocketAddr> {
         if !listening.is_empty() {
             return listening.to_vec();
+        }
+        if self.network.proxy().is_some() {
+            return Vec::new();
         }
         self.network.local_addresses(0)
     }
@@ -230,6 +252,22 @@ impl SessionBuilder {
     #[must_use]
     pub fn limits(mut self, limits: RateLimits) -> Self {
         self.settings.limits = limits;
+        self
+    }
+
+    /// Limits for times of the week instead of those; [`Session::set_limit_schedule`] changes them.
+    /// Default: none.
+    #[must_use]
+    pub fn limit_schedule(mut self, scheduled: Vec<ScheduledLimits>) -> Self {
+        self.settings.limit_schedule = scheduled;
+        self
+    }
+
+    /// Addresses that are not talked to as peers, from the start; [`Session::set_ip_filter`] changes
+    /// them, and [`crate::read_ip_filter`] reads lists. Default: none.
+    #[must_use]
+    pub fn ip_filter(mut self, filter: impl Into<Arc<IpFilter>>) -> Self {
+        self.settings.ip_filter = filter.into();
         self
     }
 

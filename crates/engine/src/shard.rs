@@ -16,7 +16,7 @@ use std::thread;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
-use swarm::{PeerKey, ReaderId, Source, Swarm};
+use swarm::{IpFilter, PeerKey, ReaderId, Source, Swarm};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -49,6 +49,8 @@ pub(crate) enum ShardMessage {
     },
     /// Addresses to try.
     Candidates { info_hash: InfoHash, source: Source, addrs: Vec<SocketAddr> },
+    /// The user's IP filter is another one now.
+    IpFilter(Arc<IpFilter>),
     /// A tracker told us our address.
     ExternalIp { info_hash: InfoHash, ip: IpAddr },
     /// The hash and disk pool is done with a piece.
@@ -188,6 +190,15 @@ impl Shard {
                     torrent.wake();
                 });
             }
+            ShardMessage::IpFilter(filter) => {
+                for info_hash in self.torrents.keys() {
+                    self.with(info_hash, |torrent| {
+                        let filter = Arc::clone(&filter);
+                        torrent.with_swarm(|swarm, now| swarm.set_ip_filter(now, filter));
+                        torrent.wake();
+                    });
+                }
+            }
             ShardMessage::ExternalIp { info_hash, ip } => {
                 self.with(&info_hash, |torrent| {
                     torrent.with_swarm(|swarm, _| swarm.set_external_ip(ip));
@@ -235,7 +246,9 @@ impl Shard {
         if shared.is_stopping() {
             return shared.set_state(TorrentState::Stopped); // before it ran
         }
-        let swarm = Swarm::new(self.context.clock.now(), config);
+        let now = self.context.clock.now();
+        let mut swarm = Swarm::new(now, config);
+        swarm.set_ip_filter(now, self.context.session.gate.filter());
         let early = shared.take_early();
         let info_hash = shared.info_hash();
         let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);

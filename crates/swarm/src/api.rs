@@ -246,6 +246,9 @@ pub enum Refusal {
     /// It sent bad data before.
     #[error("the address is banned: it sent bad data")]
     Banned,
+    /// The user's filter has its address.
+    #[error("the IP filter refuses the address")]
+    Filtered,
     /// The same peer is connected already.
     #[error("the peer is connected already")]
     Duplicate,
@@ -288,6 +291,9 @@ pub enum Fault {
     /// The same peer is connected twice; the other connection stays.
     #[error("the peer is connected twice")]
     Duplicate,
+    /// The user's filter has its address since.
+    #[error("the IP filter refuses its address")]
+    Filtered,
     /// It sent bad data.
     #[error("it sent bad data")]
     SentBadData,

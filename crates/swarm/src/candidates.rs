@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Source, steps};
+use crate::{IpFilter, Source, steps};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
@@ -65,6 +66,9 @@ pub(crate) struct Candidates {
     tried: Tried,
     /// Our address as others see it, for the canonical order (BEP 40).
     external: Option<SocketAddr>,
+    filter: Arc<IpFilter>,
+    /// How often somebody named an address that the filter refuses.
+    filtered: u64,
 }
 
 impl Candidates {
@@ -76,6 +80,8 @@ impl Candidates {
             hearsay: 0,
             tried: Tried::Nothing,
             external: None,
+            filter: Arc::default(),
+            filtered: 0,
         }
     }
 
@@ -83,9 +89,33 @@ impl Candidates {
         self.external = Some(addr);
     }
 
+    /// Whom it refuses is never dialled: who is known is forgotten, unless it is being dialled or
+    /// connected, which its end sees to.
+    pub(crate) fn set_filter(&mut self, filter: Arc<IpFilter>) {
+        self.filter = filter;
+        let refused = self.idle.iter().filter(|(_, addr)| self.filter.contains(addr.ip()));
+        for addr in refused.map(|(_, addr)| *addr).collect::<Vec<_>>() {
+            self.filtered = self.filtered.saturating_add(1);
+            self.forget(addr);
+        }
+    }
+
+    /// Whether the filter refuses an address.
+    pub(crate) fn refuses(&self, ip: IpAddr) -> bool {
+        self.filter.contains(ip)
+    }
+
+    pub(crate) fn filtered(&self) -> u64 {
+        self.filtered
+    }
+
     pub(crate) fn add(&mut self, now: Duration, source: Source, addr: SocketAddr) {
         let ip = addr.ip();
         if addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) {
+            return;
+        }
+        if self.filter.contains(ip) {
+            self.filtered = self.filtered.saturating_add(1);
             return;
         }
         if let Some(candidate) = self.known.get_mut(&addr) {
@@ -213,7 +243,9 @@ impl Candidates {
     ) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.uploads_only = uploads_only;
-        if lasted < LASTING {
+        if self.filter.contains(addr.ip()) {
+            self.forget(addr);
+        } else if lasted < LASTING {
             self.failed(now, addr, jitter);
         } else {
             candidate.failures = 0;
@@ -230,7 +262,8 @@ impl Candidates {
     fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.failures += 1;
-        if candidate.failures > FAILURES_MAX && candidate.source != Source::User {
+        let hopeless = candidate.failures > FAILURES_MAX && candidate.source != Source::User;
+        if hopeless || self.filter.contains(addr.ip()) {
             self.forget(addr);
             return;
         }

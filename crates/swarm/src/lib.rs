@@ -29,6 +29,7 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod ip_filter;
 mod ledger;
 mod levels;
 mod messages;
@@ -53,6 +54,7 @@ mod wishes;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::{Geometry, InfoHash, PieceIndex};
@@ -65,6 +67,7 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+pub use ip_filter::{BadLine, IpFilter, IpFilterBuilder, LINE_BYTES_MAX, ListError, ListReport};
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
 use levels::Levels;
@@ -266,6 +269,19 @@ impl Swarm {
         self.now = now;
         let jitter = self.rng.f64();
         self.candidates.unreached(now, addr, jitter);
+        self.account_alone();
+    }
+
+    /// Has nothing to do any more with whom `filter` has: peers are sent away, addresses forgotten.
+    pub fn set_ip_filter(&mut self, now: Duration, filter: Arc<IpFilter>) {
+        self.now = now;
+        self.candidates.set_filter(filter);
+        for key in self.peers.keys() {
+            let refused = |peer: &peer::Peer| self.candidates.refuses(peer.hello.addr.ip());
+            if self.peers.get(key).is_some_and(refused) {
+                self.disconnect(key, Fault::Filtered);
+            }
+        }
         self.account_alone();
     }
 

@@ -7,6 +7,7 @@
 //! of it first ends the search. No peer's silence, rejection or lie can end it.
 
 mod copy;
+mod filter;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -93,6 +94,9 @@ pub enum MetadataAction {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetadataFault {
+    /// The user's filter has its address since.
+    #[error("the IP filter refuses its address")]
+    Filtered,
     /// It can't have the metadata, and others wait.
     #[error("it offers no metadata")]
     OffersNone,
@@ -113,6 +117,8 @@ pub struct MetadataStats {
     pub offering: u32,
     /// Addresses known.
     pub peers_known: u32,
+    /// How often an address was named that the IP filter refuses.
+    pub filtered: u64,
     /// Connections being made.
     pub half_open: u32,
     /// Copies that did not fit the hash.
@@ -252,6 +258,9 @@ impl Metadata {
         }
         if self.liars.contains(&hello.addr.ip()) {
             return Err(Refusal::Banned);
+        }
+        if self.candidates.refuses(hello.addr.ip()) {
+            return Err(Refusal::Filtered);
         }
         if self.peers.values().any(|peer| peer.hello.peer_id == hello.peer_id) {
             return Err(Refusal::Duplicate);
@@ -476,6 +485,7 @@ impl Metadata {
             peers: self.peers.len() as u32,
             offering: self.peers.values().filter(|peer| peer.offer().is_some()).count() as u32,
             peers_known: self.candidates.len(),
+            filtered: self.candidates.filtered(),
             half_open: self.candidates.dialling(),
             failed: self.failed,
             received: furthest.map_or(0, Copy::received),

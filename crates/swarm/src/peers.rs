@@ -121,7 +121,9 @@ impl Swarm {
                         self.account_alone();
                     }
                     Refusal::Duplicate => self.reached_twice(now, &hello),
-                    Refusal::Full | Refusal::Banned => self.dial_failed(now, hello.addr),
+                    Refusal::Full | Refusal::Banned | Refusal::Filtered => {
+                        self.dial_failed(now, hello.addr);
+                    }
                 }
             }
             return Err(refusal);
@@ -167,6 +169,9 @@ impl Swarm {
         }
         if self.blame.is_banned(hello.addr.ip()) {
             return Err(Refusal::Banned);
+        }
+        if self.candidates.refuses(hello.addr.ip()) {
+            return Err(Refusal::Filtered);
         }
         if let Some(twin) = self.twin(hello) {
             let (key, other) = (twin.key, twin.hello.outgoing);

@@ -40,6 +40,8 @@ pub struct Stats {
     pub unchoked: u32,
     /// Addresses known.
     pub candidates: u32,
+    /// How often an address was named that the IP filter refuses.
+    pub filtered: u64,
     /// Addresses being dialled.
     pub half_open: u32,
     /// Copies of the rarest piece among connected peers.
@@ -155,6 +157,7 @@ impl Swarm {
             interested: self.peers.iter().filter(|peer| peer.is_interested).count() as u32,
             unchoked: self.peers.iter().filter(|peer| !peer.am_choking).count() as u32,
             candidates: self.candidates.len(),
+            filtered: self.candidates.filtered(),
             half_open: self.candidates.dialling(),
             availability: self.picker.fewest_copies(),
             availability_fraction: self.picker.commoner_share(),

@@ -52,6 +52,7 @@ pub mod mse;
 mod peer_id;
 mod pex;
 mod priority;
+pub mod proxy;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use extended::{ExtendedHandshake, Extension, PeerExtensions};

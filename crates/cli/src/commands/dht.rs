@@ -47,6 +47,8 @@ pub(crate) struct Args {
     /// Seconds until the first node must have answered.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
     timeout: u64,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
     /// Where known nodes are kept; default: the user's own state folder.
     #[arg(long, value_name = "DIR", global = true)]
     state_dir: Option<PathBuf>,
@@ -86,7 +88,7 @@ enum What {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
-        let session = self.session().await?;
+        let session = self.session(output).await?;
         let result = tokio::select! {
             result = self.ask(&session, output) => result,
             () = interrupt.wait() => Err(Failure::interrupted()),
@@ -95,9 +97,11 @@ impl Args {
         result
     }
 
-    async fn session(&self) -> Result<Session, Failure> {
+    async fn session(&self, output: Output) -> Result<Session, Failure> {
         let network = self.bind.map(Network::bound_to).unwrap_or_default();
-        let mut builder = Session::builder().port(self.port).network(network.clone());
+        let filter = self.ip_filter.read(output)?;
+        let mut builder =
+            Session::builder().port(self.port).ip_filter(filter).network(network.clone());
         // A ping asks one node, and nobody else.
         if !matches!(self.what, What::Ping { .. }) {
             let state = session::state_directory(self.state_dir.as_ref())?;

@@ -66,7 +66,7 @@ impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
-        let network = self.options.network();
+        let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let mut sources: Vec<Source> = Vec::new();
         for text in &self.torrents {
@@ -84,7 +84,7 @@ impl Args {
         if sources.is_empty() {
             return failures.result();
         }
-        let session = self.options.builder(&network)?.start().await?;
+        let session = self.options.builder(&network, output)?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {

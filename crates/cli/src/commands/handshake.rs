@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::wire::PeerId;
 use engine::wire::mse::Method;
-use engine::{HandshakeReport, HandshakeRequest, Network};
+use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
 use super::session::EncryptionMode;
@@ -37,6 +37,10 @@ pub(crate) struct Args {
     /// Connect from this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
 }
 
 impl Args {
@@ -54,7 +58,8 @@ impl Args {
             peer_id: PeerId::generate(|| rng.u8(..)),
             connect_timeout: timeout,
             timeout,
-            network: self.bind.map(Network::bound_to).unwrap_or_default(),
+            network: self.proxy.network(self.bind)?,
+            ip_filter: self.ip_filter.read(output)?.into(),
             encryption: self.encryption.into(),
         };
         let interrupt = Interrupt::listen();

@@ -46,9 +46,9 @@ impl Args {
 
     async fn ask_peers(&self, magnet: Magnet, output: Output) -> Result<Torrent, Failure> {
         let interrupt = Interrupt::listen();
-        let network = self.options.network();
+        let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
-        let session = self.options.builder(&network)?.start().await?;
+        let session = self.options.builder(&network, output)?.start().await?;
         let patience = session::patience(self.wait_peers);
         let request = FollowMagnet::new(magnet).peers(peers).use_trackers(!self.options.no_tracker);
         let found = tokio::select! {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::tracker::AnnounceReply;
 use engine::wire::PeerId;
-use engine::{AnnounceOptions, Network, Subject, announce_all, scrape_all};
+use engine::{AnnounceOptions, Subject, announce_all, scrape_all};
 use serde_json::{Value, json};
 
 use super::source::Source;
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     /// Ask from this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
     /// Let trackers be on loopback and private addresses.
     #[arg(long)]
     allow_private: bool,
@@ -55,7 +57,7 @@ impl Args {
         let options = AnnounceOptions {
             peer_id: PeerId::generate(|| rng.u8(..)),
             port: self.port,
-            network: self.bind.map(Network::bound_to).unwrap_or_default(),
+            network: self.proxy.network(self.bind)?,
             allow_private: self.allow_private,
             timeout: Duration::from_secs(self.timeout.max(1)),
         };

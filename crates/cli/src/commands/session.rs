@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Encryption, Event, EventStream, Network, RateLimits, Session, SessionBuilder, StateLocation,
-    TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
+    Encryption, Event, EventStream, Network, Session, SessionBuilder, StateLocation, TorrentHandle,
+    TorrentState, TorrentStats, Transport, WebSeedStatus,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ pub(crate) struct Options {
     /// Use only this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
     /// Encrypt connections to peers (MSE), which hides the protocol from networks and costs next to
     /// nothing: the payload itself is only encrypted with peers that insist.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
@@ -69,18 +71,16 @@ pub(crate) struct Options {
     /// Let the torrent's trackers be on loopback and private addresses.
     #[arg(long)]
     allow_private: bool,
-    /// At most so many bytes a second from peers, as in 500K or 2M; 0: no limit.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
-    download_limit: u64,
-    /// The same for what is sent to peers.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
-    upload_limit: u64,
+    #[command(flatten)]
+    limits: super::limits::Limits,
     /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
     #[arg(long, value_name = "ADDR")]
     dht_bootstrap: Vec<String>,
     /// Don't use the DHT, unless --dht-bootstrap names a node of it.
     #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
     no_dht: bool,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -129,20 +129,24 @@ impl From<Carrier> for Transport {
 
 impl Options {
     /// Where all sockets come from.
-    pub(crate) fn network(&self) -> Network {
-        self.bind.map(Network::bound_to).unwrap_or_default()
+    pub(crate) fn network(&self) -> Result<Network, Failure> {
+        self.proxy.network(self.bind)
     }
 
     /// A session as these options want it.
-    pub(crate) fn builder(&self, network: &Network) -> Result<SessionBuilder, Failure> {
-        let limit = |rate: u64| (rate > 0).then_some(rate);
-        let limits =
-            RateLimits { download: limit(self.download_limit), upload: limit(self.upload_limit) };
+    pub(crate) fn builder(
+        &self,
+        network: &Network,
+        output: Output,
+    ) -> Result<SessionBuilder, Failure> {
+        super::proxy::tell(network, output);
         let builder = Session::builder()
             .port(self.port)
             .transport(self.transport.into())
             .allow_private_trackers(self.allow_private)
-            .limits(limits)
+            .limits(self.limits.usual())
+            .limit_schedule(self.limits.scheduled())
+            .ip_filter(self.ip_filter.read(output)?)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
         let builder = builder
@@ -192,6 +196,7 @@ pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
         "wasted": stats.wasted,
         "failed": stats.failed,
         "web_seeds": web_seeds(handle),
+        "filtered": stats.filtered,
         "elapsed_seconds": since.elapsed().as_secs_f64(),
     })
 }

@@ -10,6 +10,8 @@ mod edit;
 mod explain;
 mod handshake;
 mod info;
+mod ip_filter;
+mod limits;
 mod peer;
 mod process;
 mod stream;

@@ -217,6 +217,9 @@ impl TrackerClient {
             private_addresses: options.private_addresses,
         };
         let host = lookup.host.to_string();
+        self.network
+            .must_not_pass_proxy("the datagrams of a UDP tracker")
+            .map_err(|source| AnnounceError::Socket { host: host.clone(), source })?;
         let addrs = timeout_at(until, lookup.addresses(&self.network)).await;
         let late = |_| AnnounceError::TimedOut { limit: options.deadline };
         let mut addrs = addrs.map_err(late)??;

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use tokio_util::sync::CancellationToken;
 
 use self::socket::Socket;
+use crate::ip_filter::Gate;
 use crate::net::Network;
 
 /// What a datagram is, by how it begins.
@@ -46,6 +47,12 @@ impl Kind {
             _ => None,
         }
     }
+
+    /// Whether it asks for a uTP connection.
+    fn opens(datagram: &[u8]) -> bool {
+        let syn = datagram.first().is_some_and(|first| first >> 4 == Self::UTP_TYPE_MAX);
+        syn && Self::of(datagram) == Some(Self::Utp)
+    }
 }
 
 /// Who is at the other end, and by which of our addresses.
@@ -73,6 +80,8 @@ pub(crate) struct Datagrams {
     sockets: RwLock<Vec<Arc<Socket>>>,
     handlers: RwLock<[Option<Weak<dyn Handler>>; 2]>,
     closing: CancellationToken,
+    /// Whom nothing is sent to or taken from.
+    gate: Arc<Gate>,
 }
 
 impl Datagrams {
@@ -92,6 +101,7 @@ impl Datagrams {
             sockets: RwLock::new(sockets),
             handlers: RwLock::default(),
             closing: CancellationToken::new(),
+            gate: Arc::default(),
         });
         for socket in receiving {
             let receiving = receive::receive(Arc::downgrade(&this), socket);
@@ -112,6 +122,10 @@ impl Datagrams {
         handlers[kind as usize].as_ref()?.upgrade()
     }
 
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     /// Where we receive: at most one address of each family.
     pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
@@ -127,8 +141,11 @@ impl Datagrams {
     /// sent when the error is `WouldBlock`: wait for [`Self::writable`].
     ///
     /// # Errors
-    /// What the system says. A datagram may be lost after `Ok` as well.
+    /// What the system says, or that the IP filter has the address. A datagram may be lost after `Ok` as well.
     pub(crate) fn try_send(&self, to: Path, bytes: &[u8], segment: usize) -> io::Result<()> {
+        if self.gate.holds(to.remote.ip()) {
+            return Err(Gate::error(to.remote.ip()));
+        }
         self.socket(to.remote)?.try_send(to, bytes, segment)
     }
 

@@ -46,6 +46,8 @@ pub enum Cause {
     PeersLeft,
     /// The peers that there were sent bad data.
     Banned,
+    /// The IP filter refuses everybody who was named.
+    Filtered,
     /// No tracker works.
     TrackerError,
     /// No tracker has answered yet.
@@ -183,6 +185,11 @@ impl Cause {
                 "banned",
                 "the peers that there were sent bad data",
                 "find other peers: what these have does not match the .torrent file",
+            ),
+            Self::Filtered => (
+                "ip-filter",
+                "the IP filter refuses every address that was named",
+                "look at the lists of the IP filter, or find other peers",
             ),
             Self::TrackerError => (
                 "tracker-error",

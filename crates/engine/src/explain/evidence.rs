@@ -213,6 +213,9 @@ pub(super) fn of(
     if line.what != Spent::Unvisited {
         facts.web_seeds(&account.web_seeds);
     }
+    if !has_peers(line.what) && stats.filtered > 0 {
+        facts.count("refused by the IP filter", stats.filtered);
+    }
     facts.0
 }
 

@@ -1,9 +1,9 @@
 //! From a host's name to the addresses that may be contacted.
 
 use std::io;
-use std::net::SocketAddr;
 #[cfg(test)]
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tracker::udp::Family;
 use tracker::{Forbidden, may_contact};
@@ -95,6 +95,21 @@ impl Lookup<'_> {
                 Err(AddressError::OtherFamily { host: host(), family })
             }
             (Ok(permitted), _) => Ok(permitted),
+        }
+    }
+
+    /// Judges a host whose address only a proxy will know: one that says it is the proxy's own machine
+    /// is as forbidden as ours. A name is asked for once, over IPv4, since the proxy chooses the family.
+    pub(crate) fn judge_name(&self) -> Result<(), AddressError> {
+        let host = self.host.to_string();
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        if name == "localhost" || name.ends_with(".localhost") {
+            self.permitted(&[(Ipv4Addr::LOCALHOST, self.port).into()])
+                .map_err(|source| AddressError::Forbidden { host: host.clone(), source })?;
+        }
+        match self.family {
+            Some(Family::V6) => Err(AddressError::OtherFamily { host, family: Family::V6 }),
+            _ => Ok(()),
         }
     }
 

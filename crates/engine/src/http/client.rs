@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracker::udp::Family;
+use url::Host;
 
 use super::address::{Lookup, PrivatePolicy};
 use super::body;
@@ -22,7 +23,7 @@ use super::connect::{self, NO_ROUTE_KINDS};
 use super::error::HttpError;
 use super::target::Target;
 use super::tls::{Tls, TlsError};
-use crate::net::Network;
+use crate::net::{Network, Purpose};
 
 /// Bytes of a reply's head, and of one read of its body. Heads of trackers are below 1 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -210,8 +211,15 @@ impl HttpClient {
             judged_url,
             private_addresses: options.private_addresses,
         };
-        let addrs = lookup.addresses(network).await?;
-        let stream = connect::connect(network, addrs).await.map_err(|source| {
+        let connected = match target.host() {
+            // The proxy looks it up: there is no address to judge, but for what a name says itself.
+            Host::Domain(name) if network.proxy().is_some() => {
+                lookup.judge_name()?;
+                network.connect_host(name, target.port(), Purpose::Http).await
+            }
+            _ => connect::connect(network, lookup.addresses(network).await?).await,
+        };
+        let stream = connected.map_err(|source| {
             let host = host.clone();
             if NO_ROUTE_KINDS.contains(&source.kind()) {
                 HttpError::NoRoute { host, source }

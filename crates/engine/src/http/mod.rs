@@ -27,5 +27,6 @@ pub(crate) use address::{Lookup, family_of};
 pub(crate) use body::exchange_error;
 pub(crate) use client::{GetOptions, HttpClient, HttpReply, HttpSettings};
 pub(crate) use connect::NO_ROUTE_KINDS;
+pub(crate) use credentials::percent_decode;
 pub use error::HttpError;
 pub(crate) use lines::{Lines, Opened};

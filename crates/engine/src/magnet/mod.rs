@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metainfo::{Info, InfoHash, InfoHashes, Magnet, PieceIndex, Torrent};
-use swarm::{MetadataStats, Source};
+use swarm::{IpFilter, MetadataStats, Source};
 use wire::mse::torrent_mark;
 
 use crate::add::AddTorrent;
@@ -170,6 +170,7 @@ impl Session {
         if !session.searches.add(info_hash, &search) {
             return Err(MagnetFailure::Duplicate);
         }
+        search.set_ip_filter(session.gate.filter()); // it may have changed until now
         search.add_candidates(Source::User, &request.peers);
         control.spawn(search::run(Arc::clone(&session), Arc::clone(&search), request.use_trackers));
         Ok(MagnetSearch { search, session })
@@ -197,6 +198,11 @@ impl Searches {
             searches.insert(info_hash, Arc::clone(search));
         }
         free
+    }
+
+    pub(crate) fn set_ip_filter(&self, filter: &Arc<IpFilter>) {
+        let searches: Vec<_> = self.lock().values().cloned().collect();
+        searches.iter().for_each(|search| search.set_ip_filter(Arc::clone(filter)));
     }
 
     fn remove(&self, search: &Arc<Search>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dht::PeersQuery;
 use metainfo::{InfoHashes, Magnet, Torrent};
-use swarm::{Hello, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
+use swarm::{Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracker::{Policy, ScheduleConfig};
@@ -118,6 +118,10 @@ impl Search {
     pub(crate) fn add_candidates(&self, source: Source, addrs: &[SocketAddr]) {
         self.change(|state, now| state.brain.add_candidates(now, source, addrs));
         self.wake.notify_one();
+    }
+
+    pub(super) fn set_ip_filter(&self, filter: Arc<IpFilter>) {
+        self.change(|state, now| state.brain.set_ip_filter(now, filter));
     }
 
     pub(super) fn next_dial(&self) -> Option<SocketAddr> {

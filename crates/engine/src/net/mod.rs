@@ -6,6 +6,7 @@
 mod binding;
 mod held;
 mod listener;
+mod proxy;
 mod registry;
 
 use std::io;
@@ -14,10 +15,12 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use wire::proxy::ProxyTarget;
 
 pub use self::binding::Binding;
 pub(crate) use self::held::Held;
 pub(crate) use self::listener::Listener;
+pub use self::proxy::{Proxy, ProxyUrlError};
 use self::registry::Registry;
 pub use self::registry::{Purpose, SocketInfo, SocketProtocol};
 
@@ -33,6 +36,8 @@ const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 pub struct NetworkOptions {
     /// What every socket is bound to.
     pub bind: Binding,
+    /// What every connection goes through.
+    pub proxy: Option<Proxy>,
 }
 
 impl NetworkOptions {
@@ -40,6 +45,14 @@ impl NetworkOptions {
     #[must_use]
     pub fn bind(mut self, bind: Binding) -> Self {
         self.bind = bind;
+        self
+    }
+
+    /// Has every connection go through this proxy, which looks names up too. What can't go through it
+    /// is refused: datagrams, multicast, and peers that would come in.
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 }
@@ -115,6 +128,10 @@ impl Network {
         if let Ok(ip) = host.parse() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
+        if let Some(proxy) = self.proxy() {
+            let text = format!("{host}: only the proxy {proxy} looks names up; give an address");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         self.look_up(host, port).await
     }
 
@@ -122,8 +139,35 @@ impl Network {
         Ok(tokio::net::lookup_host((host, port)).await?.collect())
     }
 
-    /// Connects by TCP.
+    /// Connects by TCP, through the proxy if there is one.
     pub(crate) async fn connect(
+        &self,
+        addr: SocketAddr,
+        purpose: Purpose,
+    ) -> io::Result<Held<TcpStream>> {
+        match self.proxy() {
+            Some(proxy) => self.connect_by_proxy(proxy, addr.into(), purpose).await,
+            None => self.connect_directly(addr, purpose).await,
+        }
+    }
+
+    /// Connects through the proxy to a host that it looks up.
+    pub(crate) async fn connect_host(
+        &self,
+        host: &str,
+        port: u16,
+        purpose: Purpose,
+    ) -> io::Result<Held<TcpStream>> {
+        let nobody = || io::Error::new(io::ErrorKind::InvalidInput, "no name of a host");
+        let target = ProxyTarget::new(host, port).ok_or_else(nobody)?;
+        match self.proxy() {
+            Some(proxy) => self.connect_by_proxy(proxy, target, purpose).await,
+            None => Err(io::Error::new(io::ErrorKind::Unsupported, "no proxy to look it up")),
+        }
+    }
+
+    /// Connects by TCP, whether there is a proxy or not.
+    async fn connect_directly(
         &self,
         addr: SocketAddr,
         purpose: Purpose,
@@ -141,6 +185,7 @@ impl Network {
 
     /// A UDP socket on this local address, which may be a TCP listener's.
     pub(crate) fn udp(&self, local: SocketAddr, purpose: Purpose) -> io::Result<Held<UdpSocket>> {
+        self.must_not_pass_proxy("datagrams")?;
         let socket = self.socket(local, Type::DGRAM)?;
         if local.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -158,6 +203,7 @@ impl Network {
         remote: SocketAddr,
         purpose: Purpose,
     ) -> io::Result<Held<UdpSocket>> {
+        self.must_not_pass_proxy("datagrams")?;
         let socket = self.socket(remote, Type::DGRAM)?;
         socket.bind(&SocketAddr::new(self.local_ip(remote)?, 0).into())?;
         let socket = UdpSocket::from_std(socket.into())?;
@@ -193,6 +239,9 @@ impl Network {
 
     /// Listens on this local address.
     pub(crate) fn listen_on(&self, local: SocketAddr, purpose: Purpose) -> io::Result<Listener> {
+        if purpose == Purpose::Peers {
+            self.must_not_pass_proxy("peers that come in")?;
+        }
         let socket = self.socket(local, Type::STREAM)?;
         if local.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -213,6 +262,7 @@ impl Network {
         group: SocketAddr,
         purpose: Purpose,
     ) -> io::Result<Held<UdpSocket>> {
+        self.must_not_pass_proxy("multicast")?;
         let socket = self.socket(group, Type::DGRAM)?;
         socket.set_reuse_address(true)?;
         let bind = self.binding().address();

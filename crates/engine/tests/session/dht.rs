@@ -99,6 +99,7 @@ async fn reserved_of(addr: SocketAddr, torrent: &Torrent) -> engine::wire::Reser
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         network: Network::default(),
+        ip_filter: std::sync::Arc::default(),
         encryption: Encryption::Off,
     };
     engine::handshake(request).await.unwrap().reserved

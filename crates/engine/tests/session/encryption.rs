@@ -57,6 +57,7 @@ async fn asks(
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         network: Network::default(),
+        ip_filter: std::sync::Arc::default(),
         encryption,
     };
     within(engine::handshake(request)).await

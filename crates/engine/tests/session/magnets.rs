@@ -146,6 +146,7 @@ async fn a_private_torrents_metadata_is_offered_to_nobody() {
             connect_timeout: DEADLINE,
             timeout: DEADLINE,
             network: Network::default(),
+            ip_filter: std::sync::Arc::default(),
             encryption: Encryption::Off,
         });
         let said = report.await.unwrap().extended.unwrap();

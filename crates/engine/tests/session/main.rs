@@ -7,6 +7,7 @@ mod encryption;
 mod exchange;
 mod explain;
 mod hostile_peers;
+mod ip_filter;
 mod limits;
 mod magnets;
 mod overload;

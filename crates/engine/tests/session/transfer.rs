@@ -188,6 +188,7 @@ async fn who_comes_during_the_check_is_served_after_it() {
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         network: Network::default(),
+        ip_filter: std::sync::Arc::default(),
         encryption: Encryption::Off,
     };
     // 200 MB take longer to hash than to get here.
