@@ -33,7 +33,7 @@ use crate::panics::Panics;
 use crate::rest;
 use crate::resume;
 use crate::roster::Roster;
-use crate::settings::{SessionBuilder, Settings};
+use crate::settings::{SessionBuilder, Settings, Transport};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
 use crate::utp_driver::Utp;
@@ -152,6 +152,7 @@ impl SessionShared {
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
                 peer_exchange: !info.is_private(),
+                holepunch: self.settings.transport != Transport::Tcp,
                 dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
                 ..swarm::Settings::default()
             },

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::{Source, steps};
+use wire::PexFlags;
+
+use crate::{PeerKey, Source, steps};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
@@ -52,6 +54,10 @@ struct Candidate {
     uploads_only: bool,
     /// Whether the last connection to it was encrypted.
     encrypted: Option<bool>,
+    /// The peer that told of it last, and what it said: it may bring us together (BEP 55).
+    told: Option<(PeerKey, PexFlags)>,
+    /// Its owner and we dial each other at this moment.
+    punching: bool,
     state: State,
 }
 
@@ -106,8 +112,15 @@ impl Candidates {
         self.hearsay += usize::from(is_hearsay(source));
         let state = State::Idle { from: now };
         self.idle.insert((now, addr));
-        let candidate =
-            Candidate { source, failures: 0, uploads_only: false, encrypted: None, state };
+        let candidate = Candidate {
+            source,
+            failures: 0,
+            uploads_only: false,
+            encrypted: None,
+            told: None,
+            punching: false,
+            state,
+        };
         self.known.insert(addr, candidate);
     }
 
@@ -187,6 +200,7 @@ impl Candidates {
     }
 
     pub(crate) fn connected(&mut self, addr: SocketAddr) {
+        self.punched(addr);
         self.enter(addr, State::Connected);
     }
 
@@ -195,6 +209,55 @@ impl Candidates {
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.encrypted = Some(encrypted);
         }
+    }
+
+    /// A peer told of it.
+    pub(crate) fn told(&mut self, addr: SocketAddr, by: PeerKey, flags: PexFlags) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.told = Some((by, flags));
+        }
+    }
+
+    /// The peer that told of it last.
+    pub(crate) fn told_by(&self, addr: SocketAddr) -> Option<PeerKey> {
+        self.known.get(&addr)?.told.map(|(by, _)| by)
+    }
+
+    /// Whether nobody was seen to reach it, and it can be brought together with others: who told of
+    /// it does that while it is dialled, not after.
+    pub(crate) fn needs_introduction(&self, addr: SocketAddr) -> bool {
+        let told = self.known.get(&addr).and_then(|candidate| candidate.told);
+        told.is_some_and(|(_, flags)| {
+            flags.has(PexFlags::HOLEPUNCH) && !flags.has(PexFlags::REACHABLE)
+        })
+    }
+
+    /// That peer can't bring us together, and is not asked again.
+    pub(crate) fn not_introduced(&mut self, addr: SocketAddr, by: PeerKey) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.told.take_if(|(teller, _)| *teller == by);
+        }
+    }
+
+    /// Begins to dial an address as its owner dials us, whether or not it is dialled in the usual way
+    /// too; false where that makes no sense.
+    pub(crate) fn punch(&mut self, addr: SocketAddr) -> bool {
+        let Some(candidate) = self.known.get_mut(&addr) else { return false };
+        let apart = matches!(candidate.state, State::Idle { .. } | State::Dialling);
+        apart && !std::mem::replace(&mut candidate.punching, true)
+    }
+
+    /// That led to nothing.
+    pub(crate) fn punched(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.punching = false;
+        }
+    }
+
+    /// Whether it leads back to us, as far as we know.
+    pub(crate) fn is_ourselves(&self, addr: SocketAddr) -> bool {
+        let is_own = |candidate: &Candidate| candidate.state == State::Ourselves;
+        self.external == Some(addr) || self.known.get(&addr).is_some_and(is_own)
     }
 
     /// Whether the last one was.
@@ -224,7 +287,12 @@ impl Candidates {
     /// Nobody answered, or not as a peer. `jitter` is 0 to 1.
     pub(crate) fn unreached(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         self.tried = Tried::Unreached;
-        self.failed(now, addr, jitter);
+        self.punched(addr);
+        // It may have come to us in the meantime.
+        let is_connected = |candidate: &Candidate| candidate.state == State::Connected;
+        if !self.known.get(&addr).is_some_and(is_connected) {
+            self.failed(now, addr, jitter);
+        }
     }
 
     fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {

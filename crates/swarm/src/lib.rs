@@ -1,4 +1,4 @@
-//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 54): peers, picker, request windows, end game,
+//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 54, 55): peers, picker, request windows, end game,
 //! choker, blame and candidates. Pure: no bytes of payload, no socket, no clock pass through it.
 //!
 //! A driver tells it what happened and carries out what it decides:
@@ -28,6 +28,7 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod holepunch;
 mod ledger;
 mod messages;
 mod metadata;
@@ -107,6 +108,8 @@ pub struct Swarm {
     checks: BTreeSet<(Duration, PeerKey)>,
     /// When peers are told of peers next, if there is anything to tell.
     exchange_at: Option<Duration>,
+    /// Whom to dial for having been brought together.
+    punches: VecDeque<SocketAddr>,
 }
 
 impl Swarm {
@@ -145,6 +148,7 @@ impl Swarm {
             waiting: Vec::new(),
             checks: BTreeSet::new(),
             exchange_at: None,
+            punches: VecDeque::new(),
             have: config.have,
             wanted: config.wanted,
         };
@@ -226,10 +230,14 @@ impl Swarm {
             return None;
         }
         let (blame, complete) = (&self.blame, self.is_complete());
-        self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))
+        let addr = self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))?;
+        if self.candidates.needs_introduction(addr) {
+            self.ask_for_introduction(addr);
+        }
+        Some(addr)
     }
 
-    fn may_dial(&self) -> bool {
+    pub(crate) fn may_dial(&self) -> bool {
         let under_way = self.peers.len() + self.candidates.dialling() as usize;
         under_way < self.settings.peers_max
     }
@@ -255,6 +263,7 @@ impl Swarm {
         self.now = now;
         let jitter = self.rng.f64();
         self.candidates.unreached(now, addr, jitter);
+        self.ask_for_introduction(addr);
         self.account_alone();
     }
 

@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 9, 10, 11, 21, 54), and what it changes.
+//! What peers say (BEP 3, 6, 9, 10, 11, 21, 54, 55), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -284,6 +284,7 @@ impl Swarm {
             }
             (_, Some(Extension::Metadata)) => self.metadata_asked(key, payload),
             (_, Some(Extension::PeerExchange)) => self.told_of_peers(key, payload),
+            (_, Some(Extension::Holepunch)) => self.holepunch(key, payload),
             (_, None) => {}
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use wire::{Bitfield, BlockRequest, PeerExtensions};
 
+use crate::holepunch::Holepunch;
 use crate::pex::Exchange;
 use crate::rate::Rate;
 use crate::window::Window;
@@ -80,6 +81,9 @@ pub(crate) struct Peer {
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
     pub(crate) exchange: Exchange,
+    pub(crate) holepunch: Holepunch,
+    /// Its connection is a uTP one.
+    pub(crate) by_utp: bool,
     pub(crate) uploads: VecDeque<BlockRequest>,
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
@@ -141,6 +145,8 @@ impl Peer {
             let_down: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
             exchange: Exchange::default(),
+            holepunch: Holepunch::default(),
+            by_utp: false,
             uploads: VecDeque::new(),
             download: Rate::new(now),
             upload: Rate::new(now),

@@ -224,6 +224,9 @@ impl Torrent {
         }
         self.change(|state, now| {
             let key = state.swarm.add_peer(now, hello)?;
+            if line.is_utp() {
+                state.swarm.came_by_utp(key);
+            }
             let connection = Rc::new(Connection::new(key, line));
             state.peers.insert(key, Rc::clone(&connection));
             let limits = Limits {
@@ -367,6 +370,7 @@ impl Torrent {
                     dht.candidate(addr);
                 }
             }
+            Action::Dial => self.wake(),
             Action::Complete => self.completed(state, now),
             // A kind of action that this driver does not know yet asks for nothing.
             _ => {}
