@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::magnet;
+use crate::net::Listener;
 use crate::peer::handshake::{self, Routed};
 use crate::session::SessionShared;
 use crate::settings::Transport;
@@ -37,7 +37,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 /// Accepts for as long as the session lives.
 pub(crate) async fn accept_loop(
     session: Arc<SessionShared>,
-    listener: TcpListener,
+    listener: Listener,
     rooms: WaitingRooms,
 ) {
     loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::net;
+use crate::net::Purpose;
 use crate::session::SessionShared;
 use crate::settings::Transport;
 use crate::stream::Stream;
@@ -25,7 +25,7 @@ pub(crate) async fn connect(
     addr: SocketAddr,
     punch: bool,
 ) -> io::Result<Stream> {
-    let tcp = async { net::connect(addr, session.bind).await.map(Stream::Tcp) };
+    let tcp = async { session.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
     let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
     match session.settings.transport {
         _ if punch => utp.await,

@@ -22,6 +22,9 @@
 //! Without a session there are [`handshake`], [`announce_all`], [`scrape_all`], [`fetch_torrent`],
 //! [`create`] and [`check`].
 
+// Tests play the other side, with sockets of their own.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 mod accept;
 mod add;
 mod announce;
@@ -40,6 +43,7 @@ mod intake;
 mod limits;
 mod local_search;
 mod magnet;
+#[allow(clippy::disallowed_methods)] // here, and nowhere else
 mod net;
 mod oneoff;
 mod panics;
@@ -71,6 +75,7 @@ pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
 pub use limits::RateLimits;
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
+pub use net::{Binding, Network, NetworkOptions, Purpose, SocketInfo, SocketProtocol};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };

@@ -10,7 +10,7 @@ use metainfo::InfoHash;
 use tokio::net::UdpSocket;
 use wire::{LOCAL_GROUP_V4, LOCAL_GROUP_V6, LOCAL_TORRENTS_MAX, LocalSearch};
 
-use crate::net;
+use crate::net::{Held, Purpose};
 use crate::session::SessionShared;
 
 /// How often each torrent is told of (BEP 14).
@@ -29,7 +29,7 @@ const DATAGRAM_BYTES: usize = 2048;
 pub(crate) fn start(session: &Arc<SessionShared>) {
     let cookie = format!("{:016x}", fastrand::u64(..));
     for group in [SocketAddr::from(LOCAL_GROUP_V4), SocketAddr::from(LOCAL_GROUP_V6)] {
-        match net::multicast(group, session.bind) {
+        match session.network.multicast(group, Purpose::LocalDiscovery) {
             Ok(socket) => {
                 let socket = Arc::new(socket);
                 let weak = Arc::downgrade(session);
@@ -43,7 +43,7 @@ pub(crate) fn start(session: &Arc<SessionShared>) {
 
 async fn tell(
     session: Weak<SessionShared>,
-    socket: Arc<UdpSocket>,
+    socket: Arc<Held<UdpSocket>>,
     group: SocketAddr,
     cookie: String,
 ) {
@@ -63,7 +63,7 @@ async fn tell(
     }
 }
 
-async fn listen(session: Weak<SessionShared>, socket: Arc<UdpSocket>, cookie: String) {
+async fn listen(session: Weak<SessionShared>, socket: Arc<Held<UdpSocket>>, cookie: String) {
     let mut bytes = [0; DATAGRAM_BYTES];
     let mut patience = Patience::default();
     loop {

@@ -4,7 +4,7 @@
 //! wait: the accept loops, trackers, checks. It never waits on a disk, and no shard waits on it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::intake::Intake;
 use crate::limits::{Both, RateLimits};
 use crate::local_search;
 use crate::magnet::Searches;
-use crate::net;
+use crate::net::{Listener, Network, Purpose, SocketInfo};
 use crate::panics::Panics;
 use crate::rest;
 use crate::resume;
@@ -74,7 +74,7 @@ pub enum StartError {
 pub(crate) struct SessionShared {
     pub(crate) clock: Clock,
     pub(crate) peer_id: PeerId,
-    pub(crate) bind: Option<IpAddr>,
+    pub(crate) network: Network,
     pub(crate) budget: Budget,
     pub(crate) half_open: Arc<Semaphore>,
     pub(crate) connections: Arc<Semaphore>,
@@ -271,6 +271,16 @@ impl Session {
         self.inner.shared.listening.clone()
     }
 
+    /// Where all its sockets come from.
+    pub fn network(&self) -> &Network {
+        &self.inner.shared.network
+    }
+
+    /// Every socket that is open now, and what it is bound to.
+    pub fn sockets(&self) -> Vec<SocketInfo> {
+        self.inner.shared.network.sockets()
+    }
+
     /// Limits all torrents together. Messages other than blocks are never held back.
     pub fn set_limits(&self, limits: RateLimits) {
         self.inner.shared.limits.set(limits);
@@ -351,21 +361,21 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let port = settings.port;
     let listeners = if settings.listen {
         let _guard = control.enter();
-        net::listen(settings.bind, port).map_err(|error| StartError::Listen { port, error })?
+        let listeners = settings.network.listen(port, Purpose::Peers);
+        listeners.map_err(|error| StartError::Listen { port, error })?
     } else {
         Vec::new()
     };
-    let listening =
-        listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let listening = listeners.iter().map(Listener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let (clock, guard) = (Clock::start(), control.enter());
-    let datagrams = Datagrams::open(&settings.datagram_addresses(&listening));
+    let datagrams = Datagrams::open(&settings.network, &settings.datagram_addresses(&listening));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
     drop(guard);
     let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
     let shared = Arc::new(SessionShared {
         clock,
         peer_id: random_peer_id()?,
-        bind: settings.bind,
+        network: settings.network.clone(),
         budget: Budget::new(settings.memory_budget),
         half_open: Arc::new(Semaphore::new(settings.half_open_max)),
         connections: Arc::new(Semaphore::new(settings.connections_max)),

@@ -1,6 +1,6 @@
 //! A session's settings: every default with its reason, changed through [`SessionBuilder`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use storage::{SqliteState, StateWriter};
@@ -9,6 +9,7 @@ use crate::announce::TrackerClient;
 use crate::encryption::Encryption;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
 use crate::limits::RateLimits;
+use crate::net::Network;
 use crate::session::{self, Session, StartError};
 
 /// Where resume state lives.
@@ -36,7 +37,7 @@ pub enum Transport {
 /// What a session is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) bind: Option<IpAddr>,
+    pub(crate) network: Network,
     pub(crate) port: u16,
     pub(crate) listen: bool,
     pub(crate) transport: Transport,
@@ -69,7 +70,7 @@ impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            bind: None,
+            network: Network::default(),
             port: 0,
             listen: true,
             transport: Transport::default(),
@@ -117,9 +118,7 @@ impl Settings {
         if !listening.is_empty() {
             return listening.to_vec();
         }
-        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        let ips = self.bind.map_or(any.to_vec(), |ip| vec![ip]);
-        ips.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect()
+        self.network.local_addresses(0)
     }
 
     /// How uTP is run; the numbers begin with `seed`.
@@ -132,8 +131,8 @@ impl Settings {
     }
 
     pub(crate) fn tracker_client(&self) -> TrackerClient {
-        let settings = HttpSettings { bind: self.bind, ..HttpSettings::default() };
-        TrackerClient::new(HttpClient::new(settings), self.bind)
+        let http = HttpClient::new(HttpSettings::over(&self.network));
+        TrackerClient::new(http, self.network.clone())
     }
 }
 
@@ -157,7 +156,15 @@ impl SessionBuilder {
     /// Uses only this local address, for listening and for every outgoing connection.
     #[must_use]
     pub fn bind(mut self, ip: IpAddr) -> Self {
-        self.settings.bind = Some(ip);
+        self.settings.network = Network::bound_to(ip);
+        self
+    }
+
+    /// Takes every socket, and every address of a name, from this network. Default: one that is bound
+    /// to nothing.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.settings.network = network;
         self
     }
 

@@ -7,20 +7,20 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 
-use crate::net;
+use crate::net::Held;
 use crate::utp_stream::UtpStream;
 
 /// A connection to a peer.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream),
+    Tcp(Held<TcpStream>),
     Utp(UtpStream),
 }
 
 /// The same between two threads: it belongs to no runtime.
 #[derive(Debug)]
 pub(crate) enum Detached {
-    Tcp(std::net::TcpStream),
+    Tcp(Held<std::net::TcpStream>),
     Utp(UtpStream),
 }
 
@@ -70,8 +70,8 @@ impl Stream {
     pub(crate) fn detach(self) -> io::Result<Detached> {
         match self {
             Self::Tcp(stream) => {
-                net::tune(&stream)?;
-                stream.into_std().map(Detached::Tcp)
+                stream.set_nodelay(true)?;
+                stream.map(TcpStream::into_std).map(Detached::Tcp)
             }
             Self::Utp(stream) => Ok(Detached::Utp(stream)),
         }
@@ -82,7 +82,7 @@ impl Detached {
     /// Makes it this runtime's.
     pub(crate) fn attach(self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Tcp(stream) => stream.map(TcpStream::from_std).map(Stream::Tcp),
             Self::Utp(stream) => Ok(Stream::Utp(stream)),
         }
     }

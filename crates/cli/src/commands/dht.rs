@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine::dht_core::{Announce, Id, PeersQuery};
 use engine::metainfo::InfoHash;
-use engine::{DhtHandle, Session, StateLocation};
+use engine::{DhtHandle, Network, Session, StateLocation};
 use serde_json::json;
 
 use super::session;
@@ -96,16 +96,14 @@ impl Args {
     }
 
     async fn session(&self) -> Result<Session, Failure> {
-        let mut builder = Session::builder().port(self.port);
-        if let Some(ip) = self.bind {
-            builder = builder.bind(ip);
-        }
+        let network = self.bind.map(Network::bound_to).unwrap_or_default();
+        let mut builder = Session::builder().port(self.port).network(network.clone());
         // A ping asks one node, and nobody else.
         if !matches!(self.what, What::Ping { .. }) {
             let state = session::state_directory(self.state_dir.as_ref())?;
             builder = builder
                 .state(StateLocation::Directory(state))
-                .dht_bootstrap(session::dht_bootstrap(&self.dht_bootstrap, self.bind));
+                .dht_bootstrap(session::dht_bootstrap(&self.dht_bootstrap, &network));
         }
         Ok(builder.start().await?)
     }
@@ -114,7 +112,7 @@ impl Args {
         let none = || Failure::other("the system gives no UDP socket");
         let dht = session.dht().ok_or_else(none)?;
         match &self.what {
-            What::Ping { node } => ping(&dht, node, output).await,
+            What::Ping { node } => ping(session, &dht, node, output).await,
             What::Peers { hash, scrape, announce } => {
                 self.join(&dht, output).await?;
                 let announce =
@@ -156,12 +154,18 @@ impl Args {
     }
 }
 
-async fn ping(dht: &DhtHandle, node: &str, output: Output) -> Result<(), Failure> {
+async fn ping(
+    session: &Session,
+    dht: &DhtHandle,
+    node: &str,
+    output: Output,
+) -> Result<(), Failure> {
     let advice = "give HOST:PORT, or [V6]:PORT";
-    let addrs = tokio::net::lookup_host(node)
+    let addrs = session
+        .network()
+        .resolve_authority(node)
         .await
         .map_err(|error| Failure::usage(format!("{node}: {error}")).advise(advice))?;
-    let addrs: Vec<_> = addrs.collect();
     for addr in addrs.iter().cycle().take(addrs.len() * PINGS) {
         let Some(pong) = dht.ping(*addr).await.map_err(Failure::other)? else { continue };
         let client = pong.client.map(show::client);

@@ -53,12 +53,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
+        let network = self.options.network();
+        let peers = self.options.peers(&network).await?;
         let source = tokio::select! {
-            source = Source::anywhere(&self.torrent, self.options.bind()) => source?,
+            source = Source::anywhere(&self.torrent, &network) => source?,
             () = interrupt.wait() => return Err(Failure::interrupted()),
         };
-        let session = self.options.builder()?.start().await?;
+        let session = self.options.builder(&network)?.start().await?;
         let request = match source {
             Source::Torrent(torrent) => AddTorrent::new(torrent, &self.output),
             Source::Magnet(magnet) => {

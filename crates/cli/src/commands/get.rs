@@ -62,11 +62,12 @@ impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
-        let peers = self.options.peers().await?;
+        let network = self.options.network();
+        let peers = self.options.peers(&network).await?;
         let mut sources: Vec<Source> = Vec::new();
         for text in &self.torrents {
             let source = tokio::select! {
-                source = Source::anywhere(text, self.options.bind()) => source,
+                source = Source::anywhere(text, &network) => source,
                 () = interrupt.wait() => return Err(Failure::interrupted()),
             };
             // The same torrent named twice is one download.
@@ -79,7 +80,7 @@ impl Args {
         if sources.is_empty() {
             return failures.result();
         }
-        let session = self.options.builder()?.start().await?;
+        let session = self.options.builder(&network)?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::wire::PeerId;
 use engine::wire::mse::Method;
-use engine::{HandshakeReport, HandshakeRequest};
+use engine::{HandshakeReport, HandshakeRequest, Network};
 use serde_json::json;
 
 use super::session::EncryptionMode;
@@ -54,7 +54,7 @@ impl Args {
             peer_id: PeerId::generate(|| rng.u8(..)),
             connect_timeout: timeout,
             timeout,
-            bind: self.bind,
+            network: self.bind.map(Network::bound_to).unwrap_or_default(),
             encryption: self.encryption.into(),
         };
         let interrupt = Interrupt::listen();

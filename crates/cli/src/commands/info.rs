@@ -46,8 +46,9 @@ impl Args {
 
     async fn ask_peers(&self, magnet: Magnet, output: Output) -> Result<Torrent, Failure> {
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
-        let session = self.options.builder()?.start().await?;
+        let network = self.options.network();
+        let peers = self.options.peers(&network).await?;
+        let session = self.options.builder(&network)?.start().await?;
         let patience = session::patience(self.wait_peers);
         let request = FollowMagnet::new(magnet).peers(peers).use_trackers(!self.options.no_tracker);
         let found = tokio::select! {

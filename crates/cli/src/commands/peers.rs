@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::tracker::AnnounceReply;
 use engine::wire::PeerId;
-use engine::{AnnounceOptions, Subject, announce_all, scrape_all};
+use engine::{AnnounceOptions, Network, Subject, announce_all, scrape_all};
 use serde_json::{Value, json};
 
 use super::source::Source;
@@ -55,7 +55,7 @@ impl Args {
         let options = AnnounceOptions {
             peer_id: PeerId::generate(|| rng.u8(..)),
             port: self.port,
-            bind: self.bind,
+            network: self.bind.map(Network::bound_to).unwrap_or_default(),
             allow_private: self.allow_private,
             timeout: Duration::from_secs(self.timeout.max(1)),
         };

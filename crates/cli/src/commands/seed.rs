@@ -37,8 +37,9 @@ impl Args {
         let torrent = super::read_torrent(&self.torrent)?;
         super::payload_folder(&self.dir)?;
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
-        let session = self.options.builder()?.start().await?;
+        let network = self.options.network();
+        let peers = self.options.peers(&network).await?;
+        let session = self.options.builder(&network)?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let since = Instant::now();
         let request = AddTorrent::new(torrent, &self.dir)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Encryption, Event, EventStream, RateLimits, Session, SessionBuilder, StateLocation,
+    Encryption, Event, EventStream, Network, RateLimits, Session, SessionBuilder, StateLocation,
     TorrentHandle, TorrentState, TorrentStats, Transport,
 };
 use etcetera::BaseStrategy;
@@ -88,13 +88,12 @@ pub(crate) struct Options {
 
 /// The DHT nodes to begin with: those that were named, else the well-known ones, which nobody can
 /// reach who is bound to loopback.
-pub(crate) fn dht_bootstrap(named: &[String], bind: Option<IpAddr>) -> Vec<String> {
+pub(crate) fn dht_bootstrap(named: &[String], network: &Network) -> Vec<String> {
     if !named.is_empty() {
         return named.to_vec();
     }
-    let well_known =
-        engine::DHT_BOOTSTRAP.iter().filter(|_| !bind.is_some_and(|ip| ip.is_loopback()));
-    well_known.map(ToString::to_string).collect()
+    let is_loopback = network.binding().address().is_some_and(|ip| ip.is_loopback());
+    engine::DHT_BOOTSTRAP.iter().filter(|_| !is_loopback).map(ToString::to_string).collect()
 }
 
 /// Where state lives unless told otherwise.
@@ -129,13 +128,13 @@ impl From<Carrier> for Transport {
 }
 
 impl Options {
-    /// The address that everything is bound to.
-    pub(crate) fn bind(&self) -> Option<IpAddr> {
-        self.bind
+    /// Where all sockets come from.
+    pub(crate) fn network(&self) -> Network {
+        self.bind.map(Network::bound_to).unwrap_or_default()
     }
 
     /// A session as these options want it.
-    pub(crate) fn builder(&self) -> Result<SessionBuilder, Failure> {
+    pub(crate) fn builder(&self, network: &Network) -> Result<SessionBuilder, Failure> {
         let limit = |rate: u64| (rate > 0).then_some(rate);
         let limits =
             RateLimits { download: limit(self.download_limit), upload: limit(self.upload_limit) };
@@ -146,21 +145,18 @@ impl Options {
             .limits(limits)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
-        let builder = match self.bind {
-            Some(ip) => builder.bind(ip),
-            None => builder,
-        };
         let builder = builder
+            .network(network.clone())
             .dht(!self.no_dht || !self.dht_bootstrap.is_empty())
-            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, self.bind));
+            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, network));
         Ok(builder.state(StateLocation::Directory(state_directory(self.state_dir.as_ref())?)))
     }
 
     /// The addresses of the peers that were named.
-    pub(crate) async fn peers(&self) -> Result<Vec<SocketAddr>, Failure> {
+    pub(crate) async fn peers(&self, network: &Network) -> Result<Vec<SocketAddr>, Failure> {
         let mut addrs = Vec::new();
         for peer in &self.peer {
-            let resolved = tokio::net::lookup_host(peer).await.map_err(|error| {
+            let resolved = network.resolve_authority(peer).await.map_err(|error| {
                 Failure::usage(format!("--peer {peer}: {error}"))
                     .advise("give HOST:PORT, or [V6]:PORT")
             })?;

@@ -18,6 +18,7 @@ use super::families::FamilyReplies;
 use super::in_flight::InFlight;
 use super::udp::Udp;
 use crate::http::{AddressError, GetOptions, HttpClient, HttpReply, Lookup, PrivatePolicy};
+use crate::net::Network;
 
 /// Bytes of an answer. One with 5,000 peers as dictionaries has about 400 KiB.
 const REPLY_BYTES_MAX: usize = 1024 * 1024;
@@ -54,15 +55,16 @@ impl Default for AskOptions {
 #[derive(Clone)]
 pub(crate) struct TrackerClient {
     http: HttpClient,
+    network: Network,
     udp: Arc<Udp>,
     in_flight: Arc<InFlight>,
 }
 
 impl TrackerClient {
-    /// A client whose UDP sockets are bound to `bind`; those of `http` are its own affair.
-    pub(crate) fn new(http: HttpClient, bind: Option<IpAddr>) -> Self {
-        let (udp, in_flight) = (Arc::new(Udp::new(bind)), Arc::new(InFlight::new()));
-        Self { http, udp, in_flight }
+    /// A client whose UDP sockets come from `network`; those of `http` are its own affair.
+    pub(crate) fn new(http: HttpClient, network: Network) -> Self {
+        let udp = Arc::new(Udp::new(network.clone()));
+        Self { http, network, udp, in_flight: Arc::new(InFlight::new()) }
     }
 
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
@@ -137,7 +139,8 @@ impl TrackerClient {
     pub(crate) async fn resolve_named(&self, named: &[(String, u16)]) -> Vec<SocketAddr> {
         let mut lookups = JoinSet::new();
         for (name, port) in named.iter().take(NAMED_PEERS_MAX).cloned() {
-            lookups.spawn(async move { tokio::net::lookup_host((name, port)).await });
+            let network = self.network.clone();
+            lookups.spawn(async move { network.resolve(&name, port).await });
         }
         let mut peers = Vec::new();
         let all = async {
@@ -209,7 +212,7 @@ impl TrackerClient {
             private_addresses: options.private_addresses,
         };
         let host = lookup.host.to_string();
-        let addrs = timeout_at(until, lookup.addresses()).await;
+        let addrs = timeout_at(until, lookup.addresses(&self.network)).await;
         let late = |_| AnnounceError::TimedOut { limit: options.deadline };
         let mut addrs = addrs.map_err(late)??;
         addrs.truncate(UDP_ADDRESSES_MAX);

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tracker::udp::{
 
 use super::error::AnnounceError;
 use crate::http::{NO_ROUTE_KINDS, family_of};
+use crate::net::{Held, Network, Purpose};
 
 /// Retransmissions are bounded by the deadline; this is BEP 15's own limit.
 const RETRIES_MAX: u32 = 8;
@@ -31,20 +32,20 @@ const IDLE_MAX: usize = 32;
 
 /// All exchanges of a client.
 pub(super) struct Udp {
-    bind: Option<IpAddr>,
+    network: Network,
     origin: Instant,
     idle: Mutex<HashMap<SocketAddr, Idle>>,
 }
 
 /// A socket that a tracker knows.
 struct Idle {
-    socket: UdpSocket,
+    socket: Held<UdpSocket>,
     connection: ConnectionId,
 }
 
 impl Udp {
-    pub(super) fn new(bind: Option<IpAddr>) -> Self {
-        Self { bind, origin: Instant::now(), idle: Mutex::default() }
+    pub(super) fn new(network: Network) -> Self {
+        Self { network, origin: Instant::now(), idle: Mutex::default() }
     }
 
     /// Asks the tracker at `addr`, for at most `patience`.
@@ -58,9 +59,11 @@ impl Udp {
     ) -> Result<Outcome, AnnounceError> {
         let known = self.take(addr);
         let connection = known.as_ref().map(|idle| idle.connection);
-        let socket = match known {
-            Some(idle) => idle.socket,
-            None => self.open(addr).await.map_err(|error| socket_error(host, error))?,
+        let socket = if let Some(idle) = known {
+            idle.socket
+        } else {
+            let opened = self.network.udp_to(addr, Purpose::Tracker).await;
+            opened.map_err(|error| socket_error(host, error))?
         };
         let config = ExchangeConfig {
             query,
@@ -108,22 +111,6 @@ impl Udp {
 
     fn now(&self) -> Duration {
         self.origin.elapsed()
-    }
-
-    /// A socket for datagrams with `addr` alone. Fails at once where there is no route.
-    async fn open(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
-        let any: IpAddr = match addr {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let from = self.bind.unwrap_or(any);
-        if from.is_ipv4() != addr.is_ipv4() {
-            let message = format!("{addr} can't be reached from the bind address {from}");
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message));
-        }
-        let socket = UdpSocket::bind((from, 0)).await?;
-        socket.connect(addr).await?;
-        Ok(socket)
     }
 
     fn take(&self, addr: SocketAddr) -> Option<Idle> {

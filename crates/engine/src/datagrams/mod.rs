@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use tokio_util::sync::CancellationToken;
 
 use self::socket::Socket;
+use crate::net::Network;
 
 /// What a datagram is, by how it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +78,8 @@ pub(crate) struct Datagrams {
 impl Datagrams {
     /// Opens a socket on each address and receives for as long as the runtime that this is called
     /// in lives. An address that can't be had is logged and left out.
-    pub(crate) fn open(addrs: &[SocketAddr]) -> Arc<Self> {
-        let open = |addr: &SocketAddr| match Socket::open(*addr) {
+    pub(crate) fn open(network: &Network, addrs: &[SocketAddr]) -> Arc<Self> {
+        let open = |addr: &SocketAddr| match Socket::open(network, *addr) {
             Ok(socket) => Some(Arc::new(socket)),
             Err(error) => {
                 tracing::info!(%addr, %error, "no datagrams by this address");

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::datagrams::{Datagrams, Kind, Path};
 use crate::events;
 use crate::handle::TorrentShared;
+use crate::net::Network;
 use crate::session::SessionShared;
 use crate::settings::{Settings, StateLocation};
 
@@ -77,6 +78,7 @@ pub(super) struct Driver {
     /// For what tasks of its own find out.
     ours: mpsc::WeakUnboundedSender<Command>,
     session: Weak<SessionShared>,
+    network: Network,
     /// Names of nodes to begin with.
     bootstrap: Vec<String>,
     keepsake: Option<Arc<Keepsake>>,
@@ -120,6 +122,7 @@ pub(crate) fn start(
         commands: theirs,
         ours: commands.downgrade(),
         session: Weak::new(),
+        network: settings.network.clone(),
         bootstrap: settings.dht_bootstrap.clone(),
         keepsake,
         save_at: clock.now() + SAVE_EVERY,
@@ -316,11 +319,11 @@ impl Driver {
     fn resolve(&self) {
         let Some(commands) = self.ours.upgrade() else { return };
         for name in self.bootstrap.clone() {
-            let commands = commands.clone();
+            let (commands, network) = (commands.clone(), self.network.clone());
             tokio::spawn(async move {
-                match tokio::net::lookup_host(&name).await {
+                match network.resolve_authority(&name).await {
                     // None of the DHT's business any more, if it has ended.
-                    Ok(addrs) => drop(commands.send(Command::Bootstrap(addrs.collect()))),
+                    Ok(addrs) => drop(commands.send(Command::Bootstrap(addrs))),
                     Err(error) => {
                         tracing::info!(name, %error, "a DHT bootstrap node has no address");
                     }

@@ -1,6 +1,5 @@
 //! The GET itself: one connection a hop, redirects by hand, one deadline for all of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use super::connect::{self, NO_ROUTE_KINDS};
 use super::error::HttpError;
 use super::target::Target;
 use super::tls::{Tls, TlsError};
+use crate::net::Network;
 
 /// Bytes of a reply's head, and of one read of its body. Heads of trackers are below 1 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -35,15 +35,22 @@ const HEADERS_MAX: usize = 64;
 pub(crate) struct HttpSettings {
     /// Who we say we are; empty: the header is left out.
     pub user_agent: String,
-    /// The address all connections are made from; hosts without an address of its family can't
-    /// be reached then.
-    pub bind: Option<IpAddr>,
+    /// Where connections and addresses of names come from.
+    pub network: Network,
 }
 
 impl Default for HttpSettings {
     /// Our own name and version, from any address.
     fn default() -> Self {
-        Self { user_agent: concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned(), bind: None }
+        Self::over(&Network::default())
+    }
+}
+
+impl HttpSettings {
+    /// Our own name and version.
+    pub(crate) fn over(network: &Network) -> Self {
+        let user_agent = concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned();
+        Self { user_agent, network: network.clone() }
     }
 }
 
@@ -195,6 +202,7 @@ impl HttpClient {
         options: &GetOptions,
     ) -> Result<Box<dyn Stream>, HttpError> {
         let host = target.host_name();
+        let network = &self.shared.settings.network;
         let lookup = Lookup {
             host: target.host(),
             port: target.port(),
@@ -202,9 +210,8 @@ impl HttpClient {
             judged_url,
             private_addresses: options.private_addresses,
         };
-        let addrs = lookup.addresses().await?;
-        let bind = self.shared.settings.bind;
-        let stream = connect::connect(addrs, bind).await.map_err(|source| {
+        let addrs = lookup.addresses(network).await?;
+        let stream = connect::connect(network, addrs).await.map_err(|source| {
             let host = host.clone();
             if NO_ROUTE_KINDS.contains(&source.kind()) {
                 HttpError::NoRoute { host, source }

@@ -29,6 +29,7 @@ use wire::{Bitfield, BlockRequest, HANDSHAKE_LENGTH};
 use super::*;
 use crate::Session;
 use crate::limits::Bounds;
+use crate::net::Held;
 use crate::peer::calls::{Call, Calls};
 
 /// Blocks of a piece of 1 MiB.
@@ -96,7 +97,7 @@ impl Rig {
         theirs.read_exact(&mut first).unwrap();
         theirs.set_nonblocking(true).unwrap();
         peer.stream.set_nonblocking(true).unwrap();
-        let line = Line::agreed(Detached::Tcp(theirs.try_clone().unwrap()), ours);
+        let line = Line::agreed(Detached::Tcp(Held::unlisted(theirs.try_clone().unwrap())), ours);
         let ours = theirs;
         let slot = Arc::clone(&inner.connections).try_acquire_owned().unwrap();
         let local = LocalSet::new();
