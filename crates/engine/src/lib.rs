@@ -43,6 +43,7 @@ mod intake;
 mod limits;
 mod local_search;
 mod magnet;
+mod mapping;
 #[allow(clippy::disallowed_methods)] // here, and nowhere else
 mod net;
 mod oneoff;
@@ -75,6 +76,7 @@ pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
 pub use limits::RateLimits;
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
+pub use mapping::{MappedPorts, MappingMethod, PortMapping};
 pub use net::{Binding, Network, NetworkOptions, Purpose, SocketInfo, SocketProtocol};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,

@@ -4,8 +4,9 @@
 //! wait: the accept loops, trackers, checks. It never waits on a disk, and no shard waits on it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
+use tracker::Prompt;
 use wire::{Bitfield, PeerId};
 
 use crate::accept;
@@ -28,6 +30,7 @@ use crate::intake::Intake;
 use crate::limits::{Both, RateLimits};
 use crate::local_search;
 use crate::magnet::Searches;
+use crate::mapping::{self, Mapping, PortMapping};
 use crate::net::{Listener, Network, Purpose, SocketInfo};
 use crate::panics::Panics;
 use crate::rest;
@@ -88,6 +91,10 @@ pub(crate) struct SessionShared {
     pub(crate) searches: Searches,
     pub(crate) limits: Arc<Both>,
     pub(crate) intake: Intake,
+    pub(crate) mapping: Mapping,
+    pub(crate) external: Mutex<swarm::ExternalVotes>,
+    /// The port that trackers are told.
+    pub(crate) announced_port: Arc<AtomicU16>,
     listening: Vec<SocketAddr>,
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
@@ -123,6 +130,27 @@ impl SessionShared {
         self.listening.first().map_or(0, SocketAddr::port)
     }
 
+    /// Where peers from elsewhere can reach us, as far as we know: the gateway's port, or ours.
+    pub(crate) fn announced_port(&self) -> u16 {
+        self.announced_port.load(Ordering::Relaxed)
+    }
+
+    /// Another port leads to us: whoever is told of it from now on is told the new one, and trackers
+    /// at once.
+    pub(crate) fn announced_port_changed(&self) {
+        let port = self.mapping.external_port().unwrap_or_else(|| self.listen_port());
+        if self.announced_port.swap(port, Ordering::Relaxed) == port {
+            return;
+        }
+        for shared in self.all() {
+            shared.announce_now(Prompt::User);
+            let info_hash = shared.info_hash();
+            if let Some(shard) = self.shard_of(&info_hash) {
+                shard.send(ShardMessage::ListenPort { info_hash, port });
+            }
+        }
+    }
+
     /// The DHT node, for a torrent that may be known to it: a private one may not (BEP 27).
     pub(crate) fn dht_for(&self, shared: &TorrentShared) -> Option<&DhtHandle> {
         self.dht.as_ref().filter(|_| !shared.torrent.info.is_private())
@@ -146,7 +174,7 @@ impl SessionShared {
             metadata_size: (!info.is_private())
                 .then(|| u32::try_from(shared.torrent.info_bytes.len()).ok())
                 .flatten(),
-            listen_port: Some(self.listen_port()).filter(|port| *port != 0),
+            listen_port: Some(self.announced_port()).filter(|port| *port != 0),
             client_version: self.settings.client_name.clone(),
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
@@ -281,6 +309,17 @@ impl Session {
         self.inner.shared.network.sockets()
     }
 
+    /// Our addresses as most trackers, peers and DHT nodes see them, and the gateway says: one of each
+    /// family at most.
+    pub fn external_addresses(&self) -> Vec<IpAddr> {
+        self.inner.shared.external_addresses()
+    }
+
+    /// Whether a gateway leads its port to ours.
+    pub fn port_mapping(&self) -> PortMapping {
+        self.inner.shared.mapping.status()
+    }
+
     /// Limits all torrents together. Messages other than blocks are never held back.
     pub fn set_limits(&self, limits: RateLimits) {
         self.inner.shared.limits.set(limits);
@@ -305,6 +344,9 @@ impl Session {
     /// seconds to hear of it.
     pub async fn shutdown(&self) {
         let session = &self.inner.shared;
+        // On the control runtime, which the mapping's own task belongs to as well.
+        let mapping = Arc::clone(session);
+        let unmapping = tokio::spawn(async move { mapping.mapping.stop(STOP_LIMIT).await });
         let stopping = session.all().into_iter().map(|shared| {
             let session = Arc::clone(session);
             tokio::spawn(async move { session.stop_torrent(&shared).await })
@@ -317,6 +359,7 @@ impl Session {
         if let Some(dht) = &session.dht {
             dht.close().await;
         }
+        let _ = unmapping.await; // a panic was logged
         self.inner.end();
     }
 }
@@ -388,6 +431,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         searches: Searches::default(),
         limits: Arc::default(),
         intake: Intake::default(),
+        mapping: Mapping::default(),
+        external: Mutex::default(),
+        announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
         listening,
         datagrams,
         utp,
@@ -411,6 +457,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         let _guard = control.enter();
         local_search::start(&shared);
     }
+    let guard = control.enter();
+    mapping::start(&shared);
+    drop(guard);
     if let Some(task) = dht_task {
         control.spawn(task.run(Arc::downgrade(&shared)));
     }

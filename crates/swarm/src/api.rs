@@ -200,6 +200,13 @@ pub enum Action {
     },
     /// [`crate::Swarm::next_punch`] has an address, whose owner does not wait.
     Dial,
+    /// A peer sees us at an address (BEP 10 `yourip`): a vote, not a truth.
+    SeenAt {
+        /// Who.
+        peer: IpAddr,
+        /// Us, there.
+        ip: IpAddr,
+    },
     /// The last wanted piece was written.
     Complete,
 }
@@ -220,6 +227,7 @@ impl Action {
             | Self::Banned { .. }
             | Self::DhtNode { .. }
             | Self::Dial
+            | Self::SeenAt { .. }
             | Self::Complete => None,
         }
     }

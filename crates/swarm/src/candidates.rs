@@ -69,8 +69,8 @@ pub(crate) struct Candidates {
     /// How many only peers told of.
     hearsay: usize,
     tried: Tried,
-    /// Our address as others see it, for the canonical order (BEP 40).
-    external: Option<SocketAddr>,
+    /// Our IPv4 and our IPv6 address as others see them, for the canonical order (BEP 40).
+    external: [Option<SocketAddr>; 2],
 }
 
 impl Candidates {
@@ -81,12 +81,19 @@ impl Candidates {
             dialling: 0,
             hearsay: 0,
             tried: Tried::Nothing,
-            external: None,
+            external: [None; 2],
         }
     }
 
     pub(crate) fn set_external(&mut self, addr: SocketAddr) {
-        self.external = Some(addr);
+        let [v4, v6] = &mut self.external;
+        *if addr.is_ipv4() { v4 } else { v6 } = Some(addr);
+    }
+
+    pub(crate) fn set_external_port(&mut self, port: u16) {
+        for external in self.external.iter_mut().flatten() {
+            external.set_port(port);
+        }
     }
 
     pub(crate) fn add(&mut self, now: Duration, source: Source, addr: SocketAddr) {
@@ -164,9 +171,10 @@ impl Candidates {
         complete: bool,
         refused: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
-        let external = self.external;
+        let [v4, v6] = self.external;
         let ready = self.of_use(complete, refused).take_while(|(from, ..)| *from <= now);
         let best = ready.min_by_key(|(_, addr, candidate)| {
+            let external = if addr.is_ipv4() { v4 } else { v6 };
             let priority = external.map_or(0, |ours| wire::peer_priority(ours, *addr));
             (candidate.source != Source::User, candidate.failures, u32::MAX - priority, *addr)
         });
@@ -185,7 +193,9 @@ impl Candidates {
         self.idle.iter().filter_map(move |(from, addr)| {
             steps::count();
             let candidate = self.known.get(addr)?;
-            let useless = complete && candidate.uploads_only || refused(*addr);
+            let useless = complete && candidate.uploads_only
+                || refused(*addr)
+                || self.external.contains(&Some(*addr));
             (!useless).then_some((*from, *addr, candidate))
         })
     }
@@ -257,7 +267,7 @@ impl Candidates {
     /// Whether it leads back to us, as far as we know.
     pub(crate) fn is_ourselves(&self, addr: SocketAddr) -> bool {
         let is_own = |candidate: &Candidate| candidate.state == State::Ourselves;
-        self.external == Some(addr) || self.known.get(&addr).is_some_and(is_own)
+        self.external.contains(&Some(addr)) || self.known.get(&addr).is_some_and(is_own)
     }
 
     /// Whether the last one was.

@@ -28,6 +28,7 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod external;
 mod holepunch;
 mod ledger;
 mod messages;
@@ -61,6 +62,7 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+pub use external::{ExternalVotes, Voter};
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
 pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
@@ -267,9 +269,16 @@ impl Swarm {
         self.account_alone();
     }
 
-    /// Our address as a tracker sees it; orders candidates canonically (BEP 40).
+    /// Our address as others see it, one of each family: orders candidates canonically (BEP 40), and is
+    /// not dialled.
     pub fn set_external_ip(&mut self, ip: IpAddr) {
         self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
+    }
+
+    /// Peers that come from now on are told this port (BEP 10 `p`); 0: none.
+    pub fn set_listen_port(&mut self, port: u16) {
+        self.listen_port = Some(port).filter(|port| *port != 0);
+        self.candidates.set_external_port(port);
     }
 
     fn is_missing(&self, piece: PieceIndex) -> bool {

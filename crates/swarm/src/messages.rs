@@ -255,6 +255,12 @@ impl Swarm {
                 let Ok(theirs) = ExtendedHandshake::decode(payload) else { return };
                 let Some(peer) = self.peers.get_mut(key) else { return };
                 peer.extensions.update(&theirs);
+                if let (Some(ip), false) =
+                    (theirs.yourip, std::mem::replace(&mut peer.saw_us, true))
+                {
+                    let peer = peer.hello.addr.ip();
+                    self.actions.push_back(Action::SeenAt { peer, ip });
+                }
                 if let Some(reqq) = theirs.reqq {
                     peer.window.set_reqq(reqq);
                 }

@@ -104,6 +104,8 @@ pub(crate) struct Peer {
     pub(crate) held_up: Option<Spent>,
     /// It said where its DHT node is; once is enough.
     pub(crate) named_node: bool,
+    /// It said where it sees us; once is enough.
+    pub(crate) saw_us: bool,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -163,6 +165,7 @@ impl Peer {
             spent_since: now,
             held_up: None,
             named_node: false,
+            saw_us: false,
             refill: false,
             waits: false,
             check_at: Duration::MAX,

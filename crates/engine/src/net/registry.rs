@@ -21,6 +21,8 @@ pub enum Purpose {
     Http,
     /// Local discovery, by multicast.
     LocalDiscovery,
+    /// A question to the gateway, to have our port mapped.
+    PortMapping,
     /// The tracker that we are ourselves.
     TrackerServer,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Purpose {
             Self::Tracker => "udp tracker",
             Self::Http => "http",
             Self::LocalDiscovery => "local discovery",
+            Self::PortMapping => "port mapping",
             Self::TrackerServer => "tracker server",
         })
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::Block;
-use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm};
+use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm, Voter};
 use tokio::sync::oneshot;
 use wire::{BlockRequest, Limits, Message};
 
@@ -136,6 +136,9 @@ impl Torrent {
             }
             for (source, addr) in early {
                 state.swarm.add_candidates(now, source, &[addr]);
+            }
+            for ip in self.context.session.external_addresses() {
+                state.swarm.set_external_ip(ip);
             }
             self.publish(state, now);
         });
@@ -371,6 +374,9 @@ impl Torrent {
                 }
             }
             Action::Dial => self.wake(),
+            Action::SeenAt { peer, ip } => {
+                self.context.session.seen_at(Voter::Peer(peer), ip);
+            }
             Action::Complete => self.completed(state, now),
             // A kind of action that this driver does not know yet asks for nothing.
             _ => {}
