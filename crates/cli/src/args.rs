@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, dht, edit, explain, get, handshake, info, peers, piece, seed, share, shell,
-    stream,
+    check, create, demo, dht, edit, explain, get, handshake, info, peers, piece, seed, share,
+    shell, stream,
 };
 use crate::exit;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use swarm::Voter;
 use tracker::{Policy, ScheduleConfig};
 
 use crate::announce::{Announcer, AnnouncerConfig, AskOptions, News, Numbers};
@@ -24,7 +25,7 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
     let config = AnnouncerConfig {
         info_hash,
         peer_id: session.peer_id.0,
-        port: session.listen_port(),
+        port: Arc::clone(&session.announced_port),
         schedule: ScheduleConfig {
             tiers: shared.torrent.trackers.clone(),
             policy: Policy::default(),
@@ -48,7 +49,7 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
     let session_of = Arc::clone(session);
     let news = move |news| match news {
         News::Peers(addrs) => session_of.candidates(info_hash, swarm::Source::Tracker, addrs),
-        News::ExternalIp(ip) => session_of.external_ip(info_hash, ip),
+        News::ExternalIp { tracker, ip } => session_of.seen_at(Voter::Tracker(tracker), ip),
         News::Reply { tracker, peers } => {
             session_of.events.send(Event::TrackerReply { info_hash, tracker, peers });
         }

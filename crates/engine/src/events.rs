@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use metainfo::{InfoHash, PieceIndex};
 use tokio::sync::broadcast;
 
+use crate::mapping::PortMapping;
+
 /// Events kept for a listener that is busy; an older one is dropped for it, with a count.
 const EVENTS_KEPT: usize = 1024;
 
@@ -106,6 +108,13 @@ pub enum Event {
         /// Which torrent.
         info_hash: InfoHash,
     },
+    /// Most others see us at another address than before.
+    ExternalAddress {
+        /// Which.
+        ip: IpAddr,
+    },
+    /// Port mapping began, worked, or failed.
+    PortMapping(PortMapping),
     /// It can't run, or not any longer, and was stopped. Other torrents go on.
     TorrentFailed {
         /// Which torrent.

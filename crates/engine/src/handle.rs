@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex, SafePath, Torrent};
 use storage::{FileStore, RecordHandle, StorageError};
-use swarm::PeerStats;
+use swarm::{PeerStats, Voter};
 use tokio::sync::Notify;
 use tracker::Prompt;
 use wire::Bitfield;
@@ -423,11 +423,21 @@ impl SessionShared {
         shard.send(ShardMessage::Candidates { info_hash, source, addrs });
     }
 
-    /// Tells a torrent our address, as a tracker sees it.
-    pub(crate) fn external_ip(&self, info_hash: InfoHash, ip: IpAddr) {
-        if let Some(shard) = self.shard_of(&info_hash) {
-            shard.send(ShardMessage::ExternalIp { info_hash, ip });
+    /// Somebody sees us at an address: torrents are told when that changes what most say.
+    pub(crate) fn seen_at(&self, voter: Voter, ip: IpAddr) {
+        let Some(ip) = lock(&self.external).cast(voter, ip) else { return };
+        self.events.send(Event::ExternalAddress { ip });
+        for shared in self.all() {
+            let info_hash = shared.info_hash();
+            if let Some(shard) = self.shard_of(&info_hash) {
+                shard.send(ShardMessage::ExternalIp { info_hash, ip });
+            }
         }
+    }
+
+    /// Our addresses as most others see them.
+    pub(crate) fn external_addresses(&self) -> Vec<IpAddr> {
+        lock(&self.external).elected()
     }
 }
 

@@ -45,6 +45,7 @@ mod ip_filter;
 mod limits;
 mod local_search;
 mod magnet;
+mod mapping;
 #[allow(clippy::disallowed_methods)] // here, and nowhere else
 mod net;
 mod oneoff;
@@ -81,6 +82,7 @@ pub use http::{AddressError, HttpError};
 pub use ip_filter::{IpFilterError, read_ip_filter};
 pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
+pub use mapping::{MappedPorts, MappingMethod, PortMapping};
 pub use net::{
     Binding, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose, SocketInfo, SocketProtocol,
 };

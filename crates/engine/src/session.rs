@@ -4,8 +4,9 @@
 //! wait: the accept loops, trackers, checks. It never waits on a disk, and no shard waits on it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
 use swarm::IpFilter;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
+use tracker::Prompt;
 use wire::{Bitfield, PeerId};
 
 use crate::accept;
@@ -30,12 +32,13 @@ use crate::ip_filter::Gate;
 use crate::limits::{self, Both, RateLimits, Schedule, ScheduledLimits};
 use crate::local_search;
 use crate::magnet::Searches;
+use crate::mapping::{self, Mapping, PortMapping};
 use crate::net::{Listener, Network, Proxy, Purpose, SocketInfo};
 use crate::panics::Panics;
 use crate::rest;
 use crate::resume;
 use crate::roster::Roster;
-use crate::settings::{SessionBuilder, Settings};
+use crate::settings::{SessionBuilder, Settings, Transport};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
 use crate::utp_driver::Utp;
@@ -100,6 +103,10 @@ pub(crate) struct SessionShared {
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) intake: Intake,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) mapping: Mapping,
+    pub(crate) external: Mutex<swarm::ExternalVotes>,
+    /// The port that trackers are told.
+    pub(crate) announced_port: Arc<AtomicU16>,
     listening: Vec<SocketAddr>,
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
@@ -135,6 +142,27 @@ impl SessionShared {
         self.listening.first().map_or(0, SocketAddr::port)
     }
 
+    /// Where peers from elsewhere can reach us, as far as we know: the gateway's port, or ours.
+    pub(crate) fn announced_port(&self) -> u16 {
+        self.announced_port.load(Ordering::Relaxed)
+    }
+
+    /// Another port leads to us: whoever is told of it from now on is told the new one, and trackers
+    /// at once.
+    pub(crate) fn announced_port_changed(&self) {
+        let port = self.mapping.external_port().unwrap_or_else(|| self.listen_port());
+        if self.announced_port.swap(port, Ordering::Relaxed) == port {
+            return;
+        }
+        for shared in self.all() {
+            shared.announce_now(Prompt::User);
+            let info_hash = shared.info_hash();
+            if let Some(shard) = self.shard_of(&info_hash) {
+                shard.send(ShardMessage::ListenPort { info_hash, port });
+            }
+        }
+    }
+
     /// The DHT node, for a torrent that may be known to it: a private one may not (BEP 27).
     pub(crate) fn dht_for(&self, shared: &TorrentShared) -> Option<&DhtHandle> {
         self.dht.as_ref().filter(|_| !shared.torrent.info.is_private())
@@ -158,12 +186,13 @@ impl SessionShared {
             metadata_size: (!info.is_private())
                 .then(|| u32::try_from(shared.torrent.info_bytes.len()).ok())
                 .flatten(),
-            listen_port: Some(self.listen_port()).filter(|port| *port != 0),
+            listen_port: Some(self.announced_port()).filter(|port| *port != 0),
             client_version: self.settings.client_name.clone(),
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
                 peer_exchange: !info.is_private(),
+                holepunch: self.settings.transport != Transport::Tcp,
                 dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
                 ..swarm::Settings::default()
             },
@@ -301,7 +330,19 @@ impl Session {
         self.inner.shared.network.sockets()
     }
 
-    /// Limits all torrents together, but for when a schedule says otherwise. Messages other than blocks are never held back.
+    /// Our addresses as most trackers, peers and DHT nodes see them, and the gateway says: one of each
+    /// family at most.
+    pub fn external_addresses(&self) -> Vec<IpAddr> {
+        self.inner.shared.external_addresses()
+    }
+
+    /// Whether a gateway leads its port to ours.
+    pub fn port_mapping(&self) -> PortMapping {
+        self.inner.shared.mapping.status()
+    }
+
+    /// Limits all torrents together, but for when a schedule says otherwise. Messages other than blocks
+    /// are never held back.
     pub fn set_limits(&self, limits: RateLimits) {
         let session = &self.inner.shared;
         session.schedule.set_usual(limits, &session.limits);
@@ -345,6 +386,9 @@ impl Session {
     /// seconds to hear of it.
     pub async fn shutdown(&self) {
         let session = &self.inner.shared;
+        // On the control runtime, which the mapping's own task belongs to as well.
+        let mapping = Arc::clone(session);
+        let unmapping = tokio::spawn(async move { mapping.mapping.stop(STOP_LIMIT).await });
         let stopping = session.all().into_iter().map(|shared| {
             let session = Arc::clone(session);
             tokio::spawn(async move { session.stop_torrent(&shared).await })
@@ -357,6 +401,7 @@ impl Session {
         if let Some(dht) = &session.dht {
             dht.close().await;
         }
+        let _ = unmapping.await; // a panic was logged
         self.inner.end();
     }
 }
@@ -432,6 +477,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         schedule: Arc::default(),
         intake: Intake::default(),
         gate: Arc::clone(datagrams.gate()),
+        mapping: Mapping::default(),
+        external: Mutex::default(),
+        announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
         listening,
         datagrams,
         utp,
@@ -457,6 +505,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         let _guard = control.enter();
         local_search::start(&shared);
     }
+    let guard = control.enter();
+    mapping::start(&shared);
+    drop(guard);
     if let Some(task) = dht_task {
         control.spawn(task.run(Arc::downgrade(&shared)));
     }

@@ -53,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) encryption_in: Encryption,
     pub(crate) encryption_out: Encryption,
     pub(crate) client_name: String,
+    pub(crate) port_mapping: bool,
     pub(crate) dht: bool,
     pub(crate) dht_bootstrap: Vec<String>,
     pub(crate) shards: usize,
@@ -93,6 +94,7 @@ impl Default for Settings {
             encryption_in: Encryption::Allow,
             encryption_out: Encryption::Allow,
             client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
+            port_mapping: false, // it changes somebody's router: the program asks for it
             dht: true,
             dht_bootstrap: Vec::new(), // nobody is asked whom the program did not name
             shards: (cores / 2).clamp(1, SHARDS_MAX), // the other half hashes and writes
@@ -311,6 +313,14 @@ impl SessionBuilder {
     #[must_use]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.settings.client_name = name.into();
+        self
+    }
+
+    /// Whether the gateway of a home network is asked, by PCP, NAT-PMP or UPnP, to lead its port to
+    /// ours; [`Session::port_mapping`] tells what came of it. Never when bound to loopback. Default: no.
+    #[must_use]
+    pub fn port_mapping(mut self, on: bool) -> Self {
+        self.settings.port_mapping = on;
         self
     }
 

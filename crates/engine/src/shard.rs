@@ -51,6 +51,8 @@ pub(crate) enum ShardMessage {
     Candidates { info_hash: InfoHash, source: Source, addrs: Vec<SocketAddr> },
     /// The user's IP filter is another one now.
     IpFilter(Arc<IpFilter>),
+    /// Peers that come from now on are to be told this port.
+    ListenPort { info_hash: InfoHash, port: u16 },
     /// A tracker told us our address.
     ExternalIp { info_hash: InfoHash, ip: IpAddr },
     /// The hash and disk pool is done with a piece.
@@ -199,6 +201,9 @@ impl Shard {
                     });
                 }
             }
+            ShardMessage::ListenPort { info_hash, port } => self.with(&info_hash, |torrent| {
+                torrent.with_swarm(|swarm, _| swarm.set_listen_port(port));
+            }),
             ShardMessage::ExternalIp { info_hash, ip } => {
                 self.with(&info_hash, |torrent| {
                     torrent.with_swarm(|swarm, _| swarm.set_external_ip(ip));

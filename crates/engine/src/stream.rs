@@ -25,6 +25,11 @@ pub(crate) enum Detached {
 }
 
 impl Stream {
+    /// Whether uTP carries it.
+    pub(crate) fn is_utp(&self) -> bool {
+        matches!(self, Self::Utp(_))
+    }
+
     /// Waits until one of these can be done.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {

@@ -50,6 +50,9 @@ pub struct Settings {
     pub reqq: u32,
     /// Whether peers tell each other of peers (BEP 11). Those of private torrents don't (BEP 27).
     pub peer_exchange: bool,
+    /// Whether peers bring each other together (BEP 55), for which uTP must be there. Only where
+    /// there is peer exchange.
+    pub holepunch: bool,
     /// Where our DHT node listens (BEP 5): peers that have one are told, and what they say of
     /// theirs comes as [`Action::DhtNode`]. `None` for a private torrent, or without a DHT.
     pub dht_port: Option<u16>,
@@ -73,6 +76,7 @@ impl Default for Settings {
             upload_slots: 8,
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
             peer_exchange: true,
+            holepunch: true,
             dht_port: None,
             without: Without::default(),
         }
@@ -194,6 +198,15 @@ pub enum Action {
         /// Where.
         addr: SocketAddr,
     },
+    /// [`crate::Swarm::next_punch`] has an address, whose owner does not wait.
+    Dial,
+    /// A peer sees us at an address (BEP 10 `yourip`): a vote, not a truth.
+    SeenAt {
+        /// Who.
+        peer: IpAddr,
+        /// Us, there.
+        ip: IpAddr,
+    },
     /// The last wanted piece was written, or what is missing is no longer wanted.
     Complete,
 }
@@ -213,6 +226,8 @@ impl Action {
             | Self::Impossible { .. }
             | Self::Banned { .. }
             | Self::DhtNode { .. }
+            | Self::Dial
+            | Self::SeenAt { .. }
             | Self::Complete => None,
         }
     }

@@ -1,4 +1,4 @@
-//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 54): peers, picker, request windows, end game,
+//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 54, 55): peers, picker, request windows, end game,
 //! choker, blame and candidates. Pure: no bytes of payload, no socket, no clock pass through it.
 //!
 //! A driver tells it what happened and carries out what it decides:
@@ -29,6 +29,8 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod external;
+mod holepunch;
 mod ip_filter;
 mod ledger;
 mod levels;
@@ -67,6 +69,7 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+pub use external::{ExternalVotes, Voter};
 pub use ip_filter::{BadLine, IpFilter, IpFilterBuilder, LINE_BYTES_MAX, ListError, ListReport};
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
@@ -120,6 +123,8 @@ pub struct Swarm {
     checks: BTreeSet<(Duration, PeerKey)>,
     /// When peers are told of peers next, if there is anything to tell.
     exchange_at: Option<Duration>,
+    /// Whom to dial for having been brought together.
+    punches: VecDeque<SocketAddr>,
 }
 
 impl Swarm {
@@ -159,6 +164,7 @@ impl Swarm {
             waiting: Vec::new(),
             checks: BTreeSet::new(),
             exchange_at: None,
+            punches: VecDeque::new(),
             have: config.have,
             wanted: config.wanted,
         };
@@ -240,10 +246,14 @@ impl Swarm {
             return None;
         }
         let (blame, complete) = (&self.blame, self.is_complete());
-        self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))
+        let addr = self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))?;
+        if self.candidates.needs_introduction(addr) {
+            self.ask_for_introduction(addr);
+        }
+        Some(addr)
     }
 
-    fn may_dial(&self) -> bool {
+    pub(crate) fn may_dial(&self) -> bool {
         let under_way = self.peers.places() + self.candidates.dialling() as usize;
         under_way < self.settings.peers_max
     }
@@ -269,6 +279,7 @@ impl Swarm {
         self.now = now;
         let jitter = self.rng.f64();
         self.candidates.unreached(now, addr, jitter);
+        self.ask_for_introduction(addr);
         self.account_alone();
     }
 
@@ -285,9 +296,16 @@ impl Swarm {
         self.account_alone();
     }
 
-    /// Our address as a tracker sees it; orders candidates canonically (BEP 40).
+    /// Our address as others see it, one of each family: orders candidates canonically (BEP 40), and is
+    /// not dialled.
     pub fn set_external_ip(&mut self, ip: IpAddr) {
         self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
+    }
+
+    /// Peers that come from now on are told this port (BEP 10 `p`); 0: none.
+    pub fn set_listen_port(&mut self, port: u16) {
+        self.listen_port = Some(port).filter(|port| *port != 0);
+        self.candidates.set_external_port(port);
     }
 
     /// Whether a piece is wanted and not there.

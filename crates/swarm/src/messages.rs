@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 9, 10, 11, 21, 54), and what it changes.
+//! What peers say (BEP 3, 6, 9, 10, 11, 21, 54, 55), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -86,6 +86,8 @@ impl Swarm {
             }
             Message::AllowedFast(piece) => self.allowed_fast(key, piece),
             Message::RejectRequest(block) => self.rejected(key, block),
+            // For v2 torrents, which are not run here.
+            Message::HashRequest(_) | Message::Hashes { .. } | Message::HashReject(_) => Ok(()),
             Message::Extended { id, payload } => {
                 self.extended(key, id, payload);
                 Ok(())
@@ -255,6 +257,12 @@ impl Swarm {
                 let Ok(theirs) = ExtendedHandshake::decode(payload) else { return };
                 let Some(peer) = self.peers.get_mut(key) else { return };
                 peer.extensions.update(&theirs);
+                if let (Some(ip), false) =
+                    (theirs.yourip, std::mem::replace(&mut peer.saw_us, true))
+                {
+                    let peer = peer.hello.addr.ip();
+                    self.actions.push_back(Action::SeenAt { peer, ip });
+                }
                 if let Some(reqq) = theirs.reqq {
                     peer.window.set_reqq(reqq);
                 }
@@ -284,6 +292,7 @@ impl Swarm {
             }
             (_, Some(Extension::Metadata)) => self.metadata_asked(key, payload),
             (_, Some(Extension::PeerExchange)) => self.told_of_peers(key, payload),
+            (_, Some(Extension::Holepunch)) => self.holepunch(key, payload),
             (_, None) => {}
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use wire::{Bitfield, BlockRequest, PeerExtensions};
 
+use crate::holepunch::Holepunch;
 use crate::pex::Exchange;
 use crate::rate::Rate;
 use crate::window::Window;
@@ -80,6 +81,9 @@ pub(crate) struct Peer {
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
     pub(crate) exchange: Exchange,
+    pub(crate) holepunch: Holepunch,
+    /// Its connection is a uTP one.
+    pub(crate) by_utp: bool,
     pub(crate) uploads: VecDeque<BlockRequest>,
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
@@ -105,6 +109,8 @@ pub(crate) struct Peer {
     /// It is a web seed, and this would be the next piece of its run.
     pub(crate) web_seed: bool,
     pub(crate) next_of_run: Option<PieceIndex>,
+    /// It said where it sees us; once is enough.
+    pub(crate) saw_us: bool,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -146,6 +152,8 @@ impl Peer {
             let_down: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
             exchange: Exchange::default(),
+            holepunch: Holepunch::default(),
+            by_utp: false,
             uploads: VecDeque::new(),
             download: Rate::new(now),
             upload: Rate::new(now),
@@ -165,6 +173,7 @@ impl Peer {
             named_node: false,
             web_seed: false,
             next_of_run: None,
+            saw_us: false,
             refill: false,
             waits: false,
             check_at: Duration::MAX,

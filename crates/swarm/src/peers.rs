@@ -228,6 +228,7 @@ impl Swarm {
         ours.retain(|(name, _)| {
             (self.metadata_size.is_some() || name != Extension::Metadata.name())
                 && (self.settings.peer_exchange || name != Extension::PeerExchange.name())
+                && (self.punches() || name != Extension::Holepunch.name())
         });
         ours
     }

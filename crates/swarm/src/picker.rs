@@ -305,7 +305,7 @@ impl Picker {
             }
         }
         longest.map(|(_, first)| first)
-        }
+    }
 
     fn anywhere<'a>(
         &'a self,

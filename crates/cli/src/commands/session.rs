@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Encryption, Event, EventStream, Network, Session, SessionBuilder, StateLocation, TorrentHandle,
-    TorrentState, TorrentStats, Transport, WebSeedStatus,
+    Encryption, Event, EventStream, Network, PortMapping, Session, SessionBuilder, StateLocation,
+    TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -81,6 +81,13 @@ pub(crate) struct Options {
     no_dht: bool,
     #[command(flatten)]
     ip_filter: super::ip_filter::Lists,
+    /// Have the gateway of a home network lead its port to ours, by PCP, NAT-PMP or UPnP: so it is by
+    /// default, but for --bind with a loopback address.
+    #[arg(long)]
+    port_mapping: bool,
+    /// Leave the gateway alone, unless --port-mapping is given as well.
+    #[arg(long, env = "PEERLESS_NO_PORT_MAPPING", hide_env_values = true)]
+    no_port_mapping: bool,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -147,6 +154,7 @@ impl Options {
             .limits(self.limits.usual())
             .limit_schedule(self.limits.scheduled())
             .ip_filter(self.ip_filter.read(output)?)
+            .port_mapping(self.port_mapping || !self.no_port_mapping)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
         let builder = builder
@@ -261,6 +269,9 @@ pub(crate) async fn report(mut events: EventStream, output: Output) {
                 let (url, message) = (untrusted(url), untrusted(message));
                 output.note(format_args!("web seed {url}: {message}; {next_step}"));
             }
+            Event::PortMapping(PortMapping::Failed { reason }) => {
+                output.note(format_args!("no port is mapped: {}", untrusted(reason)));
+            }
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
             }
@@ -313,11 +324,33 @@ fn document(event: &Event) -> Option<Value> {
         Event::StorageRecovered { info_hash } => {
             json!({"event": "storage_recovered", "info_hash": info_hash.to_string()})
         }
+        Event::PortMapping(status) => port_mapping(status),
+        Event::ExternalAddress { ip } => json!({"event": "external_address", "ip": ip}),
         Event::TorrentFailed { info_hash, message } => json!({
             "event": "torrent_failed", "info_hash": info_hash.to_string(), "message": message,
         }),
         _ => return None, // one line for each piece would be most of the output
     })
+}
+
+fn port_mapping(status: &PortMapping) -> Value {
+    let (state, more) = match status {
+        PortMapping::Mapped(ports) => (
+            "mapped",
+            json!({
+                "method": ports.method.to_string(), "gateway": ports.gateway,
+                "external_ip": ports.external_ip, "tcp": ports.tcp, "udp": ports.udp,
+            }),
+        ),
+        PortMapping::Failed { reason } => ("failed", json!({ "reason": reason })),
+        PortMapping::Needless => ("needless", json!({})),
+        _ => ("asking", json!({})),
+    };
+    let mut value = json!({ "event": "port_mapping", "state": state });
+    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+    value
 }
 
 /// Waits for the torrent to complete; fails when no peer was seen for `patience` (none: for ever).

@@ -82,12 +82,13 @@ impl Args {
     pub(crate) async fn run(mut self, output: Output) -> Result<(), Failure> {
         self.refuse_what_makes_no_sense(output)?;
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
+        let network = self.options.network()?;
+        let peers = self.options.peers(&network).await?;
         let source = tokio::select! {
-            source = Source::anywhere(&self.torrent, self.options.bind()) => source?,
+            source = Source::anywhere(&self.torrent, &network) => source?,
             () = interrupt.wait() => return Err(Failure::interrupted()),
         };
-        let mut builder = self.options.builder()?;
+        let mut builder = self.options.builder(&network, output)?;
         let folder = self.temporary.then(tempfile::tempdir).transpose();
         let folder = folder.map_err(|error| Failure::file(&std::env::temp_dir(), &error))?;
         if let Some(folder) = &folder {

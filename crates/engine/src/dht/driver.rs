@@ -251,9 +251,12 @@ impl Driver {
 
     fn query(&self, shared: &TorrentShared) -> PeersQuery {
         let is_seed = crate::announcing::is_complete(&shared.stats());
-        let port = self.session.upgrade().map_or(0, |session| session.listen_port());
-        // Our UDP port is the one for TCP, so what a router made of it is the better guess.
-        let announce = Announce { port, is_port_implied: true, is_seed };
+        let session = self.session.upgrade();
+        let mapped = session.as_ref().and_then(|session| session.mapping.external_port());
+        let port = session.map_or(0, |session| session.announced_port());
+        // Our UDP port is the one for TCP, so what a router made of it is the better guess, unless it
+        // was told what to make of it.
+        let announce = Announce { port, is_port_implied: mapped.is_none(), is_seed };
         PeersQuery { announce: Some(announce), no_seeds: is_seed, scrape: false }
     }
 
@@ -295,7 +298,11 @@ impl Driver {
                 self.look_for_torrents(now);
             }
             Event::NeedsBootstrap { .. } => self.resolve(),
-            Event::ExternalAddress { ip, .. } => tracing::debug!(%ip, "DHT nodes see us"),
+            Event::ExternalAddress { ip, .. } => {
+                if let Some(session) = self.session.upgrade() {
+                    session.seen_at(swarm::Voter::Dht, ip);
+                }
+            }
         }
     }
 

@@ -20,11 +20,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metainfo::percent_encode;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::handle::{TorrentError, TorrentHandle};
-use crate::net;
+use crate::net::{Held, Listener, Purpose};
 use answer::Answer;
 use request::{Part, is_trusted_host, media_type, part};
 
@@ -76,13 +76,11 @@ impl FileServer {
             media_type: media_type(name),
             tag: format!("\"{}-{file}\"", handle.info_hash()),
         });
-        let sockets = net::listen(Some(addr.ip()), addr.port())?;
-        let port = sockets.first().map_or(Ok(addr), TcpListener::local_addr)?.port();
+        let listener = handle.session.network.serve_on(addr, Purpose::FileServer)?;
+        let addr = listener.local_addr()?;
         let mut listeners = JoinSet::new();
-        for listener in sockets {
-            listeners.spawn(accept(listener, Arc::clone(&served)));
-        }
-        Ok(Self { addr: SocketAddr::new(addr.ip(), port), path, listeners })
+        listeners.spawn(accept(listener, served));
+        Ok(Self { addr, path, listeners })
     }
 
     /// Where it listens.
@@ -101,7 +99,7 @@ impl FileServer {
     }
 }
 
-async fn accept(listener: TcpListener, served: Arc<Served>) {
+async fn accept(listener: Listener, served: Arc<Served>) {
     let mut connections = JoinSet::new(); // dropped with this task: closes them all
     loop {
         tokio::select! {
@@ -117,7 +115,7 @@ async fn accept(listener: TcpListener, served: Arc<Served>) {
     }
 }
 
-async fn serve(stream: TcpStream, served: Arc<Served>) {
+async fn serve(stream: Held<TcpStream>, served: Arc<Served>) {
     let service = service_fn(|request| {
         let response = served.respond(&request);
         async { Ok::<_, Infallible>(response) }

@@ -34,7 +34,7 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
         let Some(addr) = search.next_dial() else { return };
         let (session, search) = (Arc::clone(session), Arc::clone(search));
         tokio::spawn(async move {
-            let opened = outgoing::open(&session, ours(&session, &search), addr, None).await;
+            let opened = outgoing::open(&session, ours(&session, &search), addr, None, false).await;
             drop(half_open);
             match opened {
                 Ok(opened) => converse(&search, opened.hello, opened.line).await,

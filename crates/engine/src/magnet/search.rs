@@ -58,7 +58,7 @@ impl Search {
     pub(super) fn new(session: &SessionShared, magnet: Magnet) -> Arc<Self> {
         let config = MetadataConfig {
             hashes: magnet.hashes,
-            listen_port: Some(session.listen_port()).filter(|port| *port != 0),
+            listen_port: Some(session.announced_port()).filter(|port| *port != 0),
             client_version: session.settings.client_name.clone(),
             own_peer_id: session.peer_id,
             seed: fastrand::u64(..),
@@ -258,7 +258,7 @@ fn announce(session: &Arc<SessionShared>, search: &Arc<Search>) {
     let config = AnnouncerConfig {
         info_hash: search.magnet.hashes.on_the_wire(),
         peer_id: session.peer_id.0,
-        port: session.listen_port(),
+        port: Arc::clone(&session.announced_port),
         schedule: ScheduleConfig {
             tiers: search.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
             policy: Policy::default(),

@@ -242,7 +242,22 @@ impl Network {
         if purpose == Purpose::Peers {
             self.must_not_pass_proxy("peers that come in")?;
         }
-        let socket = self.socket(local, Type::STREAM)?;
+        self.listening(self.socket(local, Type::STREAM)?, local, purpose)
+    }
+
+    /// Serves programs of the user's own on this local address, whatever the network is bound to.
+    pub(crate) fn serve_on(&self, local: SocketAddr, purpose: Purpose) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        self.listening(socket, local, purpose)
+    }
+
+    fn listening(
+        &self,
+        socket: Socket,
+        local: SocketAddr,
+        purpose: Purpose,
+    ) -> io::Result<Listener> {
         if local.is_ipv6() {
             socket.set_only_v6(true)?;
         }

@@ -21,8 +21,12 @@ pub enum Purpose {
     Http,
     /// Local discovery, by multicast.
     LocalDiscovery,
+    /// A question to the gateway, to have our port mapped.
+    PortMapping,
     /// The tracker that we are ourselves.
     TrackerServer,
+    /// A file of a torrent, for the user's player.
+    FileServer,
 }
 
 impl fmt::Display for Purpose {
@@ -33,7 +37,9 @@ impl fmt::Display for Purpose {
             Self::Tracker => "udp tracker",
             Self::Http => "http",
             Self::LocalDiscovery => "local discovery",
+            Self::PortMapping => "port mapping",
             Self::TrackerServer => "tracker server",
+            Self::FileServer => "file server",
         })
     }
 }

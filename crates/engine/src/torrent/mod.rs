@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::Block;
-use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm};
+use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm, Voter};
 use tokio::sync::oneshot;
 use wire::{BlockRequest, Limits, Message};
 
@@ -148,6 +148,9 @@ impl Torrent {
                 state.swarm.add_candidates(now, source, &[addr]);
             }
             state.web.join(&mut state.swarm, now, &self.shared);
+            for ip in self.context.session.external_addresses() {
+                state.swarm.set_external_ip(ip);
+            }
             self.publish(state, now);
         });
     }
@@ -235,6 +238,9 @@ impl Torrent {
         }
         self.change(|state, now| {
             let key = state.swarm.add_peer(now, hello)?;
+            if line.is_utp() {
+                state.swarm.came_by_utp(key);
+            }
             let connection = Rc::new(Connection::new(key, line));
             state.peers.insert(key, Rc::clone(&connection));
             let limits = Limits {
@@ -385,6 +391,10 @@ impl Torrent {
                 if let Some(dht) = self.context.session.dht_for(&self.shared) {
                     dht.candidate(addr);
                 }
+            }
+            Action::Dial => self.wake(),
+            Action::SeenAt { peer, ip } => {
+                self.context.session.seen_at(Voter::Peer(peer), ip);
             }
             Action::Complete => self.completed(state, now),
             // A kind of action that this driver does not know yet asks for nothing.

@@ -319,7 +319,7 @@ impl Torrent {
                 return None;
             }
             let run = self.change(|state, _| {
-                let geometry = *state.swarm.geometry();
+                let geometry = state.swarm.geometry().clone();
                 let seed = state.web.at(number)?;
                 let free = CONNECTIONS_MAX - (seed.workers - seed.idle) + 1;
                 let blocks = seed.queue.take(free, &geometry);

@@ -72,6 +72,7 @@ impl FileStore {
                 offset: 0,
                 attributes: FileAttributes::default(),
                 symlink_target: None,
+                root: None,
             };
             Parts { shared, entry }
         })

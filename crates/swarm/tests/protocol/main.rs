@@ -5,6 +5,7 @@ mod causes;
 mod exchange;
 mod extensions;
 mod greetings;
+mod holepunch;
 mod ip_filter;
 mod requests;
 mod script;
