@@ -50,6 +50,7 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
             file_count: files.len(),
             files,
             torrent: Some(TORRENT.as_slice().into()),
+            arrangement: None,
         };
         state.save(&[save], true).expect("saved");
     }
@@ -164,6 +165,7 @@ fn observed(torrent: &Torrent, how: u8) -> Observed {
     Observed {
         root_device: (how & 8 == 0).then_some(u64::from(5 + (how >> 4))),
         files: files.collect(),
+        apart: (0..2).filter(|at| how & (0x20 << at) != 0).collect(),
     }
 }
 
@@ -219,6 +221,7 @@ fuzz_target!(|input: &[u8]| {
         files: BTreeMap::new(),
         file_count: 0,
         torrent: None,
+        arrangement: None,
     };
     if state.save(std::slice::from_ref(&save), false).is_err() {
         state.start_over().expect("set aside");
