@@ -41,6 +41,7 @@ mod handle;
 mod http;
 mod intake;
 mod limits;
+mod link;
 mod local_search;
 mod magnet;
 #[allow(clippy::disallowed_methods)] // here, and nowhere else
@@ -75,7 +76,10 @@ pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
 pub use limits::RateLimits;
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
-pub use net::{Binding, Network, NetworkOptions, Purpose, SocketInfo, SocketProtocol};
+pub use net::{
+    Binding, BindingError, InterfaceInfo, Network, NetworkOptions, Purpose, SocketInfo,
+    SocketProtocol, interfaces,
+};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };

@@ -26,6 +26,7 @@ use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
 use crate::limits::{Both, RateLimits};
+use crate::link;
 use crate::local_search;
 use crate::magnet::Searches;
 use crate::net::{Listener, Network, Purpose, SocketInfo};
@@ -57,6 +58,9 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// What the session is bound to is not there.
+    #[error("{0}")]
+    Network(io::Error),
     /// The state directory can't be used.
     #[error("can't use the state directory {path}: {error}", path = path.display())]
     State {
@@ -171,6 +175,11 @@ impl SessionShared {
 
     pub(crate) fn unregister(&self, info_hash: &InfoHash) {
         self.roster.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
+    }
+
+    /// Tells all shards the same.
+    pub(crate) fn tell_shards(&self, message: impl Fn() -> ShardMessage) {
+        self.shards.get().into_iter().flatten().for_each(|shard| shard.send(message()));
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TorrentShared>> {
@@ -361,11 +370,14 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let listeners = if settings.listen {
         let _guard = control.enter();
         let listeners = settings.network.listen(port, Purpose::Peers);
-        listeners.map_err(|error| StartError::Listen { port, error })?
+        listeners.map_err(|error| match error.kind() {
+            io::ErrorKind::NetworkDown => StartError::Network(error),
+            _ => StartError::Listen { port, error },
+        })?
     } else {
         Vec::new()
     };
-    let listening = listeners.iter().map(Listener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let listening: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let (clock, guard) = (Clock::start(), control.enter());
     let datagrams = Datagrams::open(&settings.network, &settings.datagram_addresses(&listening));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
@@ -406,6 +418,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    control.spawn(link::watch(Arc::clone(&shared)));
     if shared.settings.local_discovery {
         let _guard = control.enter();
         local_search::start(&shared);

@@ -9,6 +9,7 @@ mod create;
 mod explain;
 mod handshake;
 mod info;
+mod network;
 mod peer;
 mod process;
 mod transfer;
