@@ -42,6 +42,7 @@ mod http;
 mod intake;
 mod ip_filter;
 mod limits;
+mod link;
 mod local_search;
 mod magnet;
 #[allow(clippy::disallowed_methods)] // here, and nowhere else
@@ -78,7 +79,8 @@ pub use ip_filter::{IpFilterError, read_ip_filter};
 pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
 pub use net::{
-    Binding, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose, SocketInfo, SocketProtocol,
+    Binding, BindingError, InterfaceInfo, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose,
+    SocketInfo, SocketProtocol, interfaces,
 };
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,

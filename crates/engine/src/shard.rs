@@ -56,6 +56,10 @@ pub(crate) enum ShardMessage {
     Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
     /// The disk pool read a run for a peer, or could not.
     Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
+    /// What the session is bound to is gone, for this reason.
+    NetworkLost { message: String },
+    /// It is back.
+    NetworkBack,
     /// Tell what a torrent's time went to; dropped unanswered when it does not run.
     Explain { info_hash: InfoHash, reply: oneshot::Sender<Account> },
     /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
@@ -205,6 +209,16 @@ impl Shard {
             }
             ShardMessage::Read { info_hash, peer, run, result } => {
                 self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
+            }
+            ShardMessage::NetworkLost { message } => {
+                for torrent in self.torrents.values() {
+                    torrent.guarded(|| torrent.network_lost(&message));
+                }
+            }
+            ShardMessage::NetworkBack => {
+                for torrent in self.torrents.values() {
+                    torrent.guarded(|| torrent.network_back());
+                }
             }
             ShardMessage::Explain { info_hash, reply } => self.with(&info_hash, |torrent| {
                 if let Some(account) = torrent.account() {

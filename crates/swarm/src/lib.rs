@@ -274,6 +274,13 @@ impl Swarm {
         self.account_alone();
     }
 
+    /// The network was away and is back: every address may be dialled again, and none has failed.
+    pub fn dial_again(&mut self, now: Duration) {
+        self.now = now;
+        self.candidates.forgive(now);
+        self.account_alone();
+    }
+
     /// Our address as a tracker sees it; orders candidates canonically (BEP 40).
     pub fn set_external_ip(&mut self, ip: IpAddr) {
         self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));

@@ -1,9 +1,8 @@
 //! `--proxy`: everything goes through it or nowhere.
 
-use std::net::IpAddr;
+use engine::{Network, Proxy};
 
-use engine::{Network, NetworkOptions, Proxy};
-
+use super::network::Reach;
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -19,12 +18,9 @@ pub(crate) struct Through {
 }
 
 impl Through {
-    /// Where all sockets come from, bound to `bind` if there is one.
-    pub(crate) fn network(&self, bind: Option<IpAddr>) -> Result<Network, Failure> {
-        let mut options = NetworkOptions::default();
-        if let Some(ip) = bind {
-            options = options.bind(ip.into());
-        }
+    /// Where all sockets come from.
+    pub(crate) fn network(&self, reach: &Reach) -> Result<Network, Failure> {
+        let mut options = reach.options();
         if let Some(url) = &self.proxy {
             let proxy = url.parse::<Proxy>();
             options =

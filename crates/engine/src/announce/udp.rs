@@ -40,6 +40,8 @@ pub(super) struct Udp {
 /// A socket that a tracker knows.
 struct Idle {
     socket: Held<UdpSocket>,
+    /// Which of the network's interfaces the socket was made for.
+    generation: u64,
     connection: ConnectionId,
 }
 
@@ -57,7 +59,8 @@ impl Udp {
         query: Query,
         patience: Duration,
     ) -> Result<Outcome, AnnounceError> {
-        let known = self.take(addr);
+        let generation = self.network.generation();
+        let known = self.take(addr).filter(|idle| idle.generation == generation);
         let connection = known.as_ref().map(|idle| idle.connection);
         let socket = if let Some(idle) = known {
             idle.socket
@@ -76,7 +79,7 @@ impl Udp {
         let mut exchange = Exchange::new(self.now(), config);
         let outcome = self.drive(&mut exchange, &socket, host).await;
         if let (Ok(_), Some(connection)) = (&outcome, exchange.connection()) {
-            self.keep(addr, Idle { socket, connection });
+            self.keep(addr, Idle { socket, generation, connection });
         }
         outcome
     }
