@@ -10,8 +10,8 @@ use crate::output::Output;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Through {
     /// Connect through this proxy alone: socks5://USER:PASSWORD@HOST:PORT or http://…; names are
-    /// looked up there. What can't go through it is off: uTP, the DHT, UDP trackers, local discovery,
-    /// and peers that come in.
+    /// looked up there. What can't go through it is off: uTP, the DHT, local discovery, peers that come
+    /// in, and with http UDP trackers.
     // A plain string: what clap says of a bad value would repeat the password.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
@@ -34,7 +34,7 @@ impl Through {
 pub(crate) fn tell(network: &Network, output: Output) {
     if let Some(proxy) = network.proxy() {
         output.note(format_args!(
-            "through {proxy} alone: no uTP, DHT, UDP trackers, local discovery or peers that come in"
+            "through {proxy} alone: no uTP, DHT, local discovery or peers that come in"
         ));
     }
 }

@@ -9,6 +9,7 @@ mod link;
 mod listener;
 mod proxy;
 mod registry;
+mod relay;
 mod resolver;
 mod watch;
 
@@ -28,6 +29,7 @@ pub(crate) use self::listener::Listener;
 pub use self::proxy::{Proxy, ProxyUrlError};
 use self::registry::Registry;
 pub use self::registry::{Purpose, SocketInfo, SocketProtocol};
+pub(crate) use self::relay::Relay;
 pub(crate) use self::watch::Change;
 
 /// Inbound connections the kernel may hold for us.
@@ -252,6 +254,14 @@ impl Network {
         if purpose != Purpose::Resolver {
             self.must_not_pass_proxy("datagrams")?;
         }
+        self.udp_directly_to(remote, purpose).await
+    }
+
+    async fn udp_directly_to(
+        &self,
+        remote: SocketAddr,
+        purpose: Purpose,
+    ) -> io::Result<Held<UdpSocket>> {
         self.must_reach(remote)?;
         let socket = self.socket(remote, Type::DGRAM)?;
         socket.bind(&SocketAddr::new(self.local_ip(remote)?, 0).into())?;
