@@ -10,7 +10,7 @@ use metainfo::{InfoHashes, Magnet, Torrent};
 use swarm::{Hello, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracker::{Policy, ScheduleConfig};
+use tracker::{Policy, Prompt, ScheduleConfig};
 use wire::Message;
 
 use super::{Found, MagnetFailure, MagnetStats};
@@ -117,6 +117,18 @@ impl Search {
     /// Addresses to try.
     pub(crate) fn add_candidates(&self, source: Source, addrs: &[SocketAddr]) {
         self.change(|state, now| state.brain.add_candidates(now, source, addrs));
+        self.wake.notify_one();
+    }
+
+    /// Nothing can be sent: hangs up on everybody.
+    pub(crate) fn network_lost(&self) {
+        self.lock().peers.clear();
+    }
+
+    /// It can again.
+    pub(crate) fn network_back(&self) {
+        self.change(|state, now| state.brain.dial_again(now));
+        self.announcer.get().into_iter().for_each(|it| it.announce_now(Prompt::User));
         self.wake.notify_one();
     }
 
