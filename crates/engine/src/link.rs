@@ -26,11 +26,13 @@ fn tell(session: &Weak<SessionShared>, change: &Change) {
             // Their connections lead nowhere, and would be waited for.
             let lost = || ShardMessage::NetworkLost { message: message.clone() };
             session.tell_shards(lost);
+            session.searches.all().iter().for_each(|search| search.network_lost());
             session.events.send(Event::NetworkLost { message: message.clone() });
         }
         Change::Back => {
             session.datagrams.reopen();
             session.tell_shards(|| ShardMessage::NetworkBack);
+            session.searches.all().iter().for_each(|search| search.network_back());
             for shared in session.all() {
                 shared.announce_now(Prompt::User);
             }

@@ -13,7 +13,7 @@ from clients.libtorrent_client import Libtorrent
 from clients.peerless import Exit
 from deadline import until
 from elsewhere import ADDRESS, FIRST, HOST, SECOND, Capture, Elsewhere
-from process import Process
+from process import Process, run
 from runner import case
 
 SIZE = 3_000_000
@@ -61,11 +61,20 @@ class World:
     def get(self, *arguments):
         """`get` with everything that finds peers."""
         leecher = self.lab.peerless()
-        self.out = self.lab.folder("out")
-        words = [self.torrent.path, "-o", self.out, "--local-discovery", "--port", self.lab.port()]
+        self.out, self.port = self.lab.folder("out"), self.lab.port()
+        words = [self.torrent.path, "-o", self.out, "--local-discovery", "--port", self.port]
         words += ["--dht-bootstrap", f"{HOST}:{self.seeder.port}", "--allow-private", *arguments]
         leecher.get = leecher.start("get.log", "get", *words)
         return leecher
+
+    def comes_in(self, leecher, only_udp):
+        """Who is elsewhere reaches its TCP port and its UDP port."""
+        us = f"{elsewhere.NETWORKS[FIRST][0]}.1:{self.port}"
+        shake = ["handshake", self.torrent.path, us]
+        for words in ([] if only_udp else [shake]) + [["dht", "ping", us]]:
+            argv = elsewhere.inside(self.lab.peerless_path, *words)
+            done = run(argv, leecher.home, 15)
+            assert done.code == Exit.DONE, done
 
 
 def _has_some(leecher, out):
@@ -101,11 +110,11 @@ def _goes_and_comes(name, transport, take, give):
         told = leecher.run(*words, code=Exit.NO_PEERS)
         assert FIRST in told.out, told
         time.sleep(ABSENT_SECONDS)  # long enough for retries and for packets that are overdue
-        assert not (world.out / "bound.bin.part").exists()
         leecher.get.check_running()
 
         give(world.network)
         leecher.wait_for_event(leecher.get, "network_back", 5)
+        world.comes_in(leecher, transport == "utp")
         leecher.wait_complete(40)
         world.torrent.check(world.out, leecher.label)
         seen = world.capture.packets

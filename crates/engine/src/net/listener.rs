@@ -49,6 +49,12 @@ impl Listener {
                 self.socket = None; // its port is free for the next
                 self.generation = generation;
             }
+            if self.socket.is_none() {
+                match self.network.open_listener(self.local, self.purpose) {
+                    Ok(socket) => self.socket = Some(socket),
+                    Err(error) => tracing::info!(local = %self.local, %error, "not listening yet"),
+                }
+            }
             let accept = async {
                 if let Some(socket) = &self.socket {
                     return Some(socket.accept().await);
@@ -59,17 +65,11 @@ impl Listener {
             let accepted = tokio::select! {
                 accepted = accept => accepted,
                 // The network that would tell of a change is held by this listener.
-                _ = self.state.changed() => continue,
+                _ = self.state.changed() => None,
             };
-            match accepted {
-                Some(accepted) => {
-                    let (stream, addr) = accepted?;
-                    return Ok((self.network.hold(stream, self.purpose), addr));
-                }
-                None => match self.network.open_listener(self.local, self.purpose) {
-                    Ok(socket) => self.socket = Some(socket),
-                    Err(error) => tracing::info!(local = %self.local, %error, "not listening yet"),
-                },
+            if let Some(accepted) = accepted {
+                let (stream, addr) = accepted?;
+                return Ok((self.network.hold(stream, self.purpose), addr));
             }
         }
     }
