@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, dht, edit, explain, get, handshake, info, peers, piece, seed, share,
+    check, create, demo, dht, edit, explain, get, handshake, info, network, peers, piece, seed, share,
     shell, stream,
 };
 use crate::exit;
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Piece(piece::Args),
     Handshake(handshake::Args),
     Dht(dht::Args),
+    Network(network::Args),
     Demo(demo::Args),
     Completions(shell::Completions),
     Man(shell::Man),

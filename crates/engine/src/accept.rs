@@ -37,7 +37,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 /// Accepts for as long as the session lives.
 pub(crate) async fn accept_loop(
     session: Arc<SessionShared>,
-    listener: Listener,
+    mut listener: Listener,
     rooms: WaitingRooms,
 ) {
     loop {

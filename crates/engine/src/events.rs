@@ -115,6 +115,13 @@ pub enum Event {
     },
     /// Port mapping began, worked, or failed.
     PortMapping(PortMapping),
+    /// What the session is bound to is gone: nothing is sent until it is back.
+    NetworkLost {
+        /// Why, in words.
+        message: String,
+    },
+    /// What the session is bound to is back, and it goes on.
+    NetworkBack,
     /// It can't run, or not any longer, and was stopped. Other torrents go on.
     TorrentFailed {
         /// Which torrent.

@@ -168,6 +168,13 @@ fn cause_of(
     shared: &TorrentShared,
     account: &Account,
 ) -> Cause {
+    let is_alone = matches!(
+        spent,
+        Spent::Connecting | Spent::Unreached | Spent::Left | Spent::NobodyKnown | Spent::Unvisited
+    );
+    if is_alone && session.network.is_lost() {
+        return Cause::NetworkLost;
+    }
     match spent {
         Spent::Sending => Cause::PeersRate,
         Spent::Window => Cause::Window,

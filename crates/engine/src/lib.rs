@@ -43,6 +43,7 @@ mod http;
 mod intake;
 mod ip_filter;
 mod limits;
+mod link;
 mod local_search;
 mod magnet;
 mod mapping;
@@ -84,7 +85,8 @@ pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
 pub use mapping::{MappedPorts, MappingMethod, PortMapping};
 pub use net::{
-    Binding, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose, SocketInfo, SocketProtocol,
+    Binding, BindingError, InterfaceInfo, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose,
+    SocketInfo, SocketProtocol, interfaces,
 };
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,

@@ -30,6 +30,7 @@ use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
 use crate::ip_filter::Gate;
 use crate::limits::{self, Both, RateLimits, Schedule, ScheduledLimits};
+use crate::link;
 use crate::local_search;
 use crate::magnet::Searches;
 use crate::mapping::{self, Mapping, PortMapping};
@@ -70,6 +71,9 @@ pub enum StartError {
         /// Which.
         proxy: Proxy,
     },
+    /// What the session is bound to is not there.
+    #[error("{0}")]
+    Network(io::Error),
     /// The state directory can't be used.
     #[error("can't use the state directory {path}: {error}", path = path.display())]
     State {
@@ -216,10 +220,13 @@ impl SessionShared {
 
     fn set_ip_filter(&self, filter: &Arc<IpFilter>) {
         self.gate.set(Arc::clone(filter)); // whatever begins from here on begins with it
-        for shard in self.shards.get().into_iter().flatten() {
-            shard.send(ShardMessage::IpFilter(Arc::clone(filter)));
-        }
+        self.tell_shards(|| ShardMessage::IpFilter(Arc::clone(filter)));
         self.searches.set_ip_filter(filter);
+    }
+
+    /// Tells all shards the same.
+    pub(crate) fn tell_shards(&self, message: impl Fn() -> ShardMessage) {
+        self.shards.get().into_iter().flatten().for_each(|shard| shard.send(message()));
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TorrentShared>> {
@@ -448,11 +455,14 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let listeners = if settings.listen {
         let _guard = control.enter();
         let listeners = settings.network.listen(port, Purpose::Peers);
-        listeners.map_err(|error| StartError::Listen { port, error })?
+        listeners.map_err(|error| match error.kind() {
+            io::ErrorKind::NetworkDown => StartError::Network(error),
+            _ => StartError::Listen { port, error },
+        })?
     } else {
         Vec::new()
     };
-    let listening = listeners.iter().map(Listener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let listening: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let (clock, guard) = (Clock::start(), control.enter());
     let datagrams = Datagrams::open(&settings.network, &settings.datagram_addresses(&listening));
     datagrams.gate().set(Arc::clone(&settings.ip_filter));
@@ -501,6 +511,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    control.spawn(link::watch(Arc::clone(&shared)));
     if shared.settings.local_discovery {
         let _guard = control.enter();
         local_search::start(&shared);

@@ -63,6 +63,10 @@ pub(crate) enum ShardMessage {
     Reader { info_hash: InfoHash, reader: ReaderId, at: u64, end: u64, reply: Reply },
     /// A reader was dropped.
     ReaderGone { info_hash: InfoHash, reader: ReaderId },
+    /// What the session is bound to is gone, for this reason.
+    NetworkLost { message: String },
+    /// It is back.
+    NetworkBack,
     /// Tell what a torrent's time went to; dropped unanswered when it does not run.
     Explain { info_hash: InfoHash, reply: oneshot::Sender<Account> },
     /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
@@ -221,6 +225,16 @@ impl Shard {
             }
             ShardMessage::ReaderGone { info_hash, reader } => {
                 self.with(&info_hash, |torrent| torrent.reader_gone(reader));
+            }
+            ShardMessage::NetworkLost { message } => {
+                for torrent in self.torrents.values() {
+                    torrent.guarded(|| torrent.network_lost(&message));
+                }
+            }
+            ShardMessage::NetworkBack => {
+                for torrent in self.torrents.values() {
+                    torrent.guarded(|| torrent.network_back());
+                }
             }
             ShardMessage::Explain { info_hash, reply } => self.with(&info_hash, |torrent| {
                 if let Some(account) = torrent.account() {

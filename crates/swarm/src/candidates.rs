@@ -350,6 +350,15 @@ impl Candidates {
         self.enter(addr, State::Idle { from: now + wait });
     }
 
+    /// What failed until now says nothing of the addresses: all may be dialled at once.
+    pub(crate) fn forgive(&mut self, now: Duration) {
+        let waiting: Vec<_> = self.idle.iter().map(|(_, addr)| *addr).collect();
+        for addr in waiting {
+            self.enter(addr, State::Idle { from: now });
+        }
+        self.known.values_mut().for_each(|candidate| candidate.failures = 0);
+    }
+
     /// The address is our own.
     pub(crate) fn ourselves(&mut self, addr: SocketAddr) {
         self.enter(addr, State::Ourselves);
@@ -500,6 +509,27 @@ mod tests {
             candidates.add(Duration::ZERO, Source::Tracker, numbered(number));
         }
         assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn what_failed_without_a_network_is_forgiven() {
+        let mut candidates = Candidates::new();
+        candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+        let soon = Duration::from_secs(1);
+        let next = |candidates: &mut Candidates, now| candidates.next(now, false, |_| false);
+        for _ in 0..FAILURES_MAX {
+            assert_eq!(next(&mut candidates, soon), Some(addr(1)));
+            candidates.unreached(soon, addr(1), 1.0);
+            assert_eq!(next(&mut candidates, soon), None);
+            candidates.forgive(soon);
+        }
+        assert_eq!(next(&mut candidates, soon), Some(addr(1)), "it was not forgotten");
+        candidates.forgive(soon);
+        assert_eq!(
+            (candidates.dialling(), next(&mut candidates, soon)),
+            (1, None),
+            "once at a time"
+        );
     }
 
     #[test]

@@ -296,6 +296,13 @@ impl Swarm {
         self.account_alone();
     }
 
+    /// The network was away and is back: every address may be dialled again, and none has failed.
+    pub fn dial_again(&mut self, now: Duration) {
+        self.now = now;
+        self.candidates.forgive(now);
+        self.account_alone();
+    }
+
     /// Our address as others see it, one of each family: orders candidates canonically (BEP 40), and is
     /// not dialled.
     pub fn set_external_ip(&mut self, ip: IpAddr) {

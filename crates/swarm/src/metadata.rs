@@ -197,6 +197,12 @@ impl Metadata {
         self.candidates.all().collect()
     }
 
+    /// The network was away and is back: every address may be dialled again, and none has failed.
+    pub fn dial_again(&mut self, now: Duration) {
+        self.now = now;
+        self.candidates.forgive(now);
+    }
+
     /// The next address to connect to; every one is answered by [`Self::add_peer`] or
     /// [`Self::dial_failed`].
     pub fn next_dial(&mut self, now: Duration) -> Option<SocketAddr> {

@@ -45,7 +45,7 @@ def libtorrent(lab):
     leecher.download([torrent], lab.folder("never"), [closed])
     process = closed._seeds[torrent.info_hash][0]
     until(lambda: "the IP filter has it" in process.log.read_text(), 15, "libtorrent to be refused")
-    assert leecher.status()[torrent.info_hash]["downloaded"] == 0
+    assert leecher.status()[torrent.info_hash]["payload_downloaded"] == 0
     assert not any(event["event"] == "peer_connected" for event in closed.events(process))
     fetch(lab, "libtorrent", [torrent], ours, 30)
 

@@ -16,6 +16,7 @@ from clients.peerless import Exit
 from deadline import until
 from process import Process
 from runner import case
+from trackers.opentracker import Opentracker
 from trackers.plain import PlainTracker
 
 USER, PASSWORD = "peerless", "secret"
@@ -32,7 +33,8 @@ socksmethod: username
 user.privileged: root
 user.unprivileged: root
 client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
-socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 command: connect }}
+socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 command: connect udpassociate }}
+socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 command: udpreply }}
 """
 
 TINYPROXY = """\
@@ -226,3 +228,27 @@ def _with(kind):
 
 for _kind in ("dante", "tinyproxy"):
     _with(_kind)
+
+
+@case("proxy/udp-tracker", cost=6)
+def udp_tracker(lab):
+    """A UDP tracker with a name: dante looks it up and relays the datagrams; tinyproxy can't."""
+    _name_server(lab)
+    torrent = payloads.make(lab.directory, "far.bin", 100_000)
+    tracker = Opentracker(lab, [torrent])
+    names = {"tracker.test": tracker.ip}
+    proxy = Proxy(lab, "dante", names)
+    torrent = torrent.announcing(f"udp://tracker.test:{tracker.port}/announce")
+    asking = lab.peerless()
+    capture = Capture(lab)
+    arguments = ["peers", torrent.path, "--bind", asking.ip, "--proxy"]
+    answer = asking.json(*arguments, proxy.url).json
+    # It lists who announced, by the address that it saw.
+    assert answer["peers"] == [netns.at(proxy.ip, 6881)], answer
+    capture.check(asking.ip, proxy, [(tracker.ip, tracker.port)])
+
+    http = Proxy(lab, "tinyproxy", names)
+    failed = asking.run(*arguments, http.url, code=Exit.NO_PEERS)
+    assert "datagrams can't go through the proxy" in failed.out + failed.err, failed
+    packets = {p for p in set(capture.packets) if asking.ip in p[:2] and p[2] == 17}
+    assert all(proxy.ip in packet[:2] for packet in packets), packets

@@ -3,15 +3,15 @@
 mod items;
 mod show;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::dht_core::{Announce, Id, PeersQuery};
 use engine::metainfo::InfoHash;
-use engine::{DhtHandle, Network, Session, StateLocation};
+use engine::{DhtHandle, Session, StateLocation};
 use serde_json::json;
 
+use super::network::Reach;
 use super::session;
 use crate::exit::{Code, Failure};
 use crate::format::untrusted;
@@ -41,9 +41,8 @@ pub(crate) struct Args {
     /// UDP port to ask from; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0, global = true)]
     port: u16,
-    /// Use only this local address.
-    #[arg(long, value_name = "IP", global = true)]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
     /// Seconds until the first node must have answered.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
     timeout: u64,
@@ -98,7 +97,7 @@ impl Args {
     }
 
     async fn session(&self, output: Output) -> Result<Session, Failure> {
-        let network = self.bind.map(Network::bound_to).unwrap_or_default();
+        let network = self.reach.network();
         let filter = self.ip_filter.read(output)?;
         let mut builder =
             Session::builder().port(self.port).ip_filter(filter).network(network.clone());

@@ -10,6 +10,7 @@ use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
 use tokio::task::JoinSet;
 
 use super::magnet;
+use super::network;
 use super::session::{self, Options};
 use super::source::Source;
 use super::{explain, stalls};
@@ -86,6 +87,7 @@ impl Args {
         }
         let session = self.options.builder(&network, output)?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
+        let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {
             session: session.clone(),
@@ -128,6 +130,7 @@ impl Args {
         }
         session.shutdown().await;
         reporting.abort();
+        listing.abort();
         for (handle, reason) in handles.iter().zip(reasons) {
             let mut summary = session::summary(handle, since);
             summary["why"] = reason.as_ref().map(explain::document).into();

@@ -12,6 +12,7 @@ pub(crate) mod info;
 pub(crate) mod ip_filter;
 pub(crate) mod limits;
 pub(crate) mod magnet;
+pub(crate) mod network;
 pub(crate) mod peers;
 pub(crate) mod piece;
 pub(crate) mod proxy;
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Piece(args) => args.run(output).await,
         Command::Handshake(args) => args.run(output).await,
         Command::Dht(args) => args.run(output).await,
+        Command::Network(args) => args.run(output).await,
         Command::Demo(args) => args.run(output).await,
         Command::Completions(args) => args.run(),
         Command::Man(_) => shell::Man::run(),

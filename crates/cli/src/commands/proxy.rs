@@ -1,9 +1,8 @@
 //! `--proxy`: everything goes through it or nowhere.
 
-use std::net::IpAddr;
+use engine::{Network, Proxy};
 
-use engine::{Network, NetworkOptions, Proxy};
-
+use super::network::Reach;
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -11,20 +10,17 @@ use crate::output::Output;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Through {
     /// Connect through this proxy alone: socks5://USER:PASSWORD@HOST:PORT or http://…; names are
-    /// looked up there. What can't go through it is off: uTP, the DHT, UDP trackers, local discovery,
-    /// and peers that come in.
+    /// looked up there. What can't go through it is off: uTP, the DHT, local discovery, peers that come
+    /// in, and with http UDP trackers.
     // A plain string: what clap says of a bad value would repeat the password.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
 }
 
 impl Through {
-    /// Where all sockets come from, bound to `bind` if there is one.
-    pub(crate) fn network(&self, bind: Option<IpAddr>) -> Result<Network, Failure> {
-        let mut options = NetworkOptions::default();
-        if let Some(ip) = bind {
-            options = options.bind(ip.into());
-        }
+    /// Where all sockets come from.
+    pub(crate) fn network(&self, reach: &Reach) -> Result<Network, Failure> {
+        let mut options = reach.options();
         if let Some(url) = &self.proxy {
             let proxy = url.parse::<Proxy>();
             options =
@@ -38,7 +34,7 @@ impl Through {
 pub(crate) fn tell(network: &Network, output: Output) {
     if let Some(proxy) = network.proxy() {
         output.note(format_args!(
-            "through {proxy} alone: no uTP, DHT, UDP trackers, local discovery or peers that come in"
+            "through {proxy} alone: no uTP, DHT, local discovery or peers that come in"
         ));
     }
 }

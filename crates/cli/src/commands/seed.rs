@@ -6,6 +6,7 @@ use std::time::Instant;
 use engine::{AddTorrent, TorrentState};
 use serde_json::json;
 
+use super::network;
 use super::session::{self, Options};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
@@ -41,6 +42,7 @@ impl Args {
         let peers = self.options.peers(&network).await?;
         let session = self.options.builder(&network, output)?.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
+        let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let since = Instant::now();
         let request = AddTorrent::new(torrent, &self.dir)
             .peers(peers)
@@ -57,6 +59,7 @@ impl Args {
         let _ = bars.await; // it was aborted
         session.shutdown().await;
         reporting.abort();
+        listing.abort();
         output.value(&session::summary(&handle, since));
         result
     }

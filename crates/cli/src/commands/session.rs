@@ -1,7 +1,7 @@
 //! What the commands that run a session share: its options, and following a torrent to its end.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use engine::{
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
+use super::network::Reach;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::output::Output;
@@ -50,9 +51,8 @@ pub(crate) struct Options {
     /// Port to listen on, TCP and UDP; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
-    /// Use only this local address.
-    #[arg(long, value_name = "IP")]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
     #[command(flatten)]
     proxy: super::proxy::Through,
     /// Encrypt connections to peers (MSE), which hides the protocol from networks and costs next to
@@ -99,7 +99,7 @@ pub(crate) fn dht_bootstrap(named: &[String], network: &Network) -> Vec<String> 
     if !named.is_empty() {
         return named.to_vec();
     }
-    let is_loopback = network.binding().address().is_some_and(|ip| ip.is_loopback());
+    let is_loopback = network.binding().is_loopback();
     engine::DHT_BOOTSTRAP.iter().filter(|_| !is_loopback).map(ToString::to_string).collect()
 }
 
@@ -137,7 +137,7 @@ impl From<Carrier> for Transport {
 impl Options {
     /// Where all sockets come from.
     pub(crate) fn network(&self) -> Result<Network, Failure> {
-        self.proxy.network(self.bind)
+        self.proxy.network(&self.reach)
     }
 
     /// A session as these options want it.
@@ -272,6 +272,8 @@ pub(crate) async fn report(mut events: EventStream, output: Output) {
             Event::PortMapping(PortMapping::Failed { reason }) => {
                 output.note(format_args!("no port is mapped: {}", untrusted(reason)));
             }
+            Event::NetworkLost { message } => output.note(format_args!("warning: {message}")),
+            Event::NetworkBack => output.note("the network is back; going on"),
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
             }
@@ -326,6 +328,8 @@ fn document(event: &Event) -> Option<Value> {
         }
         Event::PortMapping(status) => port_mapping(status),
         Event::ExternalAddress { ip } => json!({"event": "external_address", "ip": ip}),
+        Event::NetworkLost { message } => json!({ "event": "network_lost", "message": message }),
+        Event::NetworkBack => json!({ "event": "network_back" }),
         Event::TorrentFailed { info_hash, message } => json!({
             "event": "torrent_failed", "info_hash": info_hash.to_string(), "message": message,
         }),

@@ -9,6 +9,7 @@ use engine::tracker::server::{Registry, ServerLimits};
 use engine::{AddTorrent, Network, Session, StateLocation, TrackerServer};
 use serde_json::json;
 
+use super::network::Reach;
 use super::{create, session};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
@@ -31,9 +32,8 @@ pub(crate) struct Args {
     /// TCP port for the tracker and the .torrent; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     tracker_port: u16,
-    /// Use only this local address.
-    #[arg(long, value_name = "IP")]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 impl Args {
@@ -45,7 +45,7 @@ impl Args {
         let bare = create::create(&path, CreateOptions::default(), output).await?;
         let bare = Torrent::parse(&bare).map_err(Failure::other)?;
 
-        let network = self.bind.map(Network::bound_to).unwrap_or_default();
+        let network = self.reach.network();
         let builder = Session::builder().port(self.port).state(StateLocation::Memory);
         let session = builder.network(network.clone()).start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
@@ -62,7 +62,7 @@ impl Args {
 
         let host = network.own_address().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let server = self.serve(&network, self.bind.unwrap_or(everywhere))?;
+        let server = self.serve(&network, network.binding().address().unwrap_or(everywhere))?;
         let authority = SocketAddr::new(host, server.local_addr().port());
         let document = with_tracker(&bare, &format!("http://{authority}/announce"));
         let name = file_name(&bare.info.name());

@@ -12,6 +12,7 @@ mod handshake;
 mod info;
 mod ip_filter;
 mod limits;
+mod network;
 mod peer;
 mod process;
 mod stream;

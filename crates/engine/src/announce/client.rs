@@ -12,6 +12,7 @@ use tracker::http::{announce_url, parse_announce, parse_scrape, refusal, scrape_
 use tracker::udp::{Family, Outcome, Query, SCRAPE_HASHES_MAX};
 use tracker::{AnnounceReply, AnnounceRequest, ReplyError, ScrapeReply, udp_target};
 use url::Host;
+use wire::proxy::ProxyTarget;
 
 use super::error::AnnounceError;
 use super::families::FamilyReplies;
@@ -217,18 +218,25 @@ impl TrackerClient {
             private_addresses: options.private_addresses,
         };
         let host = lookup.host.to_string();
-        self.network
-            .must_not_pass_proxy("the datagrams of a UDP tracker")
-            .map_err(|source| AnnounceError::Socket { host: host.clone(), source })?;
-        let addrs = timeout_at(until, lookup.addresses(&self.network)).await;
-        let late = |_| AnnounceError::TimedOut { limit: options.deadline };
-        let mut addrs = addrs.map_err(late)??;
-        addrs.truncate(UDP_ADDRESSES_MAX);
+        let named = match (&lookup.host, self.network.proxy()) {
+            (Host::Domain(name), Some(_)) => {
+                lookup.judge_name()?;
+                ProxyTarget::new(name, target.port) // which the proxy looks up
+            }
+            _ => None,
+        };
+        let addrs = if let Some(named) = named {
+            vec![named]
+        } else {
+            let addrs = timeout_at(until, lookup.addresses(&self.network)).await;
+            let late = |_| AnnounceError::TimedOut { limit: options.deadline };
+            addrs.map_err(late)??.into_iter().take(UDP_ADDRESSES_MAX).map(Into::into).collect()
+        };
         let mut failure = None;
-        for (tried, addr) in addrs.iter().enumerate() {
+        for (tried, at) in addrs.iter().enumerate() {
             let left = until.saturating_duration_since(Instant::now());
             let patience = left / u32::try_from(addrs.len() - tried).unwrap_or(1);
-            let asked = self.udp.ask(*addr, &host, &target.url_data, query.clone(), patience);
+            let asked = self.udp.ask(at, &host, &target.url_data, query.clone(), patience);
             match asked.await {
                 Ok(outcome) => return Ok(outcome),
                 Err(refused @ AnnounceError::Udp(tracker::udp::UdpError::Reply(_))) => {

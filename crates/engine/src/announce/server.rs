@@ -59,7 +59,7 @@ impl TrackerServer {
         } else {
             vec![network.listen_on(addr, Purpose::TrackerServer)?]
         };
-        let port = sockets.first().map_or(Ok(addr), Listener::local_addr)?.port();
+        let port = sockets.first().map_or(addr, Listener::local_addr).port();
         let registry = Mutex::new(registry);
         let shared = Arc::new(Shared { registry, started: Instant::now() });
         let mut listeners = JoinSet::new();
@@ -93,7 +93,7 @@ impl Shared {
     }
 }
 
-async fn accept(listener: Listener, shared: Arc<Shared>) {
+async fn accept(mut listener: Listener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new(); // dropped with this task: closes them all
     loop {
         tokio::select! {

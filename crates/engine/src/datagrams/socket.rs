@@ -14,14 +14,22 @@ pub(super) struct Socket {
     io: Held<UdpSocket>,
     state: UdpSocketState,
     addr: SocketAddr,
+    /// Which of the network's interfaces it was made for.
+    generation: u64,
 }
 
 impl Socket {
     pub(super) fn open(network: &Network, addr: SocketAddr) -> io::Result<Self> {
+        let generation = network.generation();
         let io = network.udp(addr, Purpose::Datagrams)?;
         let state = UdpSocketState::new((&*io).into())?;
         let addr = io.local_addr()?;
-        Ok(Self { io, state, addr })
+        Ok(Self { io, state, addr, generation })
+    }
+
+    /// Whether the interface that it is bound to is the one that the network has now.
+    pub(super) fn is_of(&self, network: &Network) -> bool {
+        self.generation == network.generation()
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {

@@ -32,6 +32,8 @@ pub enum Cause {
     DiskRefuses,
     /// The torrent was added to seed only, and is not complete.
     SeedOnly,
+    /// What the session is bound to is gone.
+    NetworkLost,
     /// Known addresses are being tried.
     Connecting,
     /// The session has all the connections that it may have.
@@ -149,6 +151,11 @@ impl Cause {
                 "seed-only",
                 "the torrent was added to seed, and is not complete",
                 "download it instead, or seed from the folder that has all of it",
+            ),
+            Self::NetworkLost => (
+                "network-lost",
+                "the network that the session is bound to is gone, and no other is used",
+                "bring it up as the message says: the torrent goes on by itself",
             ),
             Self::Connecting => (
                 "connecting",

@@ -124,6 +124,9 @@ pub(super) fn of(
     if has_peers(line.what) {
         facts.count("peers", line.peers).count("connected", stats.peers);
     }
+    if let Some(message) = session.network.absence().filter(|_| cause == Cause::NetworkLost) {
+        facts.text("message", message);
+    }
     match line.what {
         Spent::Sending => {
             facts.add("rate", Amount::Rate(stats.download_rate)).count("seeds", stats.seeds);

@@ -76,8 +76,8 @@ impl FileServer {
             media_type: media_type(name),
             tag: format!("\"{}-{file}\"", handle.info_hash()),
         });
-        let listener = handle.session.network.serve_on(addr, Purpose::FileServer)?;
-        let addr = listener.local_addr()?;
+        let listener = handle.session.network.listen_on(addr, Purpose::FileServer)?;
+        let addr = listener.local_addr();
         let mut listeners = JoinSet::new();
         listeners.spawn(accept(listener, served));
         Ok(Self { addr, path, listeners })
@@ -99,7 +99,7 @@ impl FileServer {
     }
 }
 
-async fn accept(listener: Listener, served: Arc<Served>) {
+async fn accept(mut listener: Listener, served: Arc<Served>) {
     let mut connections = JoinSet::new(); // dropped with this task: closes them all
     loop {
         tokio::select! {

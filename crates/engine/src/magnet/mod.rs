@@ -182,6 +182,10 @@ impl Session {
 pub(crate) struct Searches(Mutex<HashMap<InfoHash, Arc<Search>>>);
 
 impl Searches {
+    pub(crate) fn all(&self) -> Vec<Arc<Search>> {
+        self.lock().values().cloned().collect()
+    }
+
     pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<Arc<Search>> {
         self.lock().get(info_hash).cloned()
     }

@@ -10,7 +10,7 @@ use metainfo::{InfoHashes, Magnet, Torrent};
 use swarm::{Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracker::{Policy, ScheduleConfig};
+use tracker::{Policy, Prompt, ScheduleConfig};
 use wire::Message;
 
 use super::{Found, MagnetFailure, MagnetStats};
@@ -122,6 +122,18 @@ impl Search {
 
     pub(super) fn set_ip_filter(&self, filter: Arc<IpFilter>) {
         self.change(|state, now| state.brain.set_ip_filter(now, filter));
+    }
+
+    /// Nothing can be sent: hangs up on everybody.
+    pub(crate) fn network_lost(&self) {
+        self.lock().peers.clear();
+    }
+
+    /// It can again.
+    pub(crate) fn network_back(&self) {
+        self.change(|state, now| state.brain.dial_again(now));
+        self.announcer.get().into_iter().for_each(|it| it.announce_now(Prompt::User));
+        self.wake.notify_one();
     }
 
     pub(super) fn next_dial(&self) -> Option<SocketAddr> {

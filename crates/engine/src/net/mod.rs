@@ -5,24 +5,32 @@
 
 mod binding;
 mod held;
+mod link;
 mod listener;
 mod proxy;
 mod registry;
+mod relay;
+mod resolver;
+mod watch;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use wire::proxy::ProxyTarget;
 
-pub use self::binding::Binding;
+pub use self::binding::{Binding, BindingError};
 pub(crate) use self::held::Held;
+pub use self::link::{InterfaceInfo, interfaces};
 pub(crate) use self::listener::Listener;
 pub use self::proxy::{Proxy, ProxyUrlError};
 use self::registry::Registry;
 pub use self::registry::{Purpose, SocketInfo, SocketProtocol};
+pub(crate) use self::relay::Relay;
+pub(crate) use self::watch::Change;
 
 /// Inbound connections the kernel may hold for us.
 const BACKLOG: i32 = 256;
@@ -38,6 +46,8 @@ pub struct NetworkOptions {
     pub bind: Binding,
     /// What every connection goes through.
     pub proxy: Option<Proxy>,
+    /// Whom to ask for names when bound; empty: the system's servers.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 impl NetworkOptions {
@@ -55,6 +65,13 @@ impl NetworkOptions {
         self.proxy = Some(proxy);
         self
     }
+
+    /// Asks these servers for names, when bound. Default: the system's.
+    #[must_use]
+    pub fn name_servers(mut self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.name_servers = servers.into_iter().collect();
+        self
+    }
 }
 
 /// Where all sockets come from, and all addresses of names. Clones share everything.
@@ -67,12 +84,27 @@ pub struct Network {
 struct Inner {
     options: NetworkOptions,
     registry: Arc<Registry>,
+    state: tokio::sync::watch::Sender<State>,
+    /// The same in short: something is absent.
+    lost: AtomicBool,
+}
+
+/// What is known of what we are bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct State {
+    absence: Option<link::Absence>,
+    index: Option<u32>,
+    /// One more with each new interface: sockets of the one before lead nowhere.
+    generation: u64,
 }
 
 impl Network {
     /// A factory; nothing is opened yet.
     pub fn new(options: NetworkOptions) -> Self {
-        Self { inner: Arc::new(Inner { options, registry: Arc::default() }) }
+        let index = link::look(&options.bind).ok().and_then(|link| link.index);
+        let state = State { index, ..State::default() };
+        let state = tokio::sync::watch::Sender::new(state);
+        Self { inner: Arc::new(Inner { options, state, ..Inner::default() }) }
     }
 
     /// A factory whose sockets are bound to this address.
@@ -88,6 +120,14 @@ impl Network {
     /// Every socket that is open now.
     pub fn sockets(&self) -> Vec<SocketInfo> {
         self.inner.registry.all()
+    }
+
+    /// Who is asked for names by bound sockets; `None`: the system's resolver is, as we are not bound.
+    pub async fn name_servers(&self) -> Option<Vec<SocketAddr>> {
+        if self.binding().is_none() {
+            return None;
+        }
+        Some(resolver::servers(self).await.addrs)
     }
 
     /// The address by which this machine would leave towards the internet: the most likely one to be
@@ -136,7 +176,11 @@ impl Network {
     }
 
     async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+        if self.binding().is_none() {
+            return Ok(tokio::net::lookup_host((host, port)).await?.collect());
+        }
+        let found = Box::pin(resolver::resolve(self, host)).await?;
+        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
     /// Connects by TCP, through the proxy if there is one.
@@ -146,8 +190,11 @@ impl Network {
         purpose: Purpose,
     ) -> io::Result<Held<TcpStream>> {
         match self.proxy() {
-            Some(proxy) => self.connect_by_proxy(proxy, addr.into(), purpose).await,
-            None => self.connect_directly(addr, purpose).await,
+            // The proxy's own name is looked up here, and no other.
+            Some(proxy) if purpose != Purpose::Resolver => {
+                self.connect_by_proxy(proxy, addr.into(), purpose).await
+            }
+            _ => self.connect_directly(addr, purpose).await,
         }
     }
 
@@ -172,6 +219,7 @@ impl Network {
         addr: SocketAddr,
         purpose: Purpose,
     ) -> io::Result<Held<TcpStream>> {
+        self.must_reach(addr)?;
         let socket = self.socket(addr, Type::STREAM)?;
         let local = self.local_ip(addr)?;
         if !local.is_unspecified() {
@@ -203,7 +251,18 @@ impl Network {
         remote: SocketAddr,
         purpose: Purpose,
     ) -> io::Result<Held<UdpSocket>> {
-        self.must_not_pass_proxy("datagrams")?;
+        if purpose != Purpose::Resolver {
+            self.must_not_pass_proxy("datagrams")?;
+        }
+        self.udp_directly_to(remote, purpose).await
+    }
+
+    async fn udp_directly_to(
+        &self,
+        remote: SocketAddr,
+        purpose: Purpose,
+    ) -> io::Result<Held<UdpSocket>> {
+        self.must_reach(remote)?;
         let socket = self.socket(remote, Type::DGRAM)?;
         socket.bind(&SocketAddr::new(self.local_ip(remote)?, 0).into())?;
         let socket = UdpSocket::from_std(socket.into())?;
@@ -223,7 +282,7 @@ impl Network {
         let mut listeners: Vec<Listener> = Vec::new();
         for mut addr in self.local_addresses(port) {
             if let Some(first) = listeners.first() {
-                addr.set_port(first.local_addr()?.port());
+                addr.set_port(first.local_addr().port());
             }
             match self.listen_on(addr, purpose) {
                 Ok(listener) => listeners.push(listener),
@@ -242,32 +301,26 @@ impl Network {
         if purpose == Purpose::Peers {
             self.must_not_pass_proxy("peers that come in")?;
         }
-        self.listening(self.socket(local, Type::STREAM)?, local, purpose)
+        Listener::new(self.clone(), self.open_listener(local, purpose)?, purpose)
     }
 
-    /// Serves programs of the user's own on this local address, whatever the network is bound to.
-    pub(crate) fn serve_on(&self, local: SocketAddr, purpose: Purpose) -> io::Result<Listener> {
-        let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+    fn open_listener(&self, local: SocketAddr, purpose: Purpose) -> io::Result<Held<TcpListener>> {
+        let socket = if purpose == Purpose::FileServer {
+            // For programs of the user's own, whatever the network is bound to.
+            Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?
+        } else {
+            self.socket(local, Type::STREAM)?
+        };
         socket.set_nonblocking(true)?;
-        self.listening(socket, local, purpose)
-    }
-
-    fn listening(
-        &self,
-        socket: Socket,
-        local: SocketAddr,
-        purpose: Purpose,
-    ) -> io::Result<Listener> {
         if local.is_ipv6() {
             socket.set_only_v6(true)?;
         }
         // So that a restart finds its port again while old connections linger.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
-        socket.bind(&local.into())?;
+        socket.bind(&local.into()).map_err(|error| self.explained(error))?;
         socket.listen(BACKLOG)?;
-        let listener = self.hold(TcpListener::from_std(socket.into())?, purpose);
-        Ok(Listener::new(self.clone(), listener, purpose))
+        Ok(self.hold(TcpListener::from_std(socket.into())?, purpose))
     }
 
     /// A socket that hears what is sent to a multicast group and sends to it, by the network that we
@@ -281,6 +334,13 @@ impl Network {
         let socket = self.socket(group, Type::DGRAM)?;
         socket.set_reuse_address(true)?;
         let bind = self.binding().address();
+        if self.binding().interface().is_some() {
+            // A bound socket sends by its interface alone, but would be let into the group by another.
+            let index = self.link()?.index.unwrap_or_default();
+            Self::join_by(index, &socket, group.ip())?;
+            socket.bind(&group.into())?;
+            return Ok(self.hold(UdpSocket::from_std(socket.into())?, purpose));
+        }
         match (group.ip(), bind) {
             (IpAddr::V4(ip), None | Some(IpAddr::V4(_))) => {
                 let network = match bind {
@@ -307,13 +367,53 @@ impl Network {
         Ok(self.hold(UdpSocket::from_std(socket.into())?, purpose))
     }
 
+    /// Lets a socket into a group by the interface with this number.
+    fn join_by(index: u32, socket: &Socket, group: IpAddr) -> io::Result<()> {
+        match group {
+            IpAddr::V4(group) => {
+                socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+            }
+            IpAddr::V6(group) => {
+                socket.set_only_v6(true)?;
+                socket.join_multicast_v6(&group, index)?;
+                socket.set_multicast_if_v6(index)
+            }
+        }
+    }
+
     /// A socket for addresses of this one's family that does not block.
     fn socket(&self, addr: SocketAddr, kind: Type) -> io::Result<Socket> {
         let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
         let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
         socket.set_nonblocking(true)?;
-        self.binding().bind_device(&socket)?;
+        self.binding().bind_device(&socket).map_err(|error| self.explained(error))?;
         Ok(socket)
+    }
+
+    /// An error in opening a socket, or that what we are bound to is not there.
+    fn explained(&self, error: io::Error) -> io::Error {
+        match link::look(self.binding()) {
+            Err(absence) => io::Error::new(io::ErrorKind::NetworkDown, absence.to_string()),
+            Ok(_) => error,
+        }
+    }
+
+    /// What we are bound to.
+    fn link(&self) -> io::Result<link::Link> {
+        link::look(self.binding())
+            .map_err(|absence| io::Error::new(io::ErrorKind::NetworkDown, absence.to_string()))
+    }
+
+    /// Refuses what can't be reached as we are bound.
+    fn must_reach(&self, remote: SocketAddr) -> io::Result<()> {
+        let link = self.link()?;
+        if if remote.is_ipv4() { link.v4 } else { link.v6 } {
+            return Ok(());
+        }
+        let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
+        let message =
+            format!("{remote} can't be reached: {} has no {family} address", self.binding());
+        Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message))
     }
 
     /// Our address for talking to this one; unspecified when the system may choose.

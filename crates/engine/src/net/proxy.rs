@@ -2,10 +2,12 @@
 //! in [`wire::proxy`].
 //!
 //! A [`Network`] with a proxy makes no connection but to it, and looks no name up but its own. What
-//! can't go through it (datagrams, multicast, peers that come in) is refused, never sent past it.
+//! can't go through it (multicast, peers that come in, datagrams but those of [`super::relay`]) is
+//! refused, never sent past it.
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -154,14 +156,28 @@ impl Network {
         target: ProxyTarget,
         purpose: Purpose,
     ) -> io::Result<Held<TcpStream>> {
+        let (stream, _) = self.ask_proxy(proxy, Request::Connect(target), purpose).await?;
+        Ok(stream)
+    }
+
+    /// Asks the proxy for something. Gives the connection, and the address in its answer.
+    pub(super) async fn ask_proxy(
+        &self,
+        proxy: &Proxy,
+        request: Request,
+        purpose: Purpose,
+    ) -> io::Result<(Held<TcpStream>, Option<SocketAddr>)> {
         let mut stream = self.reach(proxy, purpose).await.map_err(|error| {
             let text = format!("can't reach the proxy {proxy}: {error}; nothing is sent past it");
             io::Error::other(text)
         })?;
-        let whom = target.to_string();
-        let asked = timeout(ANSWER_LIMIT, proxy.ask(&mut stream, target)).await;
+        let what = match &request {
+            Request::Connect(target) => format!("did not connect to {target}"),
+            Request::Associate => "does not relay datagrams".into(),
+        };
+        let asked = timeout(ANSWER_LIMIT, proxy.ask(&mut stream, request)).await;
         let failure = match asked {
-            Ok(Ok(())) => return Ok(stream),
+            Ok(Ok(bound)) => return Ok((stream, bound)),
             Ok(Err(failure)) => failure,
             Err(_) => Failure::Io(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -178,13 +194,13 @@ impl Network {
         };
         let kind =
             if about_target { io::ErrorKind::ConnectionRefused } else { io::ErrorKind::Other };
-        Err(io::Error::new(kind, format!("the proxy {proxy} did not connect to {whom}: {text}")))
+        Err(io::Error::new(kind, format!("the proxy {proxy} {what}: {text}")))
     }
 
     /// The proxy itself is reached as everything is without one.
     async fn reach(&self, proxy: &Proxy, purpose: Purpose) -> io::Result<Held<TcpStream>> {
         let addrs = match proxy.host.parse() {
-            Ok(ip) => vec![std::net::SocketAddr::new(ip, proxy.port)],
+            Ok(ip) => vec![SocketAddr::new(ip, proxy.port)],
             Err(_) => self.look_up(&proxy.host, proxy.port).await?,
         };
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -199,11 +215,20 @@ impl Network {
 }
 
 impl Proxy {
-    /// Asks for the connection. No byte behind the proxy's answer is read.
-    async fn ask(&self, stream: &mut TcpStreamHeld, target: ProxyTarget) -> Result<(), Failure> {
-        match self.kind {
-            Kind::Socks5 => {
-                let mut machine = Socks5::new(Request::Connect(target), self.credentials.clone());
+    /// Whether it can relay datagrams, as far as its kind goes.
+    pub(super) fn relays(&self) -> bool {
+        self.kind == Kind::Socks5
+    }
+
+    /// Asks, and gives the address in the answer. No byte behind the answer is read.
+    async fn ask(
+        &self,
+        stream: &mut Held<TcpStream>,
+        request: Request,
+    ) -> Result<Option<SocketAddr>, Failure> {
+        match (self.kind, request) {
+            (Kind::Socks5, request) => {
+                let mut machine = Socks5::new(request, self.credentials.clone());
                 loop {
                     let output = machine.output();
                     if !output.is_empty() {
@@ -211,27 +236,28 @@ impl Proxy {
                     }
                     let mut answer = vec![0; machine.need()];
                     stream.read_exact(&mut answer).await?;
-                    if machine.input(&answer).map_err(Failure::Socks)?.is_some() {
-                        return Ok(());
+                    if let Some(reply) = machine.input(&answer).map_err(Failure::Socks)? {
+                        return Ok(reply.bound);
                     }
                 }
             }
-            Kind::Http => {
+            (Kind::Http, Request::Associate) => {
+                Err(io::Error::from(io::ErrorKind::Unsupported).into())
+            }
+            (Kind::Http, Request::Connect(target)) => {
                 let request = HttpConnect::request(&target, self.credentials.as_ref());
                 stream.write_all(&request).await?;
                 let mut machine = HttpConnect::default();
                 loop {
                     let byte = stream.read_u8().await?;
                     if machine.input(byte).map_err(Failure::Http)? {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
         }
     }
 }
-
-type TcpStreamHeld = Held<TcpStream>;
 
 #[cfg(test)]
 mod tests;

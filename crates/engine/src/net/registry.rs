@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// What a socket is for.
@@ -23,6 +24,8 @@ pub enum Purpose {
     LocalDiscovery,
     /// A question to the gateway, to have our port mapped.
     PortMapping,
+    /// A question to a name server.
+    Resolver,
     /// The tracker that we are ourselves.
     TrackerServer,
     /// A file of a torrent, for the user's player.
@@ -38,6 +41,7 @@ impl fmt::Display for Purpose {
             Self::Http => "http",
             Self::LocalDiscovery => "local discovery",
             Self::PortMapping => "port mapping",
+            Self::Resolver => "name server",
             Self::TrackerServer => "tracker server",
             Self::FileServer => "file server",
         })
@@ -77,31 +81,58 @@ pub struct SocketInfo {
     pub local: Option<SocketAddr>,
     /// Theirs, if it is connected.
     pub remote: Option<SocketAddr>,
+    /// The interface that it is bound to, as the system tells.
+    pub interface: Option<String>,
 }
 
-/// What the system says of a socket.
+/// A socket that can be put on the list.
 pub(super) trait Describe {
-    fn describe(&self, purpose: Purpose) -> SocketInfo;
+    const PROTOCOL: SocketProtocol;
+
+    fn socket(&self) -> SockRef<'_>;
+
+    /// What the system says of it.
+    fn describe(&self, purpose: Purpose) -> SocketInfo {
+        let socket = self.socket();
+        let local = socket.local_addr().ok().and_then(|addr| addr.as_socket());
+        let remote = socket.peer_addr().ok().and_then(|addr| addr.as_socket());
+        let interface = interface_of(&socket);
+        SocketInfo { purpose, protocol: Self::PROTOCOL, local, remote, interface }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn interface_of(socket: &SockRef<'_>) -> Option<String> {
+    let name = socket.device().ok()??;
+    Some(String::from_utf8_lossy(&name).into_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn interface_of(_socket: &SockRef<'_>) -> Option<String> {
+    None
 }
 
 impl Describe for TcpStream {
-    fn describe(&self, purpose: Purpose) -> SocketInfo {
-        let (local, remote) = (self.local_addr().ok(), self.peer_addr().ok());
-        SocketInfo { purpose, protocol: SocketProtocol::Tcp, local, remote }
+    const PROTOCOL: SocketProtocol = SocketProtocol::Tcp;
+
+    fn socket(&self) -> SockRef<'_> {
+        self.into()
     }
 }
 
 impl Describe for TcpListener {
-    fn describe(&self, purpose: Purpose) -> SocketInfo {
-        let local = self.local_addr().ok();
-        SocketInfo { purpose, protocol: SocketProtocol::TcpListener, local, remote: None }
+    const PROTOCOL: SocketProtocol = SocketProtocol::TcpListener;
+
+    fn socket(&self) -> SockRef<'_> {
+        self.into()
     }
 }
 
 impl Describe for UdpSocket {
-    fn describe(&self, purpose: Purpose) -> SocketInfo {
-        let (local, remote) = (self.local_addr().ok(), self.peer_addr().ok());
-        SocketInfo { purpose, protocol: SocketProtocol::Udp, local, remote }
+    const PROTOCOL: SocketProtocol = SocketProtocol::Udp;
+
+    fn socket(&self) -> SockRef<'_> {
+        self.into()
     }
 }
 

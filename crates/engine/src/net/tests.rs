@@ -5,8 +5,8 @@ use super::*;
 #[tokio::test]
 async fn every_socket_is_on_the_list_while_it_lives() {
     let network = Network::bound_to(Ipv4Addr::LOCALHOST.into());
-    let listener = network.listen(0, Purpose::Peers).unwrap().remove(0);
-    let at = listener.local_addr().unwrap();
+    let mut listener = network.listen(0, Purpose::Peers).unwrap().remove(0);
+    let at = listener.local_addr();
     let (ours, theirs) = tokio::join!(network.connect(at, Purpose::Http), listener.accept());
     let (ours, (theirs, from)) = (ours.unwrap(), theirs.unwrap());
     assert_eq!(ours.local_addr().unwrap(), from);

@@ -22,7 +22,8 @@ impl Torrent {
     /// Dials as many candidates as the limits allow.
     pub(super) fn dial(self: &Rc<Self>) {
         let session = &self.context.session;
-        while !self.stopped.get() {
+        // Whom we can't reach anyway is not worth a failure.
+        while !self.stopped.get() && !session.network.is_lost() {
             let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
             let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else { return };
             let now = self.context.clock.now();

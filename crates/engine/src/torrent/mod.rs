@@ -7,6 +7,7 @@ mod account;
 mod dial;
 mod limits;
 mod metadata;
+mod network;
 mod pieces;
 pub(crate) mod readers;
 mod turns;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // tests play the other side, with sockets of their own
 
+mod binding;
 mod dht;
 mod encryption;
 mod exchange;

@@ -164,3 +164,53 @@ fn urls() {
     let exact: Proxy = "socks5://user:p%40ss@x:1".parse().unwrap();
     assert_eq!(exact.credentials, Credentials::new("user", "p@ss"));
 }
+
+#[tokio::test]
+async fn datagrams_are_relayed_until_the_proxy_ends_that() {
+    let udp = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = udp.local_addr().unwrap().port().to_be_bytes();
+    // It names an address that is not its own: nothing is sent there.
+    let granted = [&[5, 0, 0, 1, 192, 0, 2, 1][..], &port].concat();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let (mut control, _) = listener.accept().await.unwrap();
+        control.read_exact(&mut [0; 3]).await.unwrap();
+        control.write_all(&[5, 0]).await.unwrap();
+        let mut asked = [0; 10];
+        control.read_exact(&mut asked).await.unwrap();
+        assert_eq!(asked, [5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
+        control.write_all(&granted).await.unwrap();
+        let mut buffer = [0; 100];
+        let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(buffer[..length], *b"\0\0\0\x03\x0chost.example\0\x50question");
+        udp.send_to(b"\0\0\x01\x01\xc0\0\x02\x01\0\x50a fragment", from).await.unwrap();
+        udp.send_to(b"\0\0\0\x01\xc0\0\x02\x01\0\x50answer", from).await.unwrap();
+        // The control connection ends with this task.
+    });
+    let network = network(&format!("socks5://{addr}"));
+    let proxy = network.proxy().unwrap();
+    let target = ProxyTarget::new("host.example", 80).unwrap();
+    let relay = network.relay(proxy, &target, Purpose::Tracker).await.unwrap();
+    relay.send(b"question").await.unwrap();
+    let mut buffer = [0; 100];
+    serving.await.unwrap();
+    // What came may be read first, or not at all; then there is no way any more.
+    let error = loop {
+        match relay.recv(&mut buffer).await {
+            Ok((length, from)) => {
+                assert_eq!(
+                    (&buffer[..length], from),
+                    (&b"answer"[..], "192.0.2.1:80".parse().unwrap())
+                );
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("ended the relay"), "{error}");
+    // And a proxy by HTTP has none to offer.
+    let network = self::network("http://127.0.0.1:1");
+    let proxy = network.proxy().unwrap();
+    let refused = network.relay(proxy, &target, Purpose::Tracker).await.err().unwrap();
+    assert!(refused.to_string().contains("datagrams can't go through the proxy"), "{refused}");
+}
