@@ -81,7 +81,8 @@ impl Args {
             return failures.result();
         }
         let session = self.options.builder(&network)?.start().await?;
-        let reporting = tokio::spawn(session::report(session.events(), output));
+        let reporting =
+            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {
             session: session.clone(),

@@ -40,7 +40,8 @@ impl Args {
         let network = self.options.network();
         let peers = self.options.peers(&network).await?;
         let session = self.options.builder(&network)?.start().await?;
-        let reporting = tokio::spawn(session::report(session.events(), output));
+        let reporting =
+            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
         let since = Instant::now();
         let request = AddTorrent::new(torrent, &self.dir)
             .peers(peers)
