@@ -86,7 +86,8 @@ impl Args {
             return failures.result();
         }
         let session = self.options.builder(&network, output)?.start().await?;
-        let reporting = tokio::spawn(session::report(session.events(), output));
+        let reporting =
+            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
         let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {

@@ -252,8 +252,12 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
 }
 
 /// Prints a session's events as JSON lines, and storage trouble for people.
-pub(crate) async fn report(mut events: EventStream, output: Output) {
+/// What the gateway said before anybody listened is said first.
+pub(crate) async fn report(mut events: EventStream, mapping: PortMapping, output: Output) {
     let mut told = HashSet::new();
+    if !matches!(mapping, PortMapping::Off | PortMapping::Asking) {
+        output.value(&port_mapping(&mapping));
+    }
     while let Some(event) = events.next().await {
         match &event {
             Event::StorageError { info_hash, message }
