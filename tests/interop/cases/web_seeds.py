@@ -81,7 +81,7 @@ def magnet(lab):
     assert seed["downloaded"] > torrent.size // 2, seed
 
 
-@case("web-seeds/beside-a-peer", cost=2)
+@case("web-seeds/beside-a-peer", cost=9)
 def beside_a_peer(lab):
     """A fast libtorrent seeder and a slow server at once: both give, and the copy is right."""
     torrent = payloads.make(lab.directory, "both.bin", 24_000_000)
@@ -90,7 +90,7 @@ def beside_a_peer(lab):
     seeder.seed([torrent], torrent.home)
     summary = _get(lab, _with(torrent, nginx.url), seeders=[seeder])
     # What the slow one was asked for does not hold the rest up.
-    assert summary["elapsed_seconds"] < 10, summary
+    assert summary["elapsed_seconds"] < 30, summary  # alone it would take two minutes
     [seed] = summary["web_seeds"]
     assert 0 < seed["downloaded"] < summary["downloaded"], summary
 

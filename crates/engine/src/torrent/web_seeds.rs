@@ -37,7 +37,8 @@ const RESUMED_MAX: u32 = 3;
 /// All web seeds of a torrent.
 pub(super) struct WebSeeds {
     seeds: Vec<WebSeed>,
-    names: Rc<Names>,
+    /// `None` without seeds: a torrent that rests costs little.
+    names: Option<Rc<Names>>,
     rng: fastrand::Rng,
 }
 
@@ -73,8 +74,8 @@ impl WebSeeds {
                 }
             }
         }
-        let names = if seeds.is_empty() { Names::default() } else { Names::of(&torrent.info) };
-        Self { seeds, names: Rc::new(names), rng: fastrand::Rng::new() }
+        let names = (!seeds.is_empty()).then(|| Rc::new(Names::of(&torrent.info)));
+        Self { seeds, names, rng: fastrand::Rng::new() }
     }
 
     /// Lets as many join as may be asked and are of use.
@@ -306,7 +307,7 @@ impl Torrent {
 
     fn web_seed_source(&self, number: u16) -> Option<(Source, Rc<Names>)> {
         let mut state = self.state.borrow_mut();
-        let names = Rc::clone(&state.web.names);
+        let names = state.web.names.clone()?;
         Some((state.web.at(number)?.source.clone(), names))
     }
 
