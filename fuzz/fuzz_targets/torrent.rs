@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let info = &torrent.info;
     let geometry = info.geometry();
     let mut paths = HashSet::new();
-    let (mut end, mut bytes) = (0, 0);
+    let (mut end, mut bytes) = (0_u64, 0);
     for file in info.files() {
         stays(&file.path);
         file.symlink_target.iter().for_each(stays);
