@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use metainfo::{InfoHash, PieceIndex, Torrent};
-use storage::{CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions};
+use metainfo::{FilePriority, InfoHash, PieceIndex, Torrent};
+use storage::{
+    Arrangement, CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions,
+};
+use swarm::Wishes;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
 use crate::announcing;
+use crate::choosing::{self, PieceOrder};
 use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake;
@@ -69,6 +73,8 @@ pub struct AddTorrent {
     pub(crate) recheck: bool,
     pub(crate) wanted: Option<Vec<PieceIndex>>,
     pub(crate) overwrite: bool,
+    pub(crate) priorities: Option<Vec<FilePriority>>,
+    pub(crate) order: Option<PieceOrder>,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
@@ -87,9 +93,21 @@ impl AddTorrent {
             recheck: false,
             wanted: None,
             overwrite: false,
+            priorities: None,
+            order: None,
             candidates: Vec::new(),
             remember_metadata: false,
         }
+    }
+
+    /// What is to be added.
+    pub fn torrent(&self) -> &Torrent {
+        &self.torrent
+    }
+
+    /// How much each file is wanted, if that was said: a magnet link may choose (BEP 53).
+    pub fn priorities(&self) -> Option<&[FilePriority]> {
+        self.priorities.as_deref()
     }
 
     /// Peers to try besides what trackers give.
@@ -124,6 +142,21 @@ impl AddTorrent {
     #[must_use]
     pub fn wanted(mut self, pieces: Vec<PieceIndex>) -> Self {
         self.wanted = Some(pieces);
+        self
+    }
+
+    /// How much each file is wanted, by number; those past the end of the list are wanted as most.
+    /// Default: as it was before, or all alike.
+    #[must_use]
+    pub fn file_priorities(mut self, priorities: Vec<FilePriority>) -> Self {
+        self.priorities = Some(priorities);
+        self
+    }
+
+    /// In which order pieces are fetched. Default: as it was before, or the rarest first.
+    #[must_use]
+    pub fn piece_order(mut self, order: PieceOrder) -> Self {
+        self.order = Some(order);
         self
     }
 
@@ -187,6 +220,8 @@ fn take_in(
     let options = StoreOptions { overwrite: request.overwrite };
     let (info, handles) = (Arc::clone(&request.torrent.info), Arc::clone(&session.handles));
     let store = FileStore::open_in(root, info, handles, options);
+    let arrangement = arranged(&request, record.as_ref());
+    store.arrange(&arrangement);
     let mut findings = resume::look(&store, root, record, request.recheck)?;
     if request.remember_metadata {
         findings.remember(&request.torrent.info_bytes);
@@ -197,6 +232,7 @@ fn take_in(
         Bounds::within(&session.limits),
         request.seed_only,
     ));
+    shared.set_arrangement(arrangement);
     session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);
@@ -206,6 +242,18 @@ fn take_in(
     let (session, control) = (Arc::clone(session), control.clone());
     let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
     Ok((handle, bring_up, findings))
+}
+
+/// What its owner wants: what was said now, or before.
+fn arranged(request: &AddTorrent, record: Option<&ResumeRecord>) -> Arrangement {
+    let mut arrangement = record.map(|record| record.arrangement.clone()).unwrap_or_default();
+    if let Some(priorities) = &request.priorities {
+        arrangement.priorities.clone_from(priorities);
+    }
+    if let Some(PieceOrder { sequential, first_last }) = request.order {
+        (arrangement.sequential, arrangement.first_last) = (sequential, first_last);
+    }
+    arrangement
 }
 
 fn wanted_set(pieces: &[PieceIndex], count: u32) -> Result<Bitfield, AddError> {
@@ -290,11 +338,14 @@ impl BringUp {
         {
             return self.fail(error);
         }
-        self.shared.begin(&have, resumed_bytes, self.wanted.as_ref());
+        let arrangement = self.shared.arrangement();
+        let wishes = choosing::wishes(&self.shared.torrent.info, &arrangement);
+        let wanted = self.wanted.clone().or_else(|| wishes.wanted(have.len()));
+        self.shared.begin(&have, resumed_bytes, wanted.as_ref());
         resume::begin(&self.session, &self.shared, findings, &have);
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
-        match self.prepare(&have) {
-            Ok(()) => self.start(have),
+        match self.prepare(&have, &arrangement) {
+            Ok(()) => self.start(have, wishes),
             Err(error) => self.fail(error),
         }
     }
@@ -304,10 +355,11 @@ impl BringUp {
     }
 
     /// Makes what has no data, looks for what is in the way, and warns when the disk is too small.
-    fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
+    fn prepare(&self, have: &Bitfield, arrangement: &Arrangement) -> Result<(), StorageError> {
         if self.shared.seed_only {
             return Ok(()); // nothing will be written
         }
+        choosing::settle(&self.session, &self.shared, arrangement, have)?;
         self.shared.store.prepare(have)?;
         let space = self.shared.store.space()?;
         if space.free < space.needed {
@@ -324,13 +376,16 @@ impl BringUp {
         Ok(())
     }
 
-    fn start(self, have: Bitfield) {
+    fn start(self, have: Bitfield, wishes: Wishes) {
         let info_hash = self.shared.info_hash();
         let Some(shard) = self.session.shard_of(&info_hash) else {
             return self.shared.set_state(TorrentState::Stopped); // meanwhile
         };
-        let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
-        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
+        // Who asks for single pieces has no wishes about files.
+        let wishes = if self.wanted.is_some() { None } else { Some(wishes) };
+        let wanted = wishes.as_ref().map_or(self.wanted, |wishes| wishes.wanted(have.len()));
+        let swarm = Box::new(self.session.swarm_config(&self.shared, have, wanted));
+        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm, wishes });
         if let Some(dht) = self.session.dht_for(&self.shared).filter(|_| !self.shared.is_stopping())
         {
             dht.watch(&self.shared);

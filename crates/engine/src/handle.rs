@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex, SafePath, Torrent};
-use storage::{FileStore, RecordHandle, StorageError};
+use storage::{Arrangement, FileStore, RecordHandle, StorageError};
 use swarm::PeerStats;
 use tokio::sync::Notify;
 use tracker::Prompt;
@@ -31,6 +31,14 @@ pub enum TorrentError {
     /// The piece is not there.
     #[error("piece {0} is not complete")]
     MissingPiece(PieceIndex),
+    /// The torrent has no such file.
+    #[error("there is no file {file}: the torrent has {count}, counted from 0")]
+    NoSuchFile {
+        /// The file asked for.
+        file: usize,
+        /// Files there are.
+        count: usize,
+    },
     /// The disk refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -48,6 +56,9 @@ pub(crate) struct TorrentShared {
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
+    /// Held by who changes the arrangement.
+    pub(crate) arranging: tokio::sync::Mutex<()>,
+    arrangement: Mutex<Arrangement>,
     failure: Mutex<Option<TorrentError>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
@@ -99,6 +110,8 @@ impl TorrentShared {
             bounds,
             announcer: OnceLock::new(),
             record: OnceLock::new(),
+            arranging: tokio::sync::Mutex::default(),
+            arrangement: Mutex::default(),
             failure: Mutex::default(),
             early: Mutex::new(Some(Vec::new())),
             cancelled: Arc::default(),
@@ -222,6 +235,20 @@ impl TorrentShared {
         drop(shown);
         *lock(&self.peers) = peers;
         self.set_state(state);
+    }
+
+    /// The pieces that are there.
+    pub(crate) fn have(&self) -> Bitfield {
+        lock(&self.have).clone()
+    }
+
+    /// Which files are wanted, and how.
+    pub(crate) fn arrangement(&self) -> Arrangement {
+        lock(&self.arrangement).clone()
+    }
+
+    pub(crate) fn set_arrangement(&self, arrangement: Arrangement) {
+        *lock(&self.arrangement) = arrangement;
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {

@@ -27,6 +27,7 @@ mod add;
 mod announce;
 mod announcing;
 mod budget;
+mod choosing;
 mod clock;
 mod connect;
 mod datagrams;
@@ -64,6 +65,7 @@ pub use crate::dht::{
 pub use ::dht as dht_core;
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
+pub use choosing::{FileStatus, PieceOrder};
 pub use encryption::Encryption;
 pub use events::{Event, EventStream};
 pub use explain::{Amount, Cause, Explanation, Fact, Finding};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage::resume::{self, Verdict};
-use storage::{FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
+use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
@@ -93,6 +93,11 @@ pub(crate) fn begin(
 ) {
     let Findings { trusted, record, observed, metadata, .. } = findings;
     let mut record = resume::begin(record, &trusted, have, observed, unix_now());
+    let arrangement = Arrangement { apart: shared.store.apart(), ..shared.arrangement() };
+    if record.arrangement != arrangement {
+        record.arrangement = arrangement;
+        record.progress.clean = false; // it is to be saved
+    }
     record.torrent = metadata.or(record.torrent);
     let handle = session.state.track(shared.info_hash(), &shared.store, record);
     let _ = shared.record.set(handle); // begun once

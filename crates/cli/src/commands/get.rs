@@ -9,6 +9,7 @@ use engine::metainfo::Magnet;
 use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
 use tokio::task::JoinSet;
 
+use super::choosing::Choosing;
 use super::magnet;
 use super::session::{self, Options};
 use super::source::Source;
@@ -28,6 +29,7 @@ Examples:
   peerless get ubuntu.torrent -o ~/Downloads
   peerless get https://example.org/a.torrent b.torrent
   peerless get 'magnet:?xt=urn:btih:…&tr=…'
+  peerless get album.torrent --files '0,3-5,*.flac'
   peerless get a.torrent --peer 192.0.2.7:6881 --seed --ratio 1.5
 
 Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that
@@ -39,6 +41,8 @@ pub(crate) struct Args {
     /// The folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
+    #[command(flatten)]
+    choosing: Choosing,
     #[command(flatten)]
     options: Options,
     /// Go on seeding once complete.
@@ -148,6 +152,7 @@ struct Getting {
 
 impl Getting {
     async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, Failure> {
+        let request = self.args.choosing.apply(request)?;
         let request = request
             .peers(self.peers.iter().copied())
             .use_trackers(!self.args.options.no_tracker)

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod check;
+pub(crate) mod choosing;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod dht;

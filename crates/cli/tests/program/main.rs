@@ -3,6 +3,7 @@
 //! Every test runs the built program with a home directory of its own and talks to loopback only.
 
 mod check;
+mod choosing;
 mod create;
 mod explain;
 mod handshake;

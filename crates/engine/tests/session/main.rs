@@ -1,5 +1,6 @@
 //! Sessions over real sockets and files on loopback.
 
+mod choosing;
 mod dht;
 mod encryption;
 mod exchange;
