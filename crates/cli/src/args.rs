@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, dht, explain, get, handshake, info, peers, piece, seed, share, shell,
+    check, create, demo, dht, explain, get, handshake, info, move_torrent, peers, piece, rename,
+    seed, share, shell,
 };
 use crate::exit;
 
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Piece(piece::Args),
     Handshake(handshake::Args),
     Dht(dht::Args),
+    Move(move_torrent::Args),
+    Rename(rename::Args),
     Demo(demo::Args),
     Completions(shell::Completions),
     Man(shell::Man),

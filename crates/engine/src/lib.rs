@@ -41,6 +41,7 @@ mod intake;
 mod limits;
 mod local_search;
 mod magnet;
+mod moving;
 mod net;
 mod oneoff;
 mod panics;
@@ -73,6 +74,7 @@ pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
 pub use limits::RateLimits;
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
+pub use moving::{MoveError, Moved};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };

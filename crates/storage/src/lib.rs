@@ -42,5 +42,5 @@ pub use pools::{PieceOutcome, PoolSettings, Pools, READ_BYTES_MAX, ReadBuffer};
 pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};
 pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
-pub use store::{Effort, FileStore, Root, Space, StoreOptions};
+pub use store::{Effort, FileStore, MoveProgress, Root, Space, StoreOptions};
 pub use writer::{RecordHandle, StateWriter};

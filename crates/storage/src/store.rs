@@ -9,6 +9,7 @@
 mod effort;
 mod extents;
 mod layout;
+mod moving;
 mod open;
 mod parts;
 mod read;
@@ -33,6 +34,7 @@ use crate::handles::{HandleCache, HandleKey};
 use crate::record::FileSeen;
 
 pub use effort::Effort;
+pub use moving::MoveProgress;
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};

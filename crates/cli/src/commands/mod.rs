@@ -10,8 +10,10 @@ pub(crate) mod get;
 pub(crate) mod handshake;
 pub(crate) mod info;
 pub(crate) mod magnet;
+pub(crate) mod move_torrent;
 pub(crate) mod peers;
 pub(crate) mod piece;
+pub(crate) mod rename;
 pub(crate) mod seed;
 pub(crate) mod session;
 pub(crate) mod share;
@@ -42,6 +44,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Piece(args) => args.run(output).await,
         Command::Handshake(args) => args.run(output).await,
         Command::Dht(args) => args.run(output).await,
+        Command::Move(args) => args.run(output).await,
+        Command::Rename(args) => args.run(output).await,
         Command::Demo(args) => args.run(output).await,
         Command::Completions(args) => args.run(),
         Command::Man(_) => shell::Man::run(),

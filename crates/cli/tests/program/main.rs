@@ -8,6 +8,7 @@ mod create;
 mod explain;
 mod handshake;
 mod info;
+mod moving;
 mod peer;
 mod process;
 mod transfer;

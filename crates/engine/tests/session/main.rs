@@ -8,6 +8,7 @@ mod explain;
 mod hostile_peers;
 mod limits;
 mod magnets;
+mod moving;
 mod overload;
 mod resume;
 mod script;

@@ -341,7 +341,7 @@ impl FileStore {
     }
 
     /// Takes over the names that files were given.
-    fn set_names(&self, given: &std::collections::BTreeMap<usize, SafePath>) {
+    pub(super) fn set_names(&self, given: &std::collections::BTreeMap<usize, SafePath>) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         names.clone_from(given);
         names.retain(|file, _| self.info.files().get(*file).is_some_and(|entry| !is_link(entry)));
