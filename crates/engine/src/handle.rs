@@ -58,7 +58,8 @@ pub(crate) struct TorrentShared {
     pub(crate) record: OnceLock<RecordHandle>,
     /// Held by who changes the arrangement.
     pub(crate) arranging: tokio::sync::Mutex<()>,
-    arrangement: Mutex<Arrangement>,
+    /// `None`, and no memory, as long as it is as any other.
+    arrangement: Mutex<Option<Box<Arrangement>>>,
     failure: Mutex<Option<TorrentError>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
@@ -244,11 +245,12 @@ impl TorrentShared {
 
     /// Which files are wanted, and how.
     pub(crate) fn arrangement(&self) -> Arrangement {
-        lock(&self.arrangement).clone()
+        lock(&self.arrangement).as_deref().cloned().unwrap_or_default()
     }
 
     pub(crate) fn set_arrangement(&self, arrangement: Arrangement) {
-        *lock(&self.arrangement) = arrangement;
+        *lock(&self.arrangement) =
+            (arrangement != Arrangement::default()).then(|| Box::new(arrangement));
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
@@ -356,12 +358,12 @@ impl TorrentHandle {
 
     /// Limits this torrent, beside what limits the whole session.
     pub fn set_limits(&self, limits: RateLimits) {
-        self.shared.bounds.own.set(limits);
+        self.shared.bounds.set_own(limits);
     }
 
     /// What limits this torrent.
     pub fn limits(&self) -> RateLimits {
-        self.shared.bounds.own.get()
+        self.shared.bounds.own()
     }
 
     /// Waits until every wanted piece is verified and written.

@@ -43,4 +43,5 @@ pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};
 pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
 pub use store::{Effort, FileStore, MoveProgress, Root, Space, StoreOptions};
+pub use sys::trim;
 pub use writer::{RecordHandle, StateWriter};

@@ -69,7 +69,7 @@ pub struct FileStore {
     root_identity: OnceLock<(u64, u64)>,
     /// One for each file, and one for the part store.
     marks: Vec<AtomicU8>,
-    parts: OnceLock<parts::Parts>,
+    parts: OnceLock<Box<parts::Parts>>,
     /// A file is marked as apart.
     any_apart: AtomicBool,
     /// Held for writing while a file's bytes change places.

@@ -73,7 +73,7 @@ impl FileStore {
                 attributes: FileAttributes::default(),
                 symlink_target: None,
             };
-            Parts { shared, entry }
+            Box::new(Parts { shared, entry })
         })
     }
 
