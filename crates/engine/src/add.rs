@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use metainfo::{FilePriority, InfoHash, PieceIndex, Torrent};
 use storage::{
@@ -75,6 +76,7 @@ pub struct AddTorrent {
     pub(crate) overwrite: bool,
     pub(crate) priorities: Option<Vec<FilePriority>>,
     pub(crate) order: Option<PieceOrder>,
+    pub(crate) reuse: Vec<PathBuf>,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
@@ -95,6 +97,7 @@ impl AddTorrent {
             overwrite: false,
             priorities: None,
             order: None,
+            reuse: Vec::new(),
             candidates: Vec::new(),
             remember_metadata: false,
         }
@@ -160,6 +163,14 @@ impl AddTorrent {
         self
     }
 
+    /// Folders that may have files of the torrent, under whatever names. Those that are missing and
+    /// found there are copied, by reflink where that can be; what is found is only read.
+    #[must_use]
+    pub fn reuse(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.reuse.extend(folders);
+        self
+    }
+
     /// Consents to cutting longer files in the way and to writing through hard links.
     #[must_use]
     pub fn overwrite(mut self, overwrite: bool) -> Self {
@@ -222,7 +233,20 @@ fn take_in(
     let store = FileStore::open_in(root, info, handles, options);
     let arrangement = arranged(&request, record.as_ref());
     store.arrange(&arrangement);
-    let mut findings = resume::look(&store, root, record, request.recheck)?;
+    let reused = if request.reuse.is_empty() || request.seed_only {
+        Vec::new()
+    } else {
+        storage::reuse(&store, &request.reuse, &AtomicBool::new(false))
+    };
+    let mut findings = if reused.is_empty() {
+        resume::look(&store, root, record, request.recheck)?
+    } else {
+        // The root may be new, and files are there that the record does not know.
+        let root = Root::find(store.root())?;
+        let mut findings = resume::look(&store, &root, record, request.recheck)?;
+        findings.doubt(store.info(), reused.iter().map(|reused| reused.file));
+        findings
+    };
     if request.remember_metadata {
         findings.remember(&request.torrent.info_bytes);
     }

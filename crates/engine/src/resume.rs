@@ -4,6 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use metainfo::Info;
 use storage::resume::{self, Verdict};
 use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
@@ -37,6 +38,15 @@ impl Findings {
     /// Keeps the metadata in the record.
     pub(crate) fn remember(&mut self, metadata: &Arc<[u8]>) {
         self.metadata = Some(Arc::clone(metadata));
+    }
+
+    /// Files that were just put there: their pieces are hashed.
+    pub(crate) fn doubt(&mut self, info: &Info, files: impl Iterator<Item = usize>) {
+        for piece in files.flat_map(|file| info.pieces_of_file(file)) {
+            if !self.trusted.has(piece) {
+                self.recheck.insert(piece);
+            }
+        }
     }
 
     /// The files as they were found.

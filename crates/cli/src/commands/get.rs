@@ -57,6 +57,10 @@ pub(crate) struct Args {
     /// Hash what is there instead of trusting what an earlier run remembered.
     #[arg(long)]
     recheck: bool,
+    /// Take files that are below this folder already, under whatever name, by reflink or copy; again
+    /// for more.
+    #[arg(long, value_name = "DIR")]
+    reuse: Vec<PathBuf>,
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
@@ -157,6 +161,7 @@ impl Getting {
             .peers(self.peers.iter().copied())
             .use_trackers(!self.args.options.no_tracker)
             .recheck(self.args.recheck)
+            .reuse(self.args.reuse.iter().cloned())
             .overwrite(self.args.overwrite);
         let handle = self.session.add(request).await?;
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());

@@ -89,3 +89,19 @@ fn a_choice_of_nothing_is_an_error_that_names_it() {
     }
     assert!(!world.path("out").exists());
 }
+
+#[test]
+fn what_is_in_another_folder_already_needs_no_peer() {
+    let world = World::new();
+    let (_seed, addr) = tree(&world);
+    world.write("old/film", &world.read("data/tree/a.mkv"));
+    world.write("old/deep/other", &world.read("data/tree/sub/c.mkv"));
+    world.write("old/same-length", &noise(70_001));
+    let done = world.run(&get(&addr, &["--reuse", "old"])).expect(0);
+    assert_eq!(chosen(&world), ["a.mkv", "b.txt", "sub/c.mkv"]);
+    let summary = done.event("summary");
+    // The small file is of one piece, with the ends of its neighbours.
+    assert!(summary["downloaded"].as_u64() <= Some(2 * 32 * 1024), "{summary}");
+    assert_eq!(world.names_in("old"), ["deep", "film", "same-length"]);
+    assert!(world.read("old/film") == world.read("data/tree/a.mkv"));
+}

@@ -324,12 +324,12 @@ impl FileStore {
 
     /// Whether the torrent keeps nothing of the file under its name: it is not wanted, and was not
     /// there.
-    pub(super) fn is_unwanted(&self, file: usize) -> bool {
+    pub(crate) fn is_unwanted(&self, file: usize) -> bool {
         self.is_marked(file, UNWANTED)
     }
 
     /// Where a file is below the root: under the torrent's name for it, or another that it was given.
-    pub(super) fn safe_path(&self, file: usize) -> Result<Cow<'_, SafePath>, StorageError> {
+    pub(crate) fn safe_path(&self, file: usize) -> Result<Cow<'_, SafePath>, StorageError> {
         let entry = self.entry(file)?;
         if self.any_renamed.load(Ordering::Acquire) {
             let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
