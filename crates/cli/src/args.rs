@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, dht, edit, explain, get, handshake, info, network, peers, piece, seed, share,
-    shell, stream,
+    check, create, demo, dht, edit, explain, get, handshake, info, move_torrent, network, peers,
+    piece, rename, seed, share, shell, stream,
 };
 use crate::exit;
 
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Handshake(handshake::Args),
     Dht(dht::Args),
     Network(network::Args),
+    Move(move_torrent::Args),
+    Rename(rename::Args),
     Demo(demo::Args),
     Completions(shell::Completions),
     Man(shell::Man),

@@ -98,6 +98,7 @@ impl From<StorageError> for Failure {
             E::Longer { .. } | E::Stranger { .. } | E::HardLinked { .. } => {
                 failure.advise("--overwrite allows it")
             }
+            E::Exists { .. } => failure.advise("move that away, or choose another place or name"),
             E::TooLarge { .. } => failure.advise("choose a folder on another file system"),
             _ => failure, // it says itself what to do, or nobody can tell
         }

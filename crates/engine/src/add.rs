@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use metainfo::{InfoHash, PieceIndex, Torrent};
-use storage::{CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions};
+use metainfo::{FilePriority, InfoHash, PieceIndex, Torrent};
+use storage::{
+    Arrangement, CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions,
+};
+use swarm::Wishes;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
 use crate::announcing;
+use crate::choosing::{self, PieceOrder};
 use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake;
@@ -72,6 +77,9 @@ pub struct AddTorrent {
     pub(crate) recheck: bool,
     pub(crate) wanted: Option<Vec<PieceIndex>>,
     pub(crate) overwrite: bool,
+    pub(crate) priorities: Option<Vec<FilePriority>>,
+    pub(crate) order: Option<PieceOrder>,
+    pub(crate) reuse: Vec<PathBuf>,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
@@ -90,9 +98,22 @@ impl AddTorrent {
             recheck: false,
             wanted: None,
             overwrite: false,
+            priorities: None,
+            order: None,
+            reuse: Vec::new(),
             candidates: Vec::new(),
             remember_metadata: false,
         }
+    }
+
+    /// What is to be added.
+    pub fn torrent(&self) -> &Torrent {
+        &self.torrent
+    }
+
+    /// How much each file is wanted, if that was said: a magnet link may choose (BEP 53).
+    pub fn priorities(&self) -> Option<&[FilePriority]> {
+        self.priorities.as_deref()
     }
 
     /// Peers to try besides what trackers give.
@@ -134,6 +155,29 @@ impl AddTorrent {
     #[must_use]
     pub fn wanted(mut self, pieces: Vec<PieceIndex>) -> Self {
         self.wanted = Some(pieces);
+        self
+    }
+
+    /// How much each file is wanted, by number; those past the end of the list are wanted as most.
+    /// Default: as it was before, or all alike.
+    #[must_use]
+    pub fn file_priorities(mut self, priorities: Vec<FilePriority>) -> Self {
+        self.priorities = Some(priorities);
+        self
+    }
+
+    /// In which order pieces are fetched. Default: as it was before, or the rarest first.
+    #[must_use]
+    pub fn piece_order(mut self, order: PieceOrder) -> Self {
+        self.order = Some(order);
+        self
+    }
+
+    /// Folders that may have files of the torrent, under whatever names. Those that are missing and
+    /// found there are copied, by reflink where that can be; what is found is only read.
+    #[must_use]
+    pub fn reuse(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.reuse.extend(folders);
         self
     }
 
@@ -200,7 +244,22 @@ fn take_in(
     let options = StoreOptions { overwrite: request.overwrite };
     let (info, handles) = (Arc::clone(&request.torrent.info), Arc::clone(&session.handles));
     let store = FileStore::open_in(root, info, handles, options);
-    let mut findings = resume::look(&store, root, record, request.recheck)?;
+    let arrangement = arranged(&request, record.as_ref());
+    store.arrange(&arrangement);
+    let reused = if request.reuse.is_empty() || request.seed_only {
+        Vec::new()
+    } else {
+        storage::reuse(&store, &request.reuse, &AtomicBool::new(false))
+    };
+    let mut findings = if reused.is_empty() {
+        resume::look(&store, root, record, request.recheck)?
+    } else {
+        // The root may be new, and files are there that the record does not know.
+        let root = Root::find(store.root())?;
+        let mut findings = resume::look(&store, &root, record, request.recheck)?;
+        findings.doubt(store.info(), reused.iter().map(|reused| reused.file));
+        findings
+    };
     if request.remember_metadata {
         findings.remember(&request.torrent.info_bytes);
     }
@@ -210,6 +269,7 @@ fn take_in(
         Bounds::within(&session.limits),
         request.seed_only,
     ));
+    shared.set_arrangement(arrangement);
     session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);
@@ -219,6 +279,18 @@ fn take_in(
     let (session, control) = (Arc::clone(session), control.clone());
     let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
     Ok((handle, bring_up, findings))
+}
+
+/// What its owner wants: what was said now, or before.
+fn arranged(request: &AddTorrent, record: Option<&ResumeRecord>) -> Arrangement {
+    let mut arrangement = record.map(|record| record.arrangement.clone()).unwrap_or_default();
+    if let Some(priorities) = &request.priorities {
+        arrangement.priorities.clone_from(priorities);
+    }
+    if let Some(PieceOrder { sequential, first_last }) = request.order {
+        (arrangement.sequential, arrangement.first_last) = (sequential, first_last);
+    }
+    arrangement
 }
 
 fn wanted_set(pieces: &[PieceIndex], count: u32) -> Result<Bitfield, AddError> {
@@ -303,11 +375,14 @@ impl BringUp {
         {
             return self.fail(error);
         }
-        self.shared.begin(&have, resumed_bytes, self.wanted.as_ref());
+        let arrangement = self.shared.arrangement();
+        let wishes = choosing::wishes(&self.shared.torrent.info, &arrangement);
+        let wanted = self.wanted.clone().or_else(|| wishes.wanted(have.len()));
+        self.shared.begin(&have, resumed_bytes, wanted.as_ref());
         resume::begin(&self.session, &self.shared, findings, &have);
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
-        match self.prepare(&have) {
-            Ok(()) => self.start(have),
+        match self.prepare(&have, &arrangement) {
+            Ok(()) => self.start(have, wishes),
             Err(error) => self.fail(error),
         }
     }
@@ -317,10 +392,11 @@ impl BringUp {
     }
 
     /// Makes what has no data, looks for what is in the way, and warns when the disk is too small.
-    fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
+    fn prepare(&self, have: &Bitfield, arrangement: &Arrangement) -> Result<(), StorageError> {
         if self.shared.seed_only {
             return Ok(()); // nothing will be written
         }
+        choosing::settle(&self.session, &self.shared, arrangement, have)?;
         self.shared.store.prepare(have)?;
         let space = self.shared.store.space()?;
         if space.free < space.needed {
@@ -337,13 +413,16 @@ impl BringUp {
         Ok(())
     }
 
-    fn start(self, have: Bitfield) {
+    fn start(self, have: Bitfield, wishes: Wishes) {
         let info_hash = self.shared.info_hash();
         let Some(shard) = self.session.shard_of(&info_hash) else {
             return self.shared.set_state(TorrentState::Stopped); // meanwhile
         };
-        let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
-        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
+        // Who asks for single pieces has no wishes about files.
+        let wishes = if self.wanted.is_some() { None } else { Some(wishes) };
+        let wanted = wishes.as_ref().map_or(self.wanted, |wishes| wishes.wanted(have.len()));
+        let swarm = Box::new(self.session.swarm_config(&self.shared, have, wanted));
+        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm, wishes });
         if let Some(dht) = self.session.dht_for(&self.shared).filter(|_| !self.shared.is_stopping())
         {
             dht.watch(&self.shared);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex, SafePath, Torrent};
-use storage::{FileStore, RecordHandle, StorageError};
+use storage::{Arrangement, FileStore, RecordHandle, StorageError};
 use swarm::{PeerStats, Voter};
 use tokio::sync::Notify;
 use tracker::Prompt;
@@ -60,6 +60,10 @@ pub(crate) struct TorrentShared {
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
+    /// Held by who changes the arrangement.
+    pub(crate) arranging: tokio::sync::Mutex<()>,
+    /// `None`, and no memory, as long as it is as any other.
+    arrangement: Mutex<Option<Box<Arrangement>>>,
     failure: Mutex<Option<TorrentError>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
@@ -114,6 +118,8 @@ impl TorrentShared {
             bounds,
             announcer: OnceLock::new(),
             record: OnceLock::new(),
+            arranging: tokio::sync::Mutex::default(),
+            arrangement: Mutex::default(),
             failure: Mutex::default(),
             early: Mutex::new(Some(Vec::new())),
             cancelled: Arc::default(),
@@ -244,6 +250,21 @@ impl TorrentShared {
 
     pub(crate) fn publish_web_seeds(&self, web_seeds: Vec<WebSeedStatus>) {
         *lock(&self.web_seeds) = web_seeds;
+    }
+
+    /// The pieces that are there.
+    pub(crate) fn have(&self) -> Bitfield {
+        lock(&self.have).clone()
+    }
+
+    /// Which files are wanted, and how.
+    pub(crate) fn arrangement(&self) -> Arrangement {
+        lock(&self.arrangement).as_deref().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_arrangement(&self, arrangement: Arrangement) {
+        *lock(&self.arrangement) =
+            (arrangement != Arrangement::default()).then(|| Box::new(arrangement));
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {

@@ -30,6 +30,7 @@ mod add;
 mod announce;
 mod announcing;
 mod budget;
+mod choosing;
 mod clock;
 mod connect;
 mod datagrams;
@@ -47,6 +48,7 @@ mod link;
 mod local_search;
 mod magnet;
 mod mapping;
+mod moving;
 #[allow(clippy::disallowed_methods)] // here, and nowhere else
 mod net;
 mod oneoff;
@@ -74,6 +76,7 @@ pub use crate::dht::{
 pub use ::dht as dht_core;
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
+pub use choosing::{FileStatus, PieceOrder};
 pub use encryption::Encryption;
 pub use events::{Event, EventStream};
 pub use explain::{Amount, Cause, Explanation, Fact, Finding};
@@ -84,6 +87,7 @@ pub use ip_filter::{IpFilterError, read_ip_filter};
 pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
 pub use mapping::{MappedPorts, MappingMethod, PortMapping};
+pub use moving::{MoveError, Moved};
 pub use net::{
     Binding, BindingError, InterfaceInfo, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose,
     SocketInfo, SocketProtocol, interfaces,

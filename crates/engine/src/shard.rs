@@ -16,7 +16,7 @@ use std::thread;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
-use swarm::{IpFilter, PeerKey, ReaderId, Source, Swarm};
+use swarm::{IpFilter, PeerKey, ReaderId, Source, Swarm, Wishes};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -38,7 +38,7 @@ const AT_ONCE: usize = 64;
 /// What other threads tell a shard.
 pub(crate) enum ShardMessage {
     /// A torrent passed its check: run it.
-    Start { shared: Arc<TorrentShared>, swarm: Box<swarm::Config> },
+    Start { shared: Arc<TorrentShared>, swarm: Box<swarm::Config>, wishes: Option<Wishes> },
     /// A peer came in and named this torrent.
     Incoming {
         info_hash: InfoHash,
@@ -55,6 +55,8 @@ pub(crate) enum ShardMessage {
     ListenPort { info_hash: InfoHash, port: u16 },
     /// A tracker told us our address.
     ExternalIp { info_hash: InfoHash, ip: IpAddr },
+    /// A torrent's owner wants other files, or in another order; `done` hears when the brain knows.
+    Wishes { info_hash: InfoHash, wishes: Wishes, done: oneshot::Sender<()> },
     /// The hash and disk pool is done with a piece.
     Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
     /// The disk pool read a run for a peer, or could not.
@@ -170,10 +172,10 @@ impl Shard {
 
     fn handle(&mut self, message: ShardMessage) {
         match message {
-            ShardMessage::Start { shared, swarm } => {
+            ShardMessage::Start { shared, swarm, wishes } => {
                 let context = Rc::clone(&self.context);
                 let whom = panics::torrent(shared.info_hash());
-                let begun = || self.begin(Arc::clone(&shared), *swarm);
+                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes);
                 if let Err(panicked) = context.session.panics.catch(whom, begun) {
                     shared.fail(
                         &context.session.events,
@@ -211,6 +213,12 @@ impl Shard {
             ShardMessage::ExternalIp { info_hash, ip } => {
                 self.with(&info_hash, |torrent| {
                     torrent.with_swarm(|swarm, _| swarm.set_external_ip(ip));
+                });
+            }
+            ShardMessage::Wishes { info_hash, wishes, done } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.set_wishes(&wishes);
+                    let _ = done.send(()); // who asked may have gone
                 });
             }
             ShardMessage::Piece { info_hash, piece, outcome } => {
@@ -261,13 +269,16 @@ impl Shard {
         }
     }
 
-    fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config) {
+    fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config, wishes: Option<Wishes>) {
         if shared.is_stopping() {
             return shared.set_state(TorrentState::Stopped); // before it ran
         }
         let now = self.context.clock.now();
         let mut swarm = Swarm::new(now, config);
         swarm.set_ip_filter(now, self.context.session.gate.filter());
+        if let Some(wishes) = wishes.filter(|wishes| *wishes != Wishes::default()) {
+            swarm.set_wishes(now, &wishes);
+        }
         let early = shared.take_early();
         let info_hash = shared.info_hash();
         let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);

@@ -9,6 +9,7 @@
 mod effort;
 mod extents;
 mod layout;
+mod moving;
 mod open;
 mod parts;
 mod read;
@@ -33,6 +34,7 @@ use crate::handles::{HandleCache, HandleKey};
 use crate::record::FileSeen;
 
 pub use effort::Effort;
+pub use moving::MoveProgress;
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};
@@ -67,7 +69,7 @@ pub struct FileStore {
     root_identity: OnceLock<(u64, u64)>,
     /// One for each file, and one for the part store.
     marks: Vec<AtomicU8>,
-    parts: OnceLock<parts::Parts>,
+    parts: OnceLock<Box<parts::Parts>>,
     /// A file is marked as apart.
     any_apart: AtomicBool,
     /// Held for writing while a file's bytes change places.

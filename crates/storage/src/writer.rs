@@ -165,7 +165,7 @@ impl StateWriter {
             progress,
             files,
             torrent,
-            arrangement,
+            arrangement: handle::boxed(arrangement),
             unsaved,
             queued: false,
             closed: false,

@@ -326,6 +326,19 @@ impl Candidates {
         }
     }
 
+    /// Something is wanted again: who only uploads, and was left for that alone, may be dialled now.
+    pub(crate) fn want_seeds(&mut self, now: Duration) {
+        let seeds = self.known.iter_mut().filter(|(_, candidate)| candidate.uploads_only);
+        let idle = seeds.filter(|(_, candidate)| matches!(candidate.state, State::Idle { .. }));
+        let addrs: Vec<SocketAddr> = idle
+            .map(|(addr, candidate)| {
+                candidate.failures = 0;
+                *addr
+            })
+            .collect();
+        addrs.into_iter().for_each(|addr| self.enter(addr, State::Idle { from: now }));
+    }
+
     /// Nobody answered, or not as a peer. `jitter` is 0 to 1.
     pub(crate) fn unreached(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         self.tried = Tried::Unreached;

@@ -87,6 +87,7 @@ impl Swarm {
         match (was_complete, self.is_complete()) {
             (false, true) => self.completed(),
             (true, false) => {
+                self.candidates.want_seeds(now);
                 for key in self.peers.keys() {
                     self.send_extended(key, Extension::UploadOnly, vec![0]);
                 }

@@ -9,6 +9,7 @@ use engine::metainfo::Magnet;
 use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
 use tokio::task::JoinSet;
 
+use super::choosing::Choosing;
 use super::magnet;
 use super::network;
 use super::session::{self, Options};
@@ -29,6 +30,7 @@ Examples:
   peerless get ubuntu.torrent -o ~/Downloads
   peerless get https://example.org/a.torrent b.torrent
   peerless get 'magnet:?xt=urn:btih:…&tr=…'
+  peerless get album.torrent --files '0,3-5,*.flac'
   peerless get a.torrent --peer 192.0.2.7:6881 --seed --ratio 1.5
 
 Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that
@@ -40,6 +42,8 @@ pub(crate) struct Args {
     /// The folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
+    #[command(flatten)]
+    choosing: Choosing,
     #[command(flatten)]
     options: Options,
     /// A web seed (BEP 19) of these torrents besides those that they name: the URL of a folder, with
@@ -58,6 +62,10 @@ pub(crate) struct Args {
     /// Hash what is there instead of trusting what an earlier run remembered.
     #[arg(long)]
     recheck: bool,
+    /// Take files that are below this folder already, under whatever name, by reflink or copy; again
+    /// for more.
+    #[arg(long, value_name = "DIR")]
+    reuse: Vec<PathBuf>,
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
@@ -157,11 +165,13 @@ struct Getting {
 
 impl Getting {
     async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, Failure> {
+        let request = self.args.choosing.apply(request)?;
         let request = request
             .peers(self.peers.iter().copied())
             .web_seeds(self.args.web_seed.iter().cloned())
             .use_trackers(!self.args.options.no_tracker)
             .recheck(self.args.recheck)
+            .reuse(self.args.reuse.iter().cloned())
             .overwrite(self.args.overwrite);
         let handle = self.session.add(request).await?;
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());

@@ -62,9 +62,10 @@ impl Args {
 
 fn document(torrent: &Torrent) -> serde_json::Value {
     let (info, geometry) = (&torrent.info, torrent.info.geometry());
-    let files = info.files().iter().map(|file| {
+    let files = info.files().iter().enumerate().map(|(index, file)| {
         let attributes = file.attributes;
         json!({
+            "index": index,
             "path": file.path.display(), "length": file.length, "offset": file.offset,
             "pad": attributes.pad, "executable": attributes.executable,
             "hidden": attributes.hidden, "symlink": attributes.symlink,
@@ -136,13 +137,15 @@ fn text(torrent: &Torrent, output: Output) {
         row("Created:", format::date(date));
     }
     row("Magnet:", torrent.magnet());
-    let real: Vec<_> = info.files().iter().filter(|file| !file.attributes.pad).collect();
+    let files = info.files().iter().enumerate();
+    let real: Vec<_> = files.filter(|(_, file)| !file.attributes.pad).collect();
     output.line(format_args!("Files:       {}", real.len()));
-    for file in real {
-        let size = format::bytes(file.length);
-        output.line(format_args!("  {size:>10}  {}", untrusted(&file.path.display())));
+    let digits = real.last().map_or(1, |(index, _)| index.to_string().len());
+    for (index, file) in real {
+        let (size, path) = (format::bytes(file.length), untrusted(&file.path.display()));
+        output.line(format_args!("  {index:>digits$}  {size:>10}  {path}"));
         if let Some(root) = file.root {
-            output.line(format_args!("              root {}", hex(root)));
+            output.line(format_args!("  {:>digits$}              root {}", "", hex(root)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod check;
+pub(crate) mod choosing;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod dht;
@@ -12,10 +13,12 @@ pub(crate) mod info;
 pub(crate) mod ip_filter;
 pub(crate) mod limits;
 pub(crate) mod magnet;
+pub(crate) mod move_torrent;
 pub(crate) mod network;
 pub(crate) mod peers;
 pub(crate) mod piece;
 pub(crate) mod proxy;
+pub(crate) mod rename;
 pub(crate) mod seed;
 pub(crate) mod session;
 pub(crate) mod share;
@@ -50,6 +53,8 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Handshake(args) => args.run(output).await,
         Command::Dht(args) => args.run(output).await,
         Command::Network(args) => args.run(output).await,
+        Command::Move(args) => args.run(output).await,
+        Command::Rename(args) => args.run(output).await,
         Command::Demo(args) => args.run(output).await,
         Command::Completions(args) => args.run(),
         Command::Man(_) => shell::Man::run(),

@@ -198,6 +198,7 @@ pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
         "complete": stats.wanted_left == 0 && stats.state != TorrentState::Checking,
         "bytes": stats.total_bytes,
         "verified": stats.verified_bytes,
+        "left": stats.wanted_left,
         "resumed": stats.resumed_bytes,
         "downloaded": stats.downloaded,
         "uploaded": stats.uploaded,

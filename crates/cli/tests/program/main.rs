@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // tests play the other side, with sockets of their own
 
 mod check;
+mod choosing;
 mod create;
 mod edit;
 mod explain;
@@ -12,6 +13,7 @@ mod handshake;
 mod info;
 mod ip_filter;
 mod limits;
+mod moving;
 mod network;
 mod peer;
 mod process;

@@ -33,11 +33,13 @@ pub(crate) struct AnnouncerConfig {
 }
 
 /// What it tells them at each announce, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Numbers {
     pub(crate) uploaded: u64,
     pub(crate) downloaded: u64,
     pub(crate) left: u64,
+    /// It wants nothing more and has not all (BEP 21).
+    pub(crate) partial: bool,
 }
 
 /// What announcing brings.
@@ -187,7 +189,7 @@ where
     }
 
     fn request(&self, due: &Due) -> AnnounceRequest {
-        let Numbers { uploaded, downloaded, left } = (self.numbers)();
+        let Numbers { uploaded, downloaded, left, partial } = (self.numbers)();
         AnnounceRequest {
             info_hash: self.config.info_hash,
             peer_id: self.config.peer_id,
@@ -195,7 +197,7 @@ where
             uploaded,
             downloaded,
             left,
-            event: due.event,
+            event: if partial && due.event == Event::None { Event::Paused } else { due.event },
             key: lock(&self.shared.schedule).key(),
             numwant: due.numwant,
             tracker_id: due.tracker_id.clone(),

@@ -283,7 +283,7 @@ fn announce(session: &Arc<SessionShared>, search: &Arc<Search>) {
         },
     };
     let left = Subject::from(&search.magnet).left;
-    let numbers = move || Numbers { uploaded: 0, downloaded: 0, left };
+    let numbers = move || Numbers { left, ..Numbers::default() };
     let of = Arc::downgrade(search);
     let news = move |news| {
         if let (Some(search), News::Peers(addrs)) = (of.upgrade(), news) {

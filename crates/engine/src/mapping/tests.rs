@@ -14,7 +14,7 @@ fn serves(answer: Vec<u8>) -> (Location, tokio::task::JoinHandle<usize>) {
     let network = Network::bound_to(Ipv4Addr::LOCALHOST.into());
     let local = (Ipv4Addr::LOCALHOST, 0).into();
     let listener = network.listen_on(local, Purpose::TrackerServer).unwrap();
-    let addr = listener.local_addr().unwrap();
+    let addr = listener.local_addr();
     let serving = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut asked = vec![0; 1024];
@@ -55,7 +55,7 @@ async fn who_says_nothing_is_waited_for_in_vain_and_not_long() {
     let network = Network::bound_to(Ipv4Addr::LOCALHOST.into());
     let local = (Ipv4Addr::LOCALHOST, 0).into();
     let listener = network.listen_on(local, Purpose::TrackerServer).unwrap();
-    let location = Location { addr: listener.local_addr().unwrap(), path: "/".into() };
+    let location = Location { addr: listener.local_addr(), path: "/".into() };
     let begun = tokio::time::Instant::now();
     let got = http::get(&network, &location).await;
     assert!(got.unwrap_err().contains("within 5 s"));

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::Block;
-use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm, Voter};
+use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm, Voter, Wishes};
 use tokio::sync::oneshot;
 use wire::{BlockRequest, Limits, Message};
 
@@ -172,6 +172,19 @@ impl Torrent {
         if !self.failed.get() {
             self.change(|state, now| call(&mut state.swarm, now));
         }
+    }
+
+    /// Wants other pieces from now on, or in another order.
+    pub(crate) fn set_wishes(&self, wishes: &Wishes) {
+        if self.stopped.get() {
+            return;
+        }
+        self.change(|state, now| {
+            state.swarm.set_wishes(now, wishes);
+            state.unpublished = true;
+        });
+        self.change(|state, now| self.publish(state, now));
+        self.wake();
     }
 
     /// Does something about the torrent that may panic, which is the end of it.

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // tests play the other side, with sockets of their own
 
 mod binding;
+mod choosing;
 mod dht;
 mod encryption;
 mod exchange;
@@ -11,6 +12,7 @@ mod hostile_peers;
 mod ip_filter;
 mod limits;
 mod magnets;
+mod moving;
 mod overload;
 mod reader;
 mod resume;

@@ -41,7 +41,7 @@ impl FileStore {
 }
 
 /// The byte ranges of the first `length` bytes that are not holes.
-fn extents(file: &File, length: u64) -> impl Iterator<Item = Range<u64>> {
+pub(super) fn extents(file: &File, length: u64) -> impl Iterator<Item = Range<u64>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         if at >= length {

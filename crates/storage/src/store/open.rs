@@ -31,7 +31,7 @@ impl FileStore {
 
     /// The download folder as a place to start from. It is the same one as long as this store is
     /// open: an unmounted volume leaves an empty folder behind that must not be filled.
-    pub(super) fn root_folder(&self, make: bool) -> Result<OwnedFd, StorageError> {
+    pub(crate) fn root_folder(&self, make: bool) -> Result<OwnedFd, StorageError> {
         let missing = || StorageError::RootMissing { path: self.root.to_path_buf() };
         let folder = match beneath::open_root(&self.root) {
             Err(Errno::NOENT) if make && self.root_identity.get().is_none() => {
@@ -190,7 +190,7 @@ impl FileStore {
 
     /// Remembers which folders have a new entry: the file's own, and from the first new one on the
     /// way down each.
-    pub(super) fn folders_changed(&self, path: &SafePath, first_new: Option<usize>) {
+    pub(crate) fn folders_changed(&self, path: &SafePath, first_new: Option<usize>) {
         let whole = path.under(&self.root);
         let depth = path.components().count();
         let new = depth - first_new.unwrap_or(depth - 1);

@@ -74,7 +74,7 @@ impl FileStore {
                 symlink_target: None,
                 root: None,
             };
-            Parts { shared, entry }
+            Box::new(Parts { shared, entry })
         })
     }
 
@@ -325,12 +325,12 @@ impl FileStore {
 
     /// Whether the torrent keeps nothing of the file under its name: it is not wanted, and was not
     /// there.
-    pub(super) fn is_unwanted(&self, file: usize) -> bool {
+    pub(crate) fn is_unwanted(&self, file: usize) -> bool {
         self.is_marked(file, UNWANTED)
     }
 
     /// Where a file is below the root: under the torrent's name for it, or another that it was given.
-    pub(super) fn safe_path(&self, file: usize) -> Result<Cow<'_, SafePath>, StorageError> {
+    pub(crate) fn safe_path(&self, file: usize) -> Result<Cow<'_, SafePath>, StorageError> {
         let entry = self.entry(file)?;
         if self.any_renamed.load(Ordering::Acquire) {
             let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
@@ -342,7 +342,7 @@ impl FileStore {
     }
 
     /// Takes over the names that files were given.
-    fn set_names(&self, given: &std::collections::BTreeMap<usize, SafePath>) {
+    pub(super) fn set_names(&self, given: &std::collections::BTreeMap<usize, SafePath>) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         names.clone_from(given);
         names.retain(|file, _| self.info.files().get(*file).is_some_and(|entry| !is_link(entry)));

@@ -47,17 +47,18 @@ impl RecordHandle {
 
     /// What its owner arranged, as it is in memory.
     pub fn arrangement(&self) -> Arrangement {
-        self.tracked.state().arrangement.clone()
+        self.tracked.state().arrangement.as_deref().cloned().unwrap_or_default()
     }
 
     /// Its owner arranged it anew, or a file's bytes changed places: what is told here outlives a
     /// power cut once [`crate::StateWriter::flush`] returned well.
     pub fn arrange(&self, arrangement: Arrangement) {
         let mut state = self.tracked.state();
-        if state.arrangement == arrangement || state.closed {
+        let before = state.arrangement.as_deref();
+        if before.unwrap_or(&Arrangement::default()) == &arrangement || state.closed {
             return;
         }
-        state.arrangement = arrangement;
+        state.arrangement = boxed(arrangement);
         state.progress.clean = false;
         state.unsaved.progress = true;
         state.unsaved.arrangement = true;
@@ -135,4 +136,9 @@ impl RecordHandle {
             self.shared.changed.notify_all();
         }
     }
+}
+
+/// What most have takes no memory.
+pub(super) fn boxed(arrangement: Arrangement) -> Option<Box<Arrangement>> {
+    (arrangement != Arrangement::default()).then(|| Box::new(arrangement))
 }

@@ -45,7 +45,8 @@ pub(super) struct TrackedState {
     pub(super) progress: Progress,
     pub(super) files: Vec<Option<FileSeen>>,
     pub(super) torrent: Option<Arc<[u8]>>,
-    pub(super) arrangement: Arrangement,
+    /// `None` for the default: most have no other.
+    pub(super) arrangement: Option<Box<Arrangement>>,
     pub(super) unsaved: Unsaved,
     /// It is in [`super::Schedule::changed`].
     pub(super) queued: bool,
@@ -104,7 +105,9 @@ impl Tracked {
             files: unsaved.files,
             file_count: state.files.len(),
             torrent: state.torrent.clone().filter(|_| unsaved.torrent),
-            arrangement: unsaved.arrangement.then(|| state.arrangement.clone()),
+            arrangement: unsaved
+                .arrangement
+                .then(|| state.arrangement.as_deref().cloned().unwrap_or_default()),
         };
         Some((save, unsaved.through))
     }

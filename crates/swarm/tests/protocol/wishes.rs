@@ -1,9 +1,9 @@
 //! What is wanted changes while peers are connected (BEP 3, 21).
 
-use swarm::{Action, BlockFate, BlockOutcome, PeerKey, Rank, Wishes};
+use swarm::{Action, BlockFate, BlockOutcome, Hello, PeerKey, Rank, Source, Wishes};
 use wire::{ExtendedHandshake, Extension, Message};
 
-use crate::script::{Script, extended, fast, plain, whole};
+use crate::script::{Script, addr, extended, fast, plain, whole};
 
 fn ranks(ranks: &[Rank]) -> Wishes {
     Wishes { ranks: ranks.to_vec(), sequential: false }
@@ -178,4 +178,19 @@ fn in_order_whatever_a_peer_suggests_and_however_rare() {
     script.says(peer, &Message::Unchoke);
     let order = order(&mut script, peer);
     assert_eq!(order, (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_seed_that_was_left_is_dialled_at_once_when_something_is_wanted_again() {
+    let mut script = Script::leecher(2);
+    wish(&mut script, &ranks(&[Normal, Skip]));
+    script.swarm.add_candidates(script.now, Source::User, &[addr(1)]);
+    assert_eq!(script.swarm.next_dial(script.now), Some(addr(1)));
+    let peer = script.source(Hello { outgoing: true, ..plain(1) }, &[0, 1]);
+    script.delivers(peer);
+    script.leaves(peer);
+    script.seconds_later(1);
+    assert_eq!(script.swarm.next_dial(script.now), None, "nothing is wanted of a seed");
+    wish(&mut script, &Wishes::default());
+    assert_eq!(script.swarm.next_dial(script.now), Some(addr(1)));
 }

@@ -34,7 +34,12 @@ fn start(urls: &[String]) -> Announcing {
     let left = Arc::new(AtomicU64::new(100));
     let numbers = {
         let left = Arc::clone(&left);
-        move || Numbers { uploaded: 5, downloaded: 6, left: left.load(Ordering::Relaxed) }
+        move || Numbers {
+            uploaded: 5,
+            downloaded: 6,
+            left: left.load(Ordering::Relaxed),
+            partial: false,
+        }
     };
     let (tell, news) = mpsc::unbounded_channel();
     let (found, peers) = mpsc::unbounded_channel();
