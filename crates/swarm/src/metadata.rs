@@ -7,6 +7,7 @@
 //! of it first ends the search. No peer's silence, rejection or lie can end it.
 
 mod copy;
+mod dial;
 mod filter;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -201,24 +202,6 @@ impl Metadata {
     pub fn dial_again(&mut self, now: Duration) {
         self.now = now;
         self.candidates.forgive(now);
-    }
-
-    /// The next address to connect to; every one is answered by [`Self::add_peer`] or
-    /// [`Self::dial_failed`].
-    pub fn next_dial(&mut self, now: Duration) -> Option<SocketAddr> {
-        self.now = now;
-        if self.found || self.peers.len() >= PEERS_MAX {
-            return None;
-        }
-        let liars = &self.liars;
-        self.candidates.next(now, false, |addr| liars.contains(&addr.ip()))
-    }
-
-    /// No connection came of it.
-    pub fn dial_failed(&mut self, now: Duration, addr: SocketAddr) {
-        self.now = now;
-        let jitter = self.rng.f64();
-        self.candidates.unreached(now, addr, jitter);
     }
 
     /// A peer shook hands.
