@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use metainfo::{InfoHash, PieceIndex, Torrent};
 use storage::{CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions};
+use swarm::SeedLimits;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
@@ -69,6 +70,8 @@ pub struct AddTorrent {
     pub(crate) recheck: bool,
     pub(crate) wanted: Option<Vec<PieceIndex>>,
     pub(crate) overwrite: bool,
+    pub(crate) super_seed: bool,
+    pub(crate) seed_limits: SeedLimits,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
@@ -87,6 +90,8 @@ impl AddTorrent {
             recheck: false,
             wanted: None,
             overwrite: false,
+            super_seed: false,
+            seed_limits: SeedLimits::default(),
             candidates: Vec::new(),
             remember_metadata: false,
         }
@@ -124,6 +129,21 @@ impl AddTorrent {
     #[must_use]
     pub fn wanted(mut self, pieces: Vec<PieceIndex>) -> Self {
         self.wanted = Some(pieces);
+        self
+    }
+
+    /// Tells each peer of one piece at a time (BEP 16), so that a first seed sends little more than one
+    /// copy. Default: no.
+    #[must_use]
+    pub fn super_seed(mut self, on: bool) -> Self {
+        self.super_seed = on;
+        self
+    }
+
+    /// When its seeding ends. Default: never.
+    #[must_use]
+    pub fn seed_limits(mut self, limits: SeedLimits) -> Self {
+        self.seed_limits = limits;
         self
     }
 
@@ -197,6 +217,7 @@ fn take_in(
         Bounds::within(&session.limits),
         request.seed_only,
     ));
+    shared.seeding.begin(request.seed_limits, request.super_seed);
     session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use metainfo::{InfoHash, PieceIndex};
+use swarm::SeedLimit;
 use tokio::sync::broadcast;
 
 /// Events kept for a listener that is busy; an older one is dropped for it, with a count.
@@ -94,6 +95,13 @@ pub enum Event {
     StorageRecovered {
         /// Which torrent.
         info_hash: InfoHash,
+    },
+    /// Seeding came to the end that was set for it: the torrent stops.
+    SeededEnough {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// What was reached.
+        limit: SeedLimit,
     },
     /// It can't run, or not any longer, and was stopped. Other torrents go on.
     TorrentFailed {

@@ -17,6 +17,7 @@ use wire::Bitfield;
 use crate::announce::{AnnouncerHandle, TrackerStatus};
 use crate::events::{Event, Events};
 use crate::limits::{Bounds, RateLimits};
+use crate::seeding::SeedingShared;
 use crate::session::{STOP_LIMIT, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::{TorrentState, TorrentStats};
@@ -59,6 +60,8 @@ pub(crate) struct TorrentShared {
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
+    /// When its seeding ends, and whether it did.
+    pub(crate) seeding: SeedingShared,
     failure: Mutex<Option<TorrentError>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
@@ -110,6 +113,7 @@ impl TorrentShared {
             bounds,
             announcer: OnceLock::new(),
             record: OnceLock::new(),
+            seeding: SeedingShared::default(),
             failure: Mutex::default(),
             early: Mutex::new(Some(Vec::new())),
             cancelled: Arc::default(),
@@ -364,7 +368,10 @@ impl TorrentHandle {
         self.reach(|state| *state != TorrentState::Checking).await
     }
 
-    async fn reach(&self, there: impl Fn(&TorrentState) -> bool) -> Result<(), TorrentError> {
+    pub(crate) async fn reach(
+        &self,
+        there: impl Fn(&TorrentState) -> bool,
+    ) -> Result<(), TorrentError> {
         let ended = |state: &TorrentState| *state == TorrentState::Stopped;
         if !ended(&self.shared.state_where(|state| there(state) || ended(state)).await) {
             return Ok(());

@@ -153,6 +153,7 @@ impl SessionShared {
                 peers_max: self.settings.peers_per_torrent_max,
                 peer_exchange: !info.is_private(),
                 dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
+                super_seed: shared.seeding.super_seeds(),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),

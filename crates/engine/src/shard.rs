@@ -16,7 +16,7 @@ use std::thread;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
-use swarm::{PeerKey, ReaderId, Source, Swarm};
+use swarm::{PeerKey, ReaderId, SeedLimits, Source, Swarm};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -59,6 +59,10 @@ pub(crate) enum ShardMessage {
     Reader { info_hash: InfoHash, reader: ReaderId, at: u64, end: u64, reply: Reply },
     /// A reader was dropped.
     ReaderGone { info_hash: InfoHash, reader: ReaderId },
+    /// When its seeding ends.
+    SeedLimits { info_hash: InfoHash, limits: SeedLimits },
+    /// Super-seed it to who comes, or not.
+    SuperSeed { info_hash: InfoHash, on: bool },
     /// Tell what a torrent's time went to; dropped unanswered when it does not run.
     Explain { info_hash: InfoHash, reply: oneshot::Sender<Account> },
     /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
@@ -205,6 +209,14 @@ impl Shard {
             }
             ShardMessage::ReaderGone { info_hash, reader } => {
                 self.with(&info_hash, |torrent| torrent.reader_gone(reader));
+            }
+            ShardMessage::SeedLimits { info_hash, limits } => {
+                self.with(&info_hash, |torrent| torrent.set_seed_limits(limits));
+            }
+            ShardMessage::SuperSeed { info_hash, on } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.with_swarm(|swarm, now| swarm.set_super_seed(now, on));
+                });
             }
             ShardMessage::Explain { info_hash, reply } => self.with(&info_hash, |torrent| {
                 if let Some(account) = torrent.account() {

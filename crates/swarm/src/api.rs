@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use metainfo::{Geometry, InfoHash, PieceIndex};
 use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
 
+use crate::SeedLimit;
+
 /// Names a connected peer. A key outlives its peer harmlessly: calls with it do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerKey {
@@ -53,6 +55,9 @@ pub struct Settings {
     /// Where our DHT node listens (BEP 5): peers that have one are told, and what they say of
     /// theirs comes as [`Action::DhtNode`]. `None` for a private torrent, or without a DHT.
     pub dht_port: Option<u16>,
+    /// Whether a seed tells each peer of one piece at a time (BEP 16), so that it sends little more
+    /// than one copy. For the first seed of a torrent; slower for any other.
+    pub super_seed: bool,
     /// Parts of the brain that are switched off: none, but in experiments.
     pub without: Without,
 }
@@ -74,6 +79,7 @@ impl Default for Settings {
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
             peer_exchange: true,
             dht_port: None,
+            super_seed: false,
             without: Without::default(),
         }
     }
@@ -196,6 +202,11 @@ pub enum Action {
     },
     /// The last wanted piece was written.
     Complete,
+    /// Seeding came to the end that its owner set.
+    SeededEnough {
+        /// What was reached.
+        limit: SeedLimit,
+    },
 }
 
 impl Action {
@@ -213,6 +224,7 @@ impl Action {
             | Self::Impossible { .. }
             | Self::Banned { .. }
             | Self::DhtNode { .. }
+            | Self::SeededEnough { .. }
             | Self::Complete => None,
         }
     }

@@ -38,8 +38,10 @@ mod picker;
 mod pieces;
 mod rate;
 mod requests;
+mod seeding;
 mod stats;
 mod steps;
+mod superseed;
 mod throttle;
 mod timers;
 mod uploads;
@@ -67,8 +69,11 @@ pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, Meta
 use peers::Peers;
 use picker::Picker;
 use pieces::Pieces;
+use seeding::Seeding;
+pub use seeding::{SeedLimit, SeedLimits};
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
+use superseed::SuperSeed;
 use throttle::Throttle;
 pub use urgent::ReaderId;
 use urgent::Urgent;
@@ -91,6 +96,8 @@ pub struct Swarm {
     picker: Picker,
     pieces: Pieces,
     urgent: Urgent,
+    super_seed: SuperSeed,
+    seeding: Seeding,
     peers: Peers,
     blame: Blame,
     candidates: Candidates,
@@ -135,6 +142,8 @@ impl Swarm {
             picker: Picker::new(count, missing.into_iter()),
             pieces: Pieces::new(config.geometry, config.pad_blocks),
             urgent: Urgent::default(),
+            super_seed: SuperSeed::default(),
+            seeding: Seeding::default(),
             peers: Peers::default(),
             blame: Blame::default(),
             candidates: Candidates::new(),

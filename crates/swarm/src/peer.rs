@@ -9,6 +9,7 @@ use wire::{Bitfield, BlockRequest, PeerExtensions};
 
 use crate::pex::Exchange;
 use crate::rate::Rate;
+use crate::superseed::Shown;
 use crate::window::Window;
 use crate::{Hello, PeerKey, Spent, steps};
 
@@ -64,6 +65,8 @@ pub(crate) struct Peer {
     pub(crate) allowed_blocks_left: u32,
     /// The body that is arriving is dropped.
     pub(crate) discarding: bool,
+    /// What it was told of, when it is not told of everything (BEP 16).
+    pub(crate) shown: Option<Box<Shown>>,
     /// Newest last.
     pub(crate) suggested: VecDeque<PieceIndex>,
     /// The picker's version at which it had nothing new for this peer.
@@ -134,6 +137,7 @@ impl Peer {
             allowed_out: Vec::new(),
             allowed_blocks_left: 0,
             discarding: false,
+            shown: None,
             suggested: VecDeque::new(),
             exhausted: None,
             withdrew: false,

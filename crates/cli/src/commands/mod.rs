@@ -12,6 +12,7 @@ pub(crate) mod magnet;
 pub(crate) mod peers;
 pub(crate) mod piece;
 pub(crate) mod seed;
+pub(crate) mod seeding;
 pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod shell;

@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// TCP port for the tracker and the .torrent; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     tracker_port: u16,
+    /// Tell each peer of one piece at a time, so that little more than one copy is sent (BEP 16): for
+    /// many that fetch it at once.
+    #[arg(long)]
+    super_seed: bool,
     /// Use only this local address.
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
@@ -52,6 +56,7 @@ impl Args {
         let session = builder.start().await?;
         let reporting = tokio::spawn(session::report(session.events(), output));
         let request = AddTorrent::new(bare.clone(), root).use_trackers(false).seed_only(true);
+        let request = request.super_seed(self.super_seed);
         let handle = session.add(request).await?;
         handle.checked().await?;
         if handle.stats().pieces_have < handle.stats().pieces_total {

@@ -9,6 +9,7 @@ mod limits;
 mod metadata;
 mod pieces;
 pub(crate) mod readers;
+mod seeding;
 mod turns;
 mod uploads;
 
@@ -138,6 +139,8 @@ impl Torrent {
             if self.shared.seed_only {
                 state.swarm.set_paused(now, true);
             }
+            let limits = self.shared.seeding.limits();
+            state.swarm.set_seed_limits(now, limits, self.shared.seed_only);
             for (source, addr) in early {
                 state.swarm.add_candidates(now, source, &[addr]);
             }
@@ -372,6 +375,7 @@ impl Torrent {
                 }
             }
             Action::Complete => self.completed(state, now),
+            Action::SeededEnough { limit } => self.seeded_enough(limit),
             // A kind of action that this driver does not know yet asks for nothing.
             _ => {}
         }

@@ -11,5 +11,6 @@ mod overload;
 mod reader;
 mod resume;
 mod script;
+mod seeding;
 mod support;
 mod transfer;

@@ -7,6 +7,7 @@ mod extensions;
 mod greetings;
 mod requests;
 mod script;
+mod seeding;
 mod serving;
 mod throttle;
 mod timers;
