@@ -41,4 +41,5 @@ pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};
 pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
 pub use store::{Effort, FileStore, Root, Space, StoreOptions};
+pub use sys::trim;
 pub use writer::{RecordHandle, StateWriter};
