@@ -9,7 +9,7 @@ use metainfo::{FilePriority, InfoHash, PieceIndex, Torrent};
 use storage::{
     Arrangement, CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions,
 };
-use swarm::Wishes;
+use swarm::{SeedLimits, Wishes};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
@@ -80,6 +80,8 @@ pub struct AddTorrent {
     pub(crate) priorities: Option<Vec<FilePriority>>,
     pub(crate) order: Option<PieceOrder>,
     pub(crate) reuse: Vec<PathBuf>,
+    pub(crate) super_seed: bool,
+    pub(crate) seed_limits: SeedLimits,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
@@ -101,6 +103,8 @@ impl AddTorrent {
             priorities: None,
             order: None,
             reuse: Vec::new(),
+            super_seed: false,
+            seed_limits: SeedLimits::default(),
             candidates: Vec::new(),
             remember_metadata: false,
         }
@@ -178,6 +182,21 @@ impl AddTorrent {
     #[must_use]
     pub fn reuse(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
         self.reuse.extend(folders);
+        self
+    }
+
+    /// Tells each peer of one piece at a time (BEP 16), so that a first seed sends little more than one
+    /// copy. Default: no.
+    #[must_use]
+    pub fn super_seed(mut self, on: bool) -> Self {
+        self.super_seed = on;
+        self
+    }
+
+    /// When its seeding ends. Default: never.
+    #[must_use]
+    pub fn seed_limits(mut self, limits: SeedLimits) -> Self {
+        self.seed_limits = limits;
         self
     }
 
@@ -270,6 +289,7 @@ fn take_in(
         request.seed_only,
     ));
     shared.set_arrangement(arrangement);
+    shared.seeding.begin(request.seed_limits, request.super_seed);
     session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use metainfo::{InfoHash, PieceIndex};
+use swarm::SeedLimit;
 use tokio::sync::broadcast;
 
 use crate::mapping::PortMapping;
@@ -122,6 +123,13 @@ pub enum Event {
     },
     /// What the session is bound to is back, and it goes on.
     NetworkBack,
+    /// Seeding came to the end that was set for it: the torrent stops.
+    SeededEnough {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// What was reached.
+        limit: SeedLimit,
+    },
     /// It can't run, or not any longer, and was stopped. Other torrents go on.
     TorrentFailed {
         /// Which torrent.

@@ -17,6 +17,7 @@ use wire::Bitfield;
 use crate::announce::{AnnouncerHandle, TrackerStatus};
 use crate::events::{Event, Events};
 use crate::limits::{Bounds, RateLimits};
+use crate::seeding::SeedingShared;
 use crate::session::{STOP_LIMIT, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::{TorrentState, TorrentStats};
@@ -64,6 +65,8 @@ pub(crate) struct TorrentShared {
     pub(crate) arranging: tokio::sync::Mutex<()>,
     /// `None`, and no memory, as long as it is as any other.
     arrangement: Mutex<Option<Box<Arrangement>>>,
+    /// When its seeding ends, and whether it did.
+    pub(crate) seeding: SeedingShared,
     failure: Mutex<Option<TorrentError>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
@@ -120,6 +123,7 @@ impl TorrentShared {
             record: OnceLock::new(),
             arranging: tokio::sync::Mutex::default(),
             arrangement: Mutex::default(),
+            seeding: SeedingShared::default(),
             failure: Mutex::default(),
             early: Mutex::new(Some(Vec::new())),
             cancelled: Arc::default(),
@@ -401,7 +405,10 @@ impl TorrentHandle {
         self.reach(|state| *state != TorrentState::Checking).await
     }
 
-    async fn reach(&self, there: impl Fn(&TorrentState) -> bool) -> Result<(), TorrentError> {
+    pub(crate) async fn reach(
+        &self,
+        there: impl Fn(&TorrentState) -> bool,
+    ) -> Result<(), TorrentError> {
         let ended = |state: &TorrentState| *state == TorrentState::Stopped;
         if !ended(&self.shared.state_where(|state| there(state) || ended(state)).await) {
             return Ok(());

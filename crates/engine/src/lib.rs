@@ -60,6 +60,7 @@ mod reader;
 mod rest;
 mod resume;
 mod roster;
+mod seeding;
 mod session;
 mod settings;
 mod shard;
@@ -102,6 +103,8 @@ pub use reader::FileReader;
 pub use session::{Session, StartError};
 pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
-pub use swarm::{BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats};
+pub use swarm::{
+    BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats, SeedLimit, SeedLimits,
+};
 pub use web_seed::{WebSeedState, WebSeedStatus};
 pub use {metainfo, storage, tracker, wire};

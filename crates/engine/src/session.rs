@@ -198,6 +198,7 @@ impl SessionShared {
                 peer_exchange: !info.is_private(),
                 holepunch: self.settings.transport != Transport::Tcp,
                 dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
+                super_seed: shared.seeding.super_seeds(),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),

@@ -16,7 +16,7 @@ use std::thread;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
-use swarm::{IpFilter, PeerKey, ReaderId, Source, Swarm, Wishes};
+use swarm::{IpFilter, PeerKey, ReaderId, SeedLimits, Source, Swarm, Wishes};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -69,6 +69,10 @@ pub(crate) enum ShardMessage {
     NetworkLost { message: String },
     /// It is back.
     NetworkBack,
+    /// When its seeding ends.
+    SeedLimits { info_hash: InfoHash, limits: SeedLimits },
+    /// Super-seed it to who comes, or not.
+    SuperSeed { info_hash: InfoHash, on: bool },
     /// Tell what a torrent's time went to; dropped unanswered when it does not run.
     Explain { info_hash: InfoHash, reply: oneshot::Sender<Account> },
     /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
@@ -243,6 +247,14 @@ impl Shard {
                 for torrent in self.torrents.values() {
                     torrent.guarded(|| torrent.network_back());
                 }
+            }
+            ShardMessage::SeedLimits { info_hash, limits } => {
+                self.with(&info_hash, |torrent| torrent.set_seed_limits(limits));
+            }
+            ShardMessage::SuperSeed { info_hash, on } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.with_swarm(|swarm, now| swarm.set_super_seed(now, on));
+                });
             }
             ShardMessage::Explain { info_hash, reply } => self.with(&info_hash, |torrent| {
                 if let Some(account) = torrent.account() {

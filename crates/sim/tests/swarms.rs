@@ -131,3 +131,21 @@ fn a_swarm_stays_close_to_the_fluid_limit() {
     let svg = sim::scale::plot("forty", limit, &[measured]);
     assert!(svg.starts_with("<svg") && svg.contains("fluid limit") && svg.ends_with("</svg>\n"));
 }
+
+#[test]
+fn a_super_seed_sends_little_more_than_one_copy() {
+    for seed in 0..5 {
+        let mut peers = vec![PeerPlan::seed(1_000_000)];
+        peers.extend([PeerPlan::leecher(1_000_000, 20_000_000); 8]);
+        let mut plan = plan(seed, 200, peers);
+        plan.settings.super_seed = true;
+        let outcome = run(plan.clone());
+        let size = (800 * BLOCK) as f64;
+        let copies = outcome.peers[0].sums.uploaded as f64 / size;
+        assert!(copies <= 1.10, "seed {seed}: the seed sent {copies} copies");
+        plan.settings.super_seed = false;
+        let usual = run(plan).peers[0].sums.uploaded as f64 / size;
+        assert!(usual > copies, "seed {seed}: {usual} copies without");
+        assert!(outcome.took < Duration::from_mins(2), "seed {seed}: {:?}", outcome.took);
+    }
+}

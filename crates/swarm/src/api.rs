@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use metainfo::{Geometry, InfoHash, PieceIndex};
 use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
 
+use crate::SeedLimit;
+
 /// Names a connected peer. A key outlives its peer harmlessly: calls with it do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerKey {
@@ -56,6 +58,9 @@ pub struct Settings {
     /// Where our DHT node listens (BEP 5): peers that have one are told, and what they say of
     /// theirs comes as [`Action::DhtNode`]. `None` for a private torrent, or without a DHT.
     pub dht_port: Option<u16>,
+    /// Whether a seed tells each peer of one piece at a time (BEP 16), so that it sends little more
+    /// than one copy. For the first seed of a torrent; slower for any other.
+    pub super_seed: bool,
     /// Parts of the brain that are switched off: none, but in experiments.
     pub without: Without,
 }
@@ -78,6 +83,7 @@ impl Default for Settings {
             peer_exchange: true,
             holepunch: true,
             dht_port: None,
+            super_seed: false,
             without: Without::default(),
         }
     }
@@ -209,6 +215,11 @@ pub enum Action {
     },
     /// The last wanted piece was written, or what is missing is no longer wanted.
     Complete,
+    /// Seeding came to the end that its owner set.
+    SeededEnough {
+        /// What was reached.
+        limit: SeedLimit,
+    },
 }
 
 impl Action {
@@ -228,6 +239,7 @@ impl Action {
             | Self::DhtNode { .. }
             | Self::Dial
             | Self::SeenAt { .. }
+            | Self::SeededEnough { .. }
             | Self::Complete => None,
         }
     }

@@ -191,6 +191,10 @@ impl Levels {
         self.by_rank.iter().any(|level| level.picker.is_pickable(piece))
     }
 
+    pub(crate) fn all_copies_of(&self, piece: PieceIndex) -> u32 {
+        self.by_rank.first().map_or(0, |level| level.picker.all_copies_of(piece))
+    }
+
     pub(crate) fn fewest_copies(&self) -> u32 {
         self.by_rank.first().map_or(0, |level| level.picker.fewest_copies())
     }

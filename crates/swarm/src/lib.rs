@@ -43,8 +43,10 @@ mod picker;
 mod pieces;
 mod rate;
 mod requests;
+mod seeding;
 mod stats;
 mod steps;
+mod superseed;
 mod throttle;
 mod timers;
 mod uploads;
@@ -77,8 +79,11 @@ use levels::Levels;
 pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
 use peers::Peers;
 use pieces::Pieces;
+use seeding::Seeding;
+pub use seeding::{SeedLimit, SeedLimits};
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
+use superseed::SuperSeed;
 use throttle::Throttle;
 pub use urgent::ReaderId;
 use urgent::Urgent;
@@ -103,6 +108,8 @@ pub struct Swarm {
     picker: Levels,
     pieces: Pieces,
     urgent: Urgent,
+    super_seed: SuperSeed,
+    seeding: Seeding,
     peers: Peers,
     blame: Blame,
     candidates: Candidates,
@@ -149,6 +156,8 @@ impl Swarm {
             picker: Levels::new(count, missing.into_iter()),
             pieces: Pieces::new(config.geometry.clone(), config.pad_blocks),
             urgent: Urgent::default(),
+            super_seed: SuperSeed::default(),
+            seeding: Seeding::default(),
             peers: Peers::default(),
             blame: Blame::default(),
             candidates: Candidates::new(),

@@ -127,6 +127,7 @@ impl Swarm {
             peer.interesting = interesting;
             peer.exhausted = None;
         }
+        self.hears_of_all(key);
         self.changed_interest(key);
         self.wants_more(key);
         self.drop_if_both_upload(key);
@@ -158,6 +159,7 @@ impl Swarm {
             self.picker.add_copy(piece, &mut self.rng);
             self.drop_if_both_upload(key);
         }
+        self.hears_of(key, piece);
         if missing {
             self.changed_interest(key);
             self.wants_more(key);

@@ -10,6 +10,7 @@ use wire::{Bitfield, BlockRequest, PeerExtensions};
 use crate::holepunch::Holepunch;
 use crate::pex::Exchange;
 use crate::rate::Rate;
+use crate::superseed::Shown;
 use crate::window::Window;
 use crate::{Hello, PeerKey, Spent, steps};
 
@@ -65,6 +66,8 @@ pub(crate) struct Peer {
     pub(crate) allowed_blocks_left: u32,
     /// The body that is arriving is dropped.
     pub(crate) discarding: bool,
+    /// What it was told of, when it is not told of everything (BEP 16).
+    pub(crate) shown: Option<Box<Shown>>,
     /// Newest last.
     pub(crate) suggested: VecDeque<PieceIndex>,
     /// The picker's version at which it had nothing new for this peer.
@@ -143,6 +146,7 @@ impl Peer {
             allowed_out: Vec::new(),
             allowed_blocks_left: 0,
             discarding: false,
+            shown: None,
             suggested: VecDeque::new(),
             exhausted: None,
             withdrew: false,

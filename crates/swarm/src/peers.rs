@@ -236,7 +236,12 @@ impl Swarm {
     /// What we have, what we can do, and what the peer may have while choked.
     fn greet(&mut self, peer: PeerKey, hello: &Hello) {
         let fast = hello.reserved.fast();
-        if fast && self.have.is_full() {
+        let super_seeds = self.super_seeds();
+        if super_seeds {
+            if fast {
+                self.send(peer, Message::HaveNone);
+            }
+        } else if fast && self.have.is_full() {
             self.send(peer, Message::HaveAll);
         } else if fast && self.have.count() == 0 {
             self.send(peer, Message::HaveNone);
@@ -250,7 +255,7 @@ impl Swarm {
                 yourip: Some(hello.addr.ip()),
                 reqq: Some(self.settings.reqq),
                 port: self.listen_port,
-                upload_only: self.is_complete().then_some(true),
+                upload_only: (self.is_complete() && !super_seeds).then_some(true),
                 metadata_size: self.metadata_size,
             };
             self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
@@ -258,7 +263,9 @@ impl Swarm {
         if let (true, Some(port)) = (hello.reserved.dht(), self.settings.dht_port) {
             self.send(peer, Message::Port(port));
         }
-        if let (true, std::net::IpAddr::V4(ip)) = (fast, hello.addr.ip()) {
+        if super_seeds {
+            self.begin_showing(peer);
+        } else if let (true, std::net::IpAddr::V4(ip)) = (fast, hello.addr.ip()) {
             let count = self.geometry.piece_count();
             let set = allowed_fast_set(ip, self.info_hash, count, ALLOWED_FAST);
             let set: Vec<PieceIndex> = set.into_iter().filter(|p| self.have.has(*p)).collect();
@@ -282,6 +289,7 @@ impl Swarm {
             PeerPieces::Some(set) => self.picker.remove_all(set, &mut self.rng),
         }
         self.account_last(&gone);
+        self.shows_no_more(&gone);
         self.checks.remove(&(gone.check_at, peer));
         self.release(peer.index, gone.outstanding.iter().map(|request| request.block));
         self.free_work(peer.index, gone.working);

@@ -96,6 +96,11 @@ impl Picker {
         self.copies.get(piece as usize).copied().unwrap_or_default()
     }
 
+    /// Copies among all connected peers.
+    pub(crate) fn all_copies_of(&self, piece: PieceIndex) -> u32 {
+        self.copies_of(piece) + self.seeds
+    }
+
     pub(crate) fn add_seed(&mut self) {
         self.seeds += 1;
     }

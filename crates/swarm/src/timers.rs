@@ -32,6 +32,7 @@ impl Swarm {
         self.exchange_round();
         self.wake_waiting();
         self.choke_round();
+        self.check_seed_limits();
     }
 
     /// When [`Self::tick`] or [`Self::next_dial`] has something to do next.
@@ -40,7 +41,8 @@ impl Swarm {
         let round = (self.peers.len() > 0).then(|| self.choker.next_round());
         let exchange = self.exchange_at.filter(|_| self.peers.len() > 0);
         let end_game = self.is_waiting().then(|| self.now + endgame::RECHECK);
-        let times = [check, round, end_game, exchange, self.next_dial_at()];
+        let ends = self.seed_limit_at();
+        let times = [check, round, end_game, exchange, ends, self.next_dial_at()];
         times.into_iter().flatten().min()
     }
 

@@ -56,6 +56,7 @@ impl Swarm {
 
     pub(crate) fn completed(&mut self) {
         self.actions.push_back(Action::Complete);
+        self.check_seed_limits();
         for key in self.peers.keys() {
             self.send_extended(key, Extension::UploadOnly, vec![1]);
             self.drop_if_both_upload(key);

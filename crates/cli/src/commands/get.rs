@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::choosing::Choosing;
 use super::magnet;
 use super::network;
+use super::seeding::{self, SeedOptions};
 use super::session::{self, Options};
 use super::source::Source;
 use super::{explain, stalls};
@@ -53,9 +54,8 @@ pub(crate) struct Args {
     /// Go on seeding once complete.
     #[arg(long)]
     seed: bool,
-    /// With --seed: until this many times the size was sent.
-    #[arg(long, value_name = "R", requires = "seed")]
-    ratio: Option<f64>,
+    #[command(flatten)]
+    until: SeedOptions,
     /// Give up after this long without any peer; 0: never.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
@@ -73,6 +73,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        self.until.need(self.seed)?;
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
         let network = self.options.network()?;
@@ -198,7 +199,8 @@ impl Getting {
             () = stalls::watch(&handle, self.output) => {}
         }
         if self.args.seed {
-            seeded(&handle, self.args.ratio).await;
+            handle.set_seed_limits(self.args.until.limits());
+            seeding::seeded(&handle, self.output).await?;
         }
         Ok(())
     }
@@ -221,19 +223,6 @@ impl Failures {
     /// The first of them, for the exit code.
     fn result(self) -> Result<(), Failure> {
         self.first.map_or(Ok(()), Err)
-    }
-}
-
-/// Until the torrent was sent `ratio` times; for ever without one.
-async fn seeded(handle: &TorrentHandle, ratio: Option<f64>) {
-    let Some(ratio) = ratio else { return std::future::pending().await };
-    let mut every = tokio::time::interval(DRAW_EVERY);
-    loop {
-        every.tick().await;
-        let stats = handle.stats();
-        if stats.uploaded as f64 >= ratio * stats.total_bytes as f64 {
-            return;
-        }
     }
 }
 

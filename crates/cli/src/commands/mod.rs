@@ -20,6 +20,7 @@ pub(crate) mod piece;
 pub(crate) mod proxy;
 pub(crate) mod rename;
 pub(crate) mod seed;
+pub(crate) mod seeding;
 pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod shell;

@@ -34,6 +34,10 @@ pub(crate) struct Args {
     tracker_port: u16,
     #[command(flatten)]
     reach: Reach,
+    /// Tell each peer of one piece at a time, so that little more than one copy is sent (BEP 16): for
+    /// many that fetch it at once.
+    #[arg(long)]
+    super_seed: bool,
 }
 
 impl Args {
@@ -51,6 +55,7 @@ impl Args {
         let reporting =
             tokio::spawn(session::report(session.events(), session.port_mapping(), output));
         let request = AddTorrent::new(bare.clone(), root).use_trackers(false).seed_only(true);
+        let request = request.super_seed(self.super_seed);
         let handle = session.add(request).await?;
         handle.checked().await?;
         if handle.stats().pieces_have < handle.stats().pieces_total {

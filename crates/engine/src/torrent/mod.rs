@@ -10,6 +10,7 @@ mod metadata;
 mod network;
 mod pieces;
 pub(crate) mod readers;
+mod seeding;
 mod turns;
 mod uploads;
 mod web_seeds;
@@ -145,6 +146,8 @@ impl Torrent {
             if self.shared.seed_only {
                 state.swarm.set_paused(now, true);
             }
+            let limits = self.shared.seeding.limits();
+            state.swarm.set_seed_limits(now, limits, self.shared.seed_only);
             for (source, addr) in early {
                 state.swarm.add_candidates(now, source, &[addr]);
             }
@@ -411,6 +414,7 @@ impl Torrent {
                 self.context.session.seen_at(Voter::Peer(peer), ip);
             }
             Action::Complete => self.completed(state, now),
+            Action::SeededEnough { limit } => self.seeded_enough(limit),
             // A kind of action that this driver does not know yet asks for nothing.
             _ => {}
         }

@@ -17,6 +17,7 @@ mod overload;
 mod reader;
 mod resume;
 mod script;
+mod seeding;
 mod support;
 mod transfer;
 mod web_seeds;

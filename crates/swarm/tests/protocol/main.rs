@@ -9,6 +9,7 @@ mod holepunch;
 mod ip_filter;
 mod requests;
 mod script;
+mod seeding;
 mod serving;
 mod throttle;
 mod timers;
