@@ -13,7 +13,7 @@ use crate::net::{Network, Purpose};
 fn serves(answer: Vec<u8>) -> (Location, tokio::task::JoinHandle<usize>) {
     let network = Network::bound_to(Ipv4Addr::LOCALHOST.into());
     let local = (Ipv4Addr::LOCALHOST, 0).into();
-    let listener = network.listen_on(local, Purpose::TrackerServer).unwrap();
+    let mut listener = network.listen_on(local, Purpose::TrackerServer).unwrap();
     let addr = listener.local_addr();
     let serving = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
