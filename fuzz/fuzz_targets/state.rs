@@ -2,7 +2,7 @@
 //! it says of a torrent is believed only as far as it fits the torrent and its files.
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -12,7 +12,8 @@ use metainfo::{InfoHash, Torrent};
 use rusqlite::types::Value;
 use storage::resume::{self, Verdict};
 use storage::{
-    FileSeen, Observed, Progress, RecordKey, ResumeRecord, Save, SqliteState, StateStore,
+    Arrangement, FileSeen, Observed, Progress, RecordKey, ResumeRecord, Save, SqliteState,
+    StateStore,
 };
 
 /// Three files in ten pieces.
@@ -50,7 +51,7 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
             file_count: files.len(),
             files,
             torrent: Some(TORRENT.as_slice().into()),
-            arrangement: None,
+            arrangement: Some(Arrangement { apart: [0].into(), ..Arrangement::default() }),
         };
         state.save(&[save], true).expect("saved");
     }
