@@ -14,8 +14,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
+use metainfo::merkle::MerkleHash;
 use metainfo::{InfoHash, PieceIndex};
-use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
+use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError, Unproved};
 use swarm::{PeerKey, Source, Swarm};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -28,7 +29,7 @@ use crate::peer::{Landing, Line};
 use crate::session::SessionShared;
 use crate::stats::TorrentState;
 use crate::stream::Detached;
-use crate::torrent::Torrent;
+use crate::torrent::{self, Torrent};
 use timers::Timers;
 
 /// Messages handled, and torrents given a turn, before peers have theirs.
@@ -52,6 +53,10 @@ pub(crate) enum ShardMessage {
     ExternalIp { info_hash: InfoHash, ip: IpAddr },
     /// The hash and disk pool is done with a piece.
     Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
+    /// The pool compared blocks with their leaves.
+    Proved { info_hash: InfoHash, blocks: Vec<Unproved> },
+    /// The disk pool hashed a piece block by block, or could not.
+    Leaves { info_hash: InfoHash, piece: PieceIndex, result: Result<Vec<MerkleHash>, StorageError> },
     /// The disk pool read a run for a peer, or could not.
     Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
     /// Tell what a torrent's time went to; dropped unanswered when it does not run.
@@ -192,6 +197,12 @@ impl Shard {
                 self.with(&info_hash, |torrent| torrent.piece_outcome(piece, outcome));
                 self.forget_drained(&info_hash);
             }
+            ShardMessage::Proved { info_hash, blocks } => {
+                self.with(&info_hash, |torrent| torrent.proved(blocks));
+            }
+            ShardMessage::Leaves { info_hash, piece, result } => {
+                self.with(&info_hash, |torrent| torrent.leaves_hashed(piece, result));
+            }
             ShardMessage::Read { info_hash, peer, run, result } => {
                 self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
             }
@@ -224,7 +235,10 @@ impl Shard {
         if shared.is_stopping() {
             return shared.set_state(TorrentState::Stopped); // before it ran
         }
-        let swarm = Swarm::new(self.context.clock.now(), config);
+        let mut swarm = Swarm::new(self.context.clock.now(), config);
+        if let Some(trees) = torrent::trees(&shared) {
+            swarm.set_trees(trees, shared.torrent.info.has_v1());
+        }
         let early = shared.take_early();
         let info_hash = shared.info_hash();
         let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);

@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use digest::{Algorithm, Sha1Digest};
-use metainfo::PieceIndex;
+use metainfo::merkle::MerkleHash;
+use metainfo::{BLOCK_LENGTH, PieceIndex, PieceTree};
 use wire::Bitfield;
 
 use crate::buffer::Buffer;
 use crate::error::StorageError;
+use crate::pools::leaves_of;
 use crate::store::{Extent, FileStore};
 
 /// Bytes read at a time: long enough that a spinning disk is not seeking, short enough that all
@@ -235,6 +237,12 @@ enum Verdict {
     Missing,
 }
 
+/// Whether a piece's bytes are what its tree is over.
+fn fits(tree: &PieceTree, bytes: &[u8]) -> bool {
+    let covered = bytes.get(..tree.bytes as usize);
+    covered.is_some_and(|covered| tree.is_over(&leaves_of(covered)))
+}
+
 struct Check<'a> {
     store: &'a FileStore,
     looks: Vec<OnceLock<Look>>,
@@ -288,7 +296,12 @@ impl Check<'_> {
             return Some(Verdict::Missing);
         }
         only_holes.then(|| {
-            let is_zeros = info.piece_hash(piece) == Some(self.zeros(size));
+            let is_zeros = match info.piece_hash(piece) {
+                Some(hash) => {
+                    hash == self.zeros(size) && self.is_tree_of_zeros(piece) != Some(false)
+                }
+                None => self.is_tree_of_zeros(piece) == Some(true),
+            };
             if is_zeros { Verdict::Good } else { Verdict::Missing }
         })
     }
@@ -332,6 +345,37 @@ impl Check<'_> {
         })
     }
 
+    /// Whether nothing but zeros is what the piece's tree is over; `None` when it has no tree.
+    fn is_tree_of_zeros(&self, piece: PieceIndex) -> Option<bool> {
+        static BLOCK: [u8; BLOCK_LENGTH as usize] = [0; BLOCK_LENGTH as usize];
+        static LEAF: OnceLock<MerkleHash> = OnceLock::new();
+        let tree = self.store.piece_tree(piece)?;
+        let whole = *LEAF.get_or_init(|| digest::sha256(&[&BLOCK]));
+        let leaf = |block| match tree.leaf_bytes(block) {
+            BLOCK_LENGTH => whole,
+            bytes => digest::sha256(&[BLOCK.get(..bytes as usize).unwrap_or_default()]),
+        };
+        let leaves: Vec<MerkleHash> = (0..tree.leaf_count()).map(leaf).collect();
+        Some(tree.is_over(&leaves))
+    }
+
+    /// Which of these pieces have all the hashes that they should have, and one at least.
+    fn verify(&self, start: PieceIndex, pieces: &[[&[u8]; 1]]) -> Vec<bool> {
+        let info = self.store.info();
+        let v1: Vec<Sha1Digest> = if info.has_v1() {
+            let messages: Vec<&[&[u8]]> = pieces.iter().map(|piece| &piece[..]).collect();
+            digest::sha1_batch(&messages)
+        } else {
+            Vec::new()
+        };
+        let verdict = |(number, (piece, [bytes])): (usize, (PieceIndex, &[&[u8]; 1]))| {
+            let tree = self.store.piece_tree(piece).map(|tree| fits(&tree, bytes));
+            let hash = v1.get(number).map(|hash| info.piece_hash(piece) == Some(*hash));
+            hash.or(tree) == Some(true) && tree != Some(false)
+        };
+        (start..).zip(pieces).enumerate().map(verdict).collect()
+    }
+
     /// Reads and hashes pieces whose files are all there.
     fn read_and_hash(&self, start: PieceIndex, end: PieceIndex, buffer: &mut Buffer) {
         let geometry = self.store.info().geometry();
@@ -361,13 +405,9 @@ impl Check<'_> {
                 [now]
             })
             .collect();
-        let messages: Vec<&[&[u8]]> = pieces.iter().map(|piece| &piece[..]).collect();
         let verdicts: Vec<(PieceIndex, Verdict)> = (start..end)
-            .zip(digest::sha1_batch(&messages))
-            .map(|(piece, hash)| {
-                let is_good = self.store.info().piece_hash(piece) == Some(hash);
-                (piece, if is_good { Verdict::Good } else { Verdict::Damaged })
-            })
+            .zip(self.verify(start, &pieces))
+            .map(|(piece, is_good)| (piece, if is_good { Verdict::Good } else { Verdict::Damaged }))
             .collect();
         self.decide(&verdicts);
     }

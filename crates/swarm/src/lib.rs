@@ -1,4 +1,4 @@
-//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 54): peers, picker, request windows, end game,
+//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 52, 54): peers, picker, request windows, end game,
 //! choker, blame and candidates. Pure: no bytes of payload, no socket, no clock pass through it.
 //!
 //! A driver tells it what happened and carries out what it decides:
@@ -28,6 +28,7 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod hashes;
 mod ledger;
 mod messages;
 mod metadata;
@@ -60,6 +61,8 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+use hashes::Hashes;
+pub use hashes::Tree;
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
 pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
@@ -107,6 +110,8 @@ pub struct Swarm {
     checks: BTreeSet<(Duration, PeerKey)>,
     /// When peers are told of peers next, if there is anything to tell.
     exchange_at: Option<Duration>,
+    /// Only of v2 torrents and hybrids.
+    hashes: Option<Box<Hashes>>,
 }
 
 impl Swarm {
@@ -145,6 +150,7 @@ impl Swarm {
             waiting: Vec::new(),
             checks: BTreeSet::new(),
             exchange_at: None,
+            hashes: None,
             have: config.have,
             wanted: config.wanted,
         };
@@ -172,6 +178,7 @@ impl Swarm {
         loop {
             if self.actions.is_empty() {
                 self.refill_windows();
+                self.ask_for_hashes();
             }
             let action = self.actions.pop_front()?;
             // A peer that left since takes what was meant for it along.

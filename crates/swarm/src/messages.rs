@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 9, 10, 11, 21, 54), and what it changes.
+//! What peers say (BEP 3, 6, 9, 10, 11, 21, 52, 54), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -86,6 +86,15 @@ impl Swarm {
             }
             Message::AllowedFast(piece) => self.allowed_fast(key, piece),
             Message::RejectRequest(block) => self.rejected(key, block),
+            Message::HashRequest(request) => {
+                self.hashes_asked(key, request);
+                Ok(())
+            }
+            Message::Hashes { request, hashes } => self.hashes_came(key, request, hashes),
+            Message::HashReject(request) => {
+                self.hashes_refused(key, request);
+                Ok(())
+            }
             Message::Extended { id, payload } => {
                 self.extended(key, id, payload);
                 Ok(())
@@ -127,6 +136,7 @@ impl Swarm {
         }
         self.changed_interest(key);
         self.wants_more(key);
+        self.hashes_due();
         self.drop_if_both_upload(key);
         Ok(())
     }
@@ -144,7 +154,10 @@ impl Swarm {
             peer.interesting += 1;
             peer.exhausted = None;
         }
-        if set.count() == count && !peer.withdrew {
+        let listed = set.count();
+        self.hashes_due();
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if listed == count && !peer.withdrew {
             let all = std::mem::replace(&mut peer.pieces, PeerPieces::All);
             if let PeerPieces::Some(mut set) = all {
                 set.remove(piece); // this last one was never counted

@@ -30,6 +30,7 @@ impl Swarm {
             self.schedule_check(key);
         }
         self.exchange_round();
+        self.hash_round();
         self.wake_waiting();
         self.choke_round();
     }
@@ -40,7 +41,9 @@ impl Swarm {
         let round = (self.peers.len() > 0).then(|| self.choker.next_round());
         let exchange = self.exchange_at.filter(|_| self.peers.len() > 0);
         let end_game = self.is_waiting().then(|| self.now + endgame::RECHECK);
-        let times = [check, round, end_game, exchange, self.next_dial_at()];
+        let hashes = self.hashes.as_ref().filter(|_| self.peers.len() > 0);
+        let hashes = hashes.and_then(|hashes| hashes.next_timeout());
+        let times = [check, round, end_game, exchange, hashes, self.next_dial_at()];
         times.into_iter().flatten().min()
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use engine::metainfo::{InfoHash, Magnet, Torrent};
+use engine::metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 
 use crate::exit::{Code, Failure};
 
@@ -38,6 +38,14 @@ impl Source {
             return torrent.map(Self::Torrent);
         }
         Self::local(text)
+    }
+
+    /// All its hashes.
+    pub(crate) fn hashes(&self) -> InfoHashes {
+        match self {
+            Self::Torrent(torrent) => torrent.info_hashes,
+            Self::Magnet(magnet) => magnet.hashes,
+        }
     }
 
     /// What peers and trackers call it.

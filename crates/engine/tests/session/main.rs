@@ -12,3 +12,4 @@ mod resume;
 mod script;
 mod support;
 mod transfer;
+mod v2;
