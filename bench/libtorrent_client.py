@@ -4,7 +4,7 @@
     libtorrent_client.py leech  TORRENT|LINK DIR IP:PORT               ends when complete
     libtorrent_client.py seed   TORRENT DIR IP:PORT                    seeds until its input ends
     libtorrent_client.py check  TORRENT DIR IP:PORT                    ends when all is hashed
-    libtorrent_client.py create PATH TORRENT PIECE_BYTES               writes the .torrent
+    libtorrent_client.py create PATH TORRENT PIECE_BYTES v1|v2|hybrid  writes the .torrent
     libtorrent_client.py idle   TORRENTS_DIR DIR IP:PORT check|trust   says "ready", seeds as above
 
 Peers come from the torrent's tracker: to those it connects at once, to others after half a second.
@@ -69,10 +69,11 @@ def move(mode, torrent, directory, endpoint):
         sys.stdin.read()
 
 
-def create(path, torrent, piece_bytes):
+def create(path, torrent, piece_bytes, kind):
     files = lt.file_storage()
     lt.add_files(files, path)
-    made = lt.create_torrent(files, int(piece_bytes), lt.create_torrent.v1_only)
+    flags = {"v1": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}
+    made = lt.create_torrent(files, int(piece_bytes), flags[kind])
     lt.set_piece_hashes(made, str(Path(path).parent))
     Path(torrent).write_bytes(lt.bencode(made.generate()))
 

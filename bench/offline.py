@@ -18,18 +18,22 @@ def check(bench, payload, name):
     return _measure(contender.check(job), job.home, contender.environment, payload)
 
 
-def create(bench, payload, name):
-    """A client makes a .torrent with the right hashes."""
+def create(bench, payload, name, kind="v1"):
+    """A client makes a .torrent with the right hashes; `kind` may be `v2` or `hybrid` too."""
     contender, folder = bench.contenders[name], bench.folder()
     made = folder / "made.torrent"
     if isinstance(contender, Libtorrent):
         piece_bytes = PIECE_BYTES[payload.piece]
-        command = [contender.program, LIBTORRENT_CLIENT, "create", payload.source, made, piece_bytes]
+        command = [contender.program, LIBTORRENT_CLIENT, "create", payload.source, made, piece_bytes, kind]
     else:
         command = [contender.program, "create", payload.source, "-o", made,
-                   "--piece-length", payload.piece, "--quiet"]
+                   "--piece-length", payload.piece, "--format", kind, "--quiet"]
     figures = _measure(command, folder / "create", contender.environment, payload)
-    if bencode.decode(made.read_bytes())[b"info"][b"pieces"] != payload.info[b"pieces"]:
+    torrent = bencode.decode(made.read_bytes())
+    hashes = (torrent[b"info"].get(b"pieces"), torrent.get(b"piece layers"))
+    # Of v2 there is no other oracle than that all agree.
+    expected = (payload.info[b"pieces"], None) if kind == "v1" else payload.hashes.setdefault(kind, hashes)
+    if hashes != expected:
         raise Failed(f"{name}: the hashes of its .torrent are not those of the payload's")
     return figures
 

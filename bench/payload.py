@@ -21,6 +21,7 @@ class Payload:
         self.size, self.data, self.torrent = mib * MIB, home / "data", home / "payload.torrent"
         self.many, self.piece = file_bytes is not None, piece
         self.name, self.tracker = name, tracker
+        self.hashes = {}  # kind of .torrent -> what the first who made one found
         self.digests = {}  # path below the download directory -> SHA-256
         if self.many:
             for number in range(self.size // file_bytes):

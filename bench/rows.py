@@ -1,6 +1,7 @@
 """The rows: what each moves or hashes, between whom, what it shows, and the goal beside it."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Callable
 
 from connections import Parcels, connections
@@ -67,19 +68,22 @@ def ahead():
     return (Goal("cpu", 1, LEECHERS), Goal("wall", 1, LEECHERS))
 
 
-def hashing(what, measure, rivals):
-    """A row of 2 GiB through SHA-1, also with the kernel that most processors have."""
+SHA1_GOALS = (
+    Goal("gib_per_core", 2, least=True),
+    Goal("gib_per_core", 1.2, ours=SHA_NI, least=True),
+    Goal("speed", 4, ("libtorrent",), least=True),
+)
+
+
+def hashing(what, measure, rivals, goals=SHA1_GOALS):
+    """A row of 2 GiB through the hash, also with the kernel that most processors have."""
     return Row(
         what,
         ("peerless", SHA_NI, *rivals),
         measure,
         ("speed", "gib_per_core", "cpu", "user", "system", "others"),
         ("cpu", "wall"),
-        (
-            Goal("gib_per_core", 2, least=True),
-            Goal("gib_per_core", 1.2, ours=SHA_NI, least=True),
-            Goal("speed", 4, ("libtorrent",), least=True),
-        ),
+        goals,
         2048,
     )
 
@@ -150,6 +154,14 @@ ROWS = {
         "hashing what is in the page cache, from the start of a process to its end", check, LEECHERS
     ),
     "create": hashing("making a .torrent of what is in the page cache", create, ("libtorrent",)),
+    "create-v2": hashing(
+        "making a .torrent of v2", partial(create, kind="v2"), ("libtorrent",),
+        (Goal("speed", 2, ("libtorrent",), least=True),),
+    ),
+    "create-hybrid": hashing(
+        "making a hybrid .torrent, from one reading", partial(create, kind="hybrid"), ("libtorrent",),
+        (Goal("speed", 2, ("libtorrent",), least=True),),
+    ),
     "small-files": fetch(
         "5,000 files of 64 KiB", ahead(), mib=313, file_bytes=SMALL_FILE_BYTES
     ),

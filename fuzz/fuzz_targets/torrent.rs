@@ -1,12 +1,13 @@
 //! .torrent files: nothing panics, no path leaves its root or is given twice, and the files cover
-//! every piece without a gap; in a v2 torrent each piece has its hash or is known to lack it.
+//! every piece without a gap; in a v2 torrent each piece has its hash or is known to lack it. What is
+//! changed around the `info` leaves it alone.
 #![no_main]
 
 use std::collections::HashSet;
 use std::path::{Component, Path};
 
 use libfuzzer_sys::fuzz_target;
-use metainfo::{SafePath, Torrent};
+use metainfo::{Edit, SafePath, Torrent};
 
 fn stays(path: &SafePath) {
     let root = Path::new("/root");
@@ -23,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let info = &torrent.info;
     let geometry = info.geometry();
     let mut paths = HashSet::new();
-    let (mut end, mut bytes) = (0, 0);
+    let (mut end, mut bytes) = (0_u64, 0);
     for file in info.files() {
         stays(&file.path);
         file.symlink_target.iter().for_each(stays);
@@ -56,4 +57,9 @@ fuzz_target!(|input: &[u8]| {
         assert!(geometry.block_size(piece, block) > 0);
     }
     let _ = (torrent.magnet(), info.name());
+    let trackers = Some(vec![vec!["http://new.example/".to_string()]]);
+    let edited = Edit { trackers, ..Edit::default() }.apply(input).expect("it was read");
+    let edited = Torrent::parse(&edited).expect("it is still one");
+    assert_eq!(edited.info_bytes, torrent.info_bytes);
+    assert_eq!(edited.piece_layers, torrent.piece_layers);
 });

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, dht, explain, get, handshake, info, peers, piece, seed, share, shell,
+    check, create, demo, dht, edit, explain, get, handshake, info, peers, piece, seed, share, shell,
 };
 use crate::exit;
 
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Seed(seed::Args),
     Share(share::Args),
     Create(create::Args),
+    Edit(edit::Args),
     Check(check::Args),
     Info(info::Args),
     Peers(peers::Args),

@@ -341,12 +341,12 @@ impl TorrentHandle {
 
     /// Limits this torrent, beside what limits the whole session.
     pub fn set_limits(&self, limits: RateLimits) {
-        self.shared.bounds.own.set(limits);
+        self.shared.bounds.set_own(limits);
     }
 
     /// What limits this torrent.
     pub fn limits(&self) -> RateLimits {
-        self.shared.bounds.own.get()
+        self.shared.bounds.own()
     }
 
     /// Waits until every wanted piece is verified and written.

@@ -74,7 +74,7 @@ pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };
-pub use payload::{CreateError, check, create};
+pub use payload::{CreateError, check, create, create_of};
 pub use peer::HandshakeFailure;
 pub use probe::{HandshakeReport, HandshakeRequest, handshake};
 pub use session::{Session, StartError};

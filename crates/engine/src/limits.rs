@@ -6,7 +6,7 @@
 //! owed. That is exact over time at any rate, however large a block is beside it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How much time a limit saves up when nobody uses it: pauses of the scheduler cost nothing, and no
@@ -93,13 +93,21 @@ impl Both {
     pub(crate) fn get(&self) -> RateLimits {
         RateLimits { download: self.download.rate(), upload: self.upload.rate() }
     }
+
+    fn limit(&self, way: Way) -> &Limit {
+        match way {
+            Way::Down => &self.download,
+            Way::Up => &self.upload,
+        }
+    }
 }
 
 /// What binds one torrent: its own limits and the session's.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     session: Arc<Both>,
-    pub(crate) own: Both,
+    /// Few of ten thousand torrents ever have limits of their own.
+    own: OnceLock<Box<Both>>,
 }
 
 /// Which way payload goes.
@@ -111,25 +119,34 @@ pub(crate) enum Way {
 
 impl Bounds {
     pub(crate) fn within(session: &Arc<Both>) -> Self {
-        Self { session: Arc::clone(session), own: Both::default() }
+        Self { session: Arc::clone(session), own: OnceLock::new() }
     }
 
-    fn limits(&self, way: Way) -> [&Limit; 2] {
-        match way {
-            Way::Down => [&self.own.download, &self.session.download],
-            Way::Up => [&self.own.upload, &self.session.upload],
+    pub(crate) fn set_own(&self, limits: RateLimits) {
+        if limits != RateLimits::default() || self.own.get().is_some() {
+            self.own.get_or_init(Box::default).set(limits);
         }
+    }
+
+    pub(crate) fn own(&self) -> RateLimits {
+        self.own.get().map(|own| own.get()).unwrap_or_default()
+    }
+
+    fn limits(&self, way: Way) -> impl Iterator<Item = &Limit> {
+        let both = self.own.get().map(|own| &**own).into_iter().chain([&*self.session]);
+        both.map(move |both| both.limit(way))
     }
 
     /// Whether there is any limit.
     pub(crate) fn bind(&self, way: Way) -> bool {
-        self.limits(way).iter().any(|limit| limit.rate().is_some())
+        self.limits(way).any(|limit| limit.rate().is_some())
     }
 
     /// Bytes that may be moved now, at least 1, or how long nothing may. Without a limit, all there
     /// are.
     pub(crate) fn room(&self, way: Way, now: Duration) -> Result<u64, Duration> {
-        let [own, session] = self.limits(way).map(|limit| limit.room(now));
+        let session = self.session.limit(way).room(now);
+        let own = self.own.get().map_or(Ok(u64::MAX), |own| own.limit(way).room(now));
         match (own, session) {
             (Ok(own), Ok(session)) => Ok(own.min(session).max(1)),
             (Err(own), Err(session)) => Err(own.max(session)),
@@ -139,7 +156,7 @@ impl Bounds {
 
     /// Records that these bytes are being moved, allowed or not.
     pub(crate) fn spend(&self, way: Way, now: Duration, bytes: u64) {
-        self.limits(way).iter().for_each(|limit| limit.spend(now, bytes));
+        self.limits(way).for_each(|limit| limit.spend(now, bytes));
     }
 }
 
@@ -167,7 +184,7 @@ mod tests {
 
     fn bounds(own: Option<u64>, session: Option<u64>) -> Bounds {
         let bounds = Bounds::default();
-        bounds.own.download.set(own);
+        bounds.set_own(RateLimits { download: own, upload: None });
         bounds.session.download.set(session);
         bounds
     }
@@ -210,7 +227,7 @@ mod tests {
         let bounds = bounds(None, None);
         assert!(!bounds.bind(Way::Down));
         bounds.spend(Way::Down, Duration::ZERO, 1 << 40);
-        bounds.own.download.set(Some(1000));
+        bounds.set_own(RateLimits { download: Some(1000), upload: None });
         assert!(bounds.bind(Way::Down) && !bounds.bind(Way::Up));
         assert!(bounds.room(Way::Down, Duration::from_secs(1)).is_ok());
     }
@@ -221,7 +238,7 @@ mod tests {
         bounds.spend(Way::Down, Duration::ZERO, BLOCK);
         let wait = bounds.room(Way::Down, Duration::ZERO).unwrap_err();
         assert!(wait <= LOOK_AGAIN, "{wait:?}");
-        bounds.own.download.set(None);
+        bounds.set_own(RateLimits::default());
         assert!(bounds.room(Way::Down, Duration::ZERO).is_ok());
     }
 }

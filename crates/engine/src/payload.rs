@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use metainfo::{CreateFile, CreateOptions, CreatePayload, Torrent};
+use metainfo::{CreateFile, CreateOptions, CreatePayload, PieceHashes, Torrent};
 use storage::{
     CheckProgress, CheckReport, FileStore, HandleCache, HashTreeError, Payload, StorageError,
-    StoreOptions,
+    StoreOptions, Symlinks,
 };
 use wire::Bitfield;
 
@@ -42,14 +42,26 @@ pub fn create(
     progress: impl Fn(CheckProgress) + Sync,
     cancel: &AtomicBool,
 ) -> Result<Vec<u8>, CreateError> {
-    let payload = Payload::walk(path)?;
+    create_of(&Payload::walk(path, Symlinks::Skip)?, options, progress, cancel)
+}
+
+/// As [`create`], of files that were listed before.
+///
+/// # Errors
+/// [`CreateError`], naming the path.
+pub fn create_of(
+    payload: &Payload,
+    options: &CreateOptions,
+    progress: impl Fn(CheckProgress) + Sync,
+    cancel: &AtomicBool,
+) -> Result<Vec<u8>, CreateError> {
     for skipped in &payload.skipped {
-        tracing::warn!(path = %skipped.display(), "left out: neither a file nor a folder");
+        tracing::warn!(path = %skipped.display(), "left out: not a file, or a link that is not kept");
     }
     let piece_length = options.piece_length_for(payload.total_length());
-    let pieces = payload.hash(piece_length, &progress, cancel)?;
-    let described = describe(&payload);
-    Ok(metainfo::create(&payload.name, &described, &pieces, options)?)
+    let hashes = payload.hash(options.format, piece_length, &progress, cancel)?;
+    let hashes = PieceHashes { v1: &hashes.v1, v2: &hashes.v2 };
+    Ok(metainfo::create(&payload.name, &describe(payload), hashes, options)?)
 }
 
 fn describe(payload: &Payload) -> CreatePayload {
@@ -64,6 +76,8 @@ fn describe(payload: &Payload) -> CreatePayload {
                     path: file.components.clone(),
                     length: file.length,
                     executable: file.executable,
+                    symlink_target: file.symlink_target.clone(),
+                    ..CreateFile::default()
                 })
                 .collect(),
         ),

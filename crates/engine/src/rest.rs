@@ -1,5 +1,5 @@
 //! What a session at rest gives back: memory for blocks, for reads and of the state, some seconds
-//! after its last use.
+//! after its last use, and with it what the allocator kept of everything else.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -14,9 +14,10 @@ pub(crate) async fn now_and_then(session: Weak<SessionShared>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(session) = session.upgrade() else { return };
-        session.arena.rest();
-        session.pools.rest();
-        session.state.rest();
+        // Each of them, whatever the others say.
+        if session.arena.rest() | session.pools.rest() | session.state.rest() {
+            storage::trim();
+        }
     }
 }
 

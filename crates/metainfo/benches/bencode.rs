@@ -85,7 +85,7 @@ impl Shape {
                         format!("a file with a name of usual length {number:05}.dat").into_bytes(),
                     ],
                     length: u64::from(PIECE_LENGTH),
-                    executable: false,
+                    ..CreateFile::default()
                 };
                 (CreatePayload::Folder((0..files).map(file).collect()), files)
             }

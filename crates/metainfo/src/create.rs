@@ -1,7 +1,12 @@
-//! Making a .torrent (BEP 3, 12, 19, 27, 47): the pure half. Whoever hashes the files brings their
+//! Making a .torrent (BEP 3, 12, 19, 27, 47, 52): the pure half. Whoever hashes the files brings their
 //! names, lengths and piece hashes here.
 
+mod info;
+
+use std::collections::BTreeMap;
+
 use crate::bencode::Encoder;
+use crate::merkle::{MerkleHash, root_of_piece_layer};
 use crate::{Torrent, TorrentError};
 
 /// Piece lengths the default is chosen from, in bytes: no shorter than a block, no longer than
@@ -18,10 +23,53 @@ pub fn default_piece_length(total: u64) -> u32 {
     ideal.checked_next_power_of_two().unwrap_or(u32::MAX).clamp(PIECE_LENGTH_MIN, PIECE_LENGTH_MAX)
 }
 
+/// Which clients can read a torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// SHA-1 of each piece (BEP 3): all of them.
+    #[default]
+    V1,
+    /// A hash tree for each file (BEP 52): those that know v2.
+    V2,
+    /// Both, with padding so that every file begins a piece.
+    Hybrid,
+}
+
+impl Format {
+    /// Whether pieces have SHA-1 hashes.
+    pub fn has_v1(self) -> bool {
+        self != Self::V2
+    }
+
+    /// Whether files have hash trees, and each begins a piece.
+    pub fn has_v2(self) -> bool {
+        self != Self::V1
+    }
+}
+
+/// The hashes of a payload, cut into pieces of [`CreateOptions::piece_length_for`] the total length.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PieceHashes<'a> {
+    /// The 20-byte SHA-1 of each piece; in a hybrid each file, if there are several, is filled up
+    /// with zeros to the end of its last piece.
+    pub v1: &'a [u8],
+    /// For each file, the hash over each of its pieces; a file of one piece has its root, an empty one
+    /// and a symlink nothing.
+    pub v2: &'a [Vec<MerkleHash>],
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for PieceHashes<'a> {
+    fn from(v1: &'a T) -> Self {
+        Self { v1: v1.as_ref(), v2: &[] }
+    }
+}
+
 /// What a creator may say besides the payload. Nothing is added that is not given here, so the
 /// same input gives the same bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateOptions {
+    /// Which versions it is of.
+    pub format: Format,
     /// Bytes; `None` is [`default_piece_length`].
     pub piece_length: Option<u32>,
     /// Announce URLs, in tiers (BEP 12).
@@ -46,7 +94,7 @@ impl CreateOptions {
 }
 
 /// A file of the payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateFile {
     /// Names below the payload's own, outermost first.
     pub path: Vec<Vec<u8>>,
@@ -54,6 +102,10 @@ pub struct CreateFile {
     pub length: u64,
     /// BEP 47 `x`.
     pub executable: bool,
+    /// BEP 47 `h`.
+    pub hidden: bool,
+    /// Where a symlink leads: names below the payload's own (BEP 47). Its length is zero.
+    pub symlink_target: Option<Vec<Vec<u8>>>,
 }
 
 /// What is in the payload.
@@ -92,17 +144,24 @@ impl CreatePayload {
     }
 }
 
-/// The .torrent file's bytes, canonical. `pieces` holds the 20-byte SHA-1 of each piece, cut by
-/// [`CreateOptions::piece_length_for`] the total length.
+/// Bytes of padding behind a file of `length`, so that the next one begins a piece; nothing behind
+/// the only one.
+pub fn padding_after(length: u64, piece_length: u32, files: usize) -> u64 {
+    let past = length.checked_rem(u64::from(piece_length)).filter(|past| *past > 0 && files > 1);
+    past.map_or(0, |past| u64::from(piece_length).saturating_sub(past))
+}
+
+/// The .torrent file's bytes, canonical.
 ///
 /// # Errors
 /// Whatever [`Torrent::parse`] would say of the result: nothing is made that can't be read.
-pub fn create(
+pub fn create<'a>(
     name: &[u8],
     payload: &CreatePayload,
-    pieces: &[u8],
+    hashes: impl Into<PieceHashes<'a>>,
     options: &CreateOptions,
 ) -> Result<Vec<u8>, TorrentError> {
+    let hashes = hashes.into();
     let total = payload.total_length().ok_or(TorrentError::LengthOverflow)?;
     let piece_length = options.piece_length_for(total);
     let mut out = Encoder::new();
@@ -130,7 +189,20 @@ pub fn create(
     if let Some(date) = options.creation_date {
         out.key(b"creation date").int(date);
     }
-    out.key(b"info").raw(&info(name, payload, piece_length, pieces, options.private));
+    let roots: Vec<Option<MerkleHash>> =
+        hashes.v2.iter().map(|layer| root(layer, piece_length)).collect();
+    let info = info::Description { name, payload, piece_length, hashes, roots: &roots, options };
+    out.key(b"info").raw(&info.encode()?);
+    if options.format.has_v2() {
+        let layers = roots.iter().zip(hashes.v2).filter(|(_, layer)| layer.len() > 1);
+        let layers: BTreeMap<_, _> =
+            layers.filter_map(|(root, layer)| Some(((*root)?, layer))).collect();
+        out.key(b"piece layers").begin_dict();
+        for (root, layer) in layers {
+            out.key(&root).bytes(layer.as_flattened());
+        }
+        out.end();
+    }
     match options.web_seeds.as_slice() {
         [] => {}
         [one] => {
@@ -149,46 +221,13 @@ pub fn create(
     Ok(bytes)
 }
 
-fn info(
-    name: &[u8],
-    payload: &CreatePayload,
-    piece_length: u32,
-    pieces: &[u8],
-    private: bool,
-) -> Vec<u8> {
-    let mut out = Encoder::new();
-    out.begin_dict();
-    match payload {
-        CreatePayload::File { length, executable } => {
-            if *executable {
-                out.key(b"attr").bytes(b"x");
-            }
-            out.key(b"length").int(i64::try_from(*length).unwrap_or(i64::MAX));
-        }
-        CreatePayload::Folder(files) => {
-            out.key(b"files").begin_list();
-            for file in files {
-                out.begin_dict();
-                if file.executable {
-                    out.key(b"attr").bytes(b"x");
-                }
-                out.key(b"length").int(i64::try_from(file.length).unwrap_or(i64::MAX));
-                out.key(b"path").begin_list();
-                for name in &file.path {
-                    out.bytes(name);
-                }
-                out.end().end();
-            }
-            out.end();
-        }
+/// The root of a file with such piece hashes.
+fn root(layer: &[MerkleHash], piece_length: u32) -> Option<MerkleHash> {
+    match layer {
+        [] => None,
+        [root] => Some(*root),
+        layer => Some(root_of_piece_layer(layer, piece_length)),
     }
-    out.key(b"name").bytes(name);
-    out.key(b"piece length").int(i64::from(piece_length));
-    out.key(b"pieces").bytes(pieces);
-    if private {
-        out.key(b"private").int(1);
-    }
-    out.end().finish()
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@
 
 pub mod bencode;
 mod create;
+mod edit;
 mod geometry;
 mod info_hash;
 mod magnet;
@@ -37,7 +38,11 @@ mod piece_tree;
 mod text;
 mod torrent;
 
-pub use create::{CreateFile, CreateOptions, CreatePayload, create, default_piece_length};
+pub use create::{
+    CreateFile, CreateOptions, CreatePayload, Format, PieceHashes, create, default_piece_length,
+    padding_after,
+};
+pub use edit::{Change, Edit};
 pub use geometry::{BLOCK_LENGTH, Geometry, PieceIndex, Segment};
 pub use info_hash::{InfoHash, InfoHashV2, ParseInfoHashError, ParseInfoHashV2Error};
 pub use magnet::{InfoHashes, Magnet, MagnetError};

@@ -41,7 +41,7 @@ impl Data {
         let entry = |file: u64| CreateFile {
             path: vec![format!("{file:03}").into_bytes()],
             length: cut(file + 1) - cut(file),
-            executable: false,
+            ..CreateFile::default()
         };
         let payload = CreatePayload::Folder((0..files).map(entry).collect());
         let hashes: Vec<u8> = (0..pieces)

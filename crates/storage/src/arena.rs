@@ -68,11 +68,13 @@ impl Arena {
     }
 
     /// To be called now and then: gives all idle memory back to the system when nobody took a
-    /// block between two calls.
-    pub fn rest(&self) {
-        if self.0.last_use.is_over() {
+    /// block between two calls. Whether it did.
+    pub fn rest(&self) -> bool {
+        let over = self.0.last_use.is_over();
+        if over {
             drop(mem::take(&mut *self.0.lock()));
         }
+        over
     }
 }
 

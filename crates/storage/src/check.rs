@@ -185,8 +185,13 @@ fn workers(runs: usize, longest: u64) -> usize {
 /// Bytes that pieces of such a length are best read and hashed by: enough of them to fill the lanes
 /// of the hash kernel, if they are not too long.
 pub(crate) fn run_bytes(piece_length: u32) -> u64 {
-    let lanes = digest::lanes(Algorithm::Sha1) as u64;
-    (lanes * u64::from(piece_length)).clamp(READ_BYTES, READ_BYTES_MAX)
+    run_bytes_of(Algorithm::Sha1, piece_length)
+}
+
+/// The same for messages of another length and function.
+pub(crate) fn run_bytes_of(algorithm: Algorithm, message: u32) -> u64 {
+    let lanes = digest::lanes(algorithm) as u64;
+    (lanes * u64::from(message)).clamp(READ_BYTES, READ_BYTES_MAX)
 }
 
 /// What hashes pieces on this machine, for display: the kernel that was fastest, or the one that

@@ -33,7 +33,7 @@ pub use arena::{Arena, Block};
 pub use check::{CheckProgress, CheckReport, FileReport, FileTrouble, check, hash_kernel};
 pub use error::{Obstacle, StorageError};
 pub use handles::{HandleCache, raise_file_limit};
-pub use hash_tree::{HashTreeError, Payload, PayloadFile};
+pub use hash_tree::{HashTreeError, Payload, PayloadFile, PayloadHashes, Symlinks};
 pub use keepsake::{load_keepsake, save_keepsake};
 pub use memory::memory_total;
 pub use pools::{
@@ -43,4 +43,5 @@ pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};
 pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
 pub use store::{Effort, FileStore, Root, Space, StoreOptions};
+pub use sys::trim;
 pub use writer::{RecordHandle, StateWriter};

@@ -248,9 +248,9 @@ impl Pools {
     }
 
     /// To be called now and then: gives memory for reads back when nothing was read between two
-    /// calls.
-    pub fn rest(&self) {
-        self.0.buffers.rest();
+    /// calls. Whether it did.
+    pub fn rest(&self) -> bool {
+        self.0.buffers.rest()
     }
 
     /// Makes everything durable that was written before this call; see [`FileStore::sync`].

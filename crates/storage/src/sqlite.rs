@@ -244,9 +244,9 @@ impl StateStore for SqliteState {
     }
 
     /// Pages that a start of thousands of torrents looked at: 2 MiB a connection.
-    fn rest(&self) {
+    fn rest(&self) -> bool {
         if !self.last_use.is_over() {
-            return;
+            return false;
         }
         for connection in [&self.writer, &self.reader] {
             let Ok(connection) = connection.try_lock() else { continue };
@@ -254,6 +254,7 @@ impl StateStore for SqliteState {
                 tracing::debug!(%error, "the state keeps its memory");
             }
         }
+        true
     }
 }
 

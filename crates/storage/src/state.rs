@@ -92,8 +92,11 @@ pub trait StateStore: Send + Sync {
     /// When that does not work either.
     fn start_over(&self) -> Result<(), StateError>;
 
-    /// Called now and then when nobody else calls: gives memory back that was of use before.
-    fn rest(&self) {}
+    /// Called now and then when nobody else calls: gives memory back that was of use before,
+    /// and says whether it did.
+    fn rest(&self) -> bool {
+        false
+    }
 }
 
 /// Records in memory, for tests and for sessions that leave no trace.

@@ -184,9 +184,9 @@ impl StateWriter {
     }
 
     /// To be called now and then: when nothing was loaded or saved between two calls, the store
-    /// gives memory back. Waits for nobody.
-    pub fn rest(&self) {
-        self.0.shared.store.rest();
+    /// gives memory back. Waits for nobody. Whether it did.
+    pub fn rest(&self) -> bool {
+        self.0.shared.store.rest()
     }
 
     /// Saves everything reported so far and returns when it is saved. Waits for the disk.

@@ -96,7 +96,8 @@ pub struct Spending {
 
 /// What was charged so far.
 pub(crate) struct Ledger {
-    nanos: [u64; Spent::ALL.len()],
+    /// Nothing for a torrent that nothing ever happened to, of which there may be ten thousand.
+    nanos: Option<Box<[u64; Spent::ALL.len()]>>,
     /// Why nobody is connected, and since when that holds.
     alone: Option<Spent>,
     alone_since: Duration,
@@ -104,11 +105,15 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(now: Duration) -> Self {
-        Self { nanos: [0; Spent::ALL.len()], alone: None, alone_since: now }
+        Self { nanos: None, alone: None, alone_since: now }
     }
 
     fn charge(&mut self, what: Spent, time: Duration) {
-        if let Some(nanos) = self.nanos.get_mut(what as usize) {
+        if time.is_zero() {
+            return;
+        }
+        let nanos = self.nanos.get_or_insert_default();
+        if let Some(nanos) = nanos.get_mut(what as usize) {
             *nanos = nanos.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         }
     }
@@ -130,7 +135,8 @@ impl Swarm {
     /// is left out, so that some line is always there. Costs a walk over the peers.
     pub fn spending(&self, now: Duration) -> Vec<Spending> {
         let mut lines = Spent::ALL.map(|what| {
-            let nanos = self.ledger.nanos.get(what as usize).copied().unwrap_or_default();
+            let charged = self.ledger.nanos.as_ref().and_then(|nanos| nanos.get(what as usize));
+            let nanos = charged.copied().unwrap_or_default();
             Spending { what, time: Duration::from_nanos(nanos), peers: 0 }
         });
         let alone = self.ledger.alone.map(|what| (what, self.ledger.alone_since, 0));

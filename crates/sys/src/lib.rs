@@ -2,6 +2,8 @@
 //!
 //! Beside `digest` this is the only room with `unsafe` code. It knows nothing of BitTorrent.
 
+mod heap;
 mod slab;
 
+pub use heap::trim;
 pub use slab::{Part, SLAB_BYTES, slab};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::CreateError;
-use engine::metainfo::{CreateOptions, Torrent};
+use engine::metainfo::{CreateOptions, Format, Torrent};
+use engine::storage::{Payload, Symlinks};
 use serde_json::json;
 
 use crate::exit::{Code, Failure};
@@ -21,6 +22,11 @@ use crate::result_file;
 Examples:
   peerless create ./folder --tracker https://tracker.example/announce
   peerless create movie.mkv -o movie.torrent --piece-length 1M --private
+  peerless create ./folder --format hybrid --symlinks
+
+A v1 torrent works with every client and tracker. A hybrid can be used by v2 clients too, which find
+bad data sooner and the same file in several torrents; older clients show its padding as files, and
+trackers may refuse it. One that is v2 only is for v2 clients alone.
 
 The same input and options give the same bytes: no date is added unless --date is given.")]
 pub(crate) struct Args {
@@ -31,9 +37,37 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) options: Options,
+    /// Which BitTorrent versions can use it.
+    #[arg(long, value_enum, default_value_t)]
+    format: TorrentFormat,
+    /// Keep symbolic links that stay in the folder, instead of leaving them out.
+    #[arg(long)]
+    symlinks: bool,
     /// Replace an existing output file.
     #[arg(long)]
     force: bool,
+}
+
+/// What `--format` may be.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum TorrentFormat {
+    /// SHA-1 of each piece.
+    #[default]
+    V1,
+    /// A SHA-256 hash tree for each file.
+    V2,
+    /// Both.
+    Hybrid,
+}
+
+impl From<TorrentFormat> for Format {
+    fn from(format: TorrentFormat) -> Self {
+        match format {
+            TorrentFormat::V1 => Self::V1,
+            TorrentFormat::V2 => Self::V2,
+            TorrentFormat::Hybrid => Self::Hybrid,
+        }
+    }
 }
 
 /// What may be said in a .torrent besides the payload.
@@ -72,6 +106,7 @@ fn piece_length(text: &str) -> Result<u32, String> {
 impl Options {
     fn with_trackers(&self, tiers: Vec<Vec<String>>) -> CreateOptions {
         CreateOptions {
+            format: Format::V1,
             piece_length: self.piece_length,
             trackers: tiers,
             web_seeds: self.web_seed.clone(),
@@ -88,7 +123,10 @@ impl Args {
         let tiers = self.options.tracker.iter().map(|url| vec![url.clone()]).collect();
         let target = self.output.clone().map_or_else(|| default_output(&self.path), Ok)?;
         result_file::refuse_existing(&target, self.force)?;
-        let bytes = create(&self.path, self.options.with_trackers(tiers), output).await?;
+        let options =
+            CreateOptions { format: self.format.into(), ..self.options.with_trackers(tiers) };
+        let symlinks = if self.symlinks { Symlinks::Keep } else { Symlinks::Skip };
+        let bytes = create_with(&self.path, symlinks, options, output).await?;
         result_file::write(&target, &bytes, self.force)?;
         let torrent = Torrent::parse(&bytes).map_err(Failure::other)?;
         let geometry = torrent.info.geometry();
@@ -96,13 +134,20 @@ impl Args {
             "output": target,
             "name": torrent.info.name(),
             "info_hash": torrent.info_hash.to_string(),
+            "info_hash_v1": torrent.info_hashes.v1().map(|hash| hash.to_string()),
+            "info_hash_v2": torrent.info_hashes.v2().map(|hash| hash.to_string()),
             "total_length": geometry.total_length(),
             "piece_length": geometry.piece_length(),
             "piece_count": geometry.piece_count(),
             "magnet": torrent.magnet(),
         }));
         output.line(format_args!("Wrote:     {}", untrusted(&target.display().to_string())));
-        output.line(format_args!("Info hash: {}", torrent.info_hash));
+        if let Some(v1) = torrent.info_hashes.v1() {
+            output.line(format_args!("Info hash: {v1}"));
+        }
+        if let Some(v2) = torrent.info_hashes.v2() {
+            output.line(format_args!("v2 hash:   {v2}"));
+        }
         let size = format::bytes(geometry.total_length());
         let piece = format::bytes(u64::from(geometry.piece_length()));
         output.line(format_args!(
@@ -119,6 +164,15 @@ pub(crate) async fn create(
     options: CreateOptions,
     output: Output,
 ) -> Result<Vec<u8>, Failure> {
+    create_with(path, Symlinks::Skip, options, output).await
+}
+
+async fn create_with(
+    path: &Path,
+    symlinks: Symlinks,
+    options: CreateOptions,
+    output: Output,
+) -> Result<Vec<u8>, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let progress = Progress::new(output, &path.display().to_string());
     let hashing = {
@@ -127,7 +181,9 @@ pub(crate) async fn create(
             let shown = |now: engine::storage::CheckProgress| {
                 progress.set(now.done_bytes, now.total_bytes, &format::bytes(now.done_bytes));
             };
-            let made = engine::create(&path, &options, shown, &cancel);
+            let payload = Payload::walk(&path, symlinks).map_err(CreateError::from);
+            let made =
+                payload.and_then(|payload| engine::create_of(&payload, &options, shown, &cancel));
             progress.finish();
             made
         })

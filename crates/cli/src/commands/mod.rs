@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod dht;
+pub(crate) mod edit;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod handshake;
@@ -35,6 +36,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Seed(args) => args.run(output).await,
         Command::Share(args) => args.run(output).await,
         Command::Create(args) => args.run(output).await,
+        Command::Edit(args) => args.run(output),
         Command::Check(args) => args.run(output).await,
         Command::Info(args) => args.run(output).await,
         Command::Peers(args) => args.run(output).await,
@@ -60,6 +62,12 @@ pub(crate) fn payload_folder(dir: &Path) -> Result<(), Failure> {
 
 /// Reads and parses a .torrent file.
 pub(crate) fn read_torrent(path: &str) -> Result<Torrent, Failure> {
+    let bytes = read_torrent_file(path)?;
+    Torrent::parse(&bytes).map_err(|error| Failure::torrent(path, &error))
+}
+
+/// The bytes of a .torrent file, if they are not too many.
+pub(crate) fn read_torrent_file(path: &str) -> Result<Vec<u8>, Failure> {
     if source::is_magnet(path) {
         let message = "a magnet link does not say enough for this";
         return Err(Failure::usage(message).advise("give a .torrent file"));
@@ -70,8 +78,7 @@ pub(crate) fn read_torrent(path: &str) -> Result<Torrent, Failure> {
         let message = format!("{path}: {length} bytes are too many for a .torrent file");
         return Err(Failure::new(Code::BadTorrent, message));
     }
-    let bytes = std::fs::read(file).map_err(|error| unreadable(path, &error))?;
-    Torrent::parse(&bytes).map_err(|error| Failure::torrent(path, &error))
+    std::fs::read(file).map_err(|error| unreadable(path, &error))
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> Failure {

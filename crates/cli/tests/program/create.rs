@@ -75,6 +75,37 @@ fn info_reads_what_create_was_told() {
 }
 
 #[test]
+fn every_format_is_made_and_shown() {
+    let world = World::new();
+    folder(&world);
+    std::os::unix::fs::symlink("a.bin", world.path("data/tree/link")).expect("a link");
+    for (format, v1, v2) in [("v1", true, false), ("v2", false, true), ("hybrid", true, true)] {
+        let file = format!("{format}.torrent");
+        let told = ["create", "data/tree", "-o", &file, "--format", format, "--symlinks", "--json"];
+        let made = world.run(&told).expect(0).json();
+        let info = world.run(&["info", &file, "--json"]).expect(0).json();
+        assert_eq!(info["version"], format);
+        for (hash, there) in [("info_hash_v1", v1), ("info_hash_v2", v2)] {
+            assert_eq!((made[hash].is_string(), &made[hash]), (there, &info[hash]), "{format}");
+        }
+        let link = info["magnet"].as_str().expect("a link");
+        assert_eq!((link.contains("urn:btih:"), link.contains("urn:btmh:1220")), (v1, v2));
+        let files = info["files"].as_array().expect("files");
+        assert_eq!(
+            files.iter().filter(|file| file["root"].is_string()).count(),
+            2 * usize::from(v2)
+        );
+        assert!(files.iter().any(|file| file["symlink"] == true), "{format}");
+        let text = world.run(&["info", &file]).expect(0).text();
+        let hash = info["info_hash"].as_str().expect("a hash");
+        assert!(text.contains(&format!("Version:     {format}")) && text.contains(hash), "{text}");
+        assert_eq!(text.matches("root ").count(), 2 * usize::from(v2), "{text}");
+    }
+    let odd = ["create", "data/tree", "-o", "odd", "--format", "v2", "--piece-length", "24K"];
+    world.run(&odd).expect(2);
+}
+
+#[test]
 fn no_date_and_no_program_unasked() {
     let world = World::new();
     world.torrent("plain.bin", 1000, "16K");

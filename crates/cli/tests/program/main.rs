@@ -4,6 +4,7 @@
 
 mod check;
 mod create;
+mod edit;
 mod explain;
 mod handshake;
 mod info;

@@ -148,10 +148,9 @@ pub(super) fn of(
             facts.add("writing took", Amount::Time(effort.writing));
         }
         Spent::Limited => {
-            for (what, limits) in [
-                ("of the session", session.limits.get()),
-                ("of the torrent", shared.bounds.own.get()),
-            ] {
+            for (what, limits) in
+                [("of the session", session.limits.get()), ("of the torrent", shared.bounds.own())]
+            {
                 if let Some(rate) = limits.download {
                     facts.add(what, Amount::Rate(rate));
                 }
@@ -173,10 +172,12 @@ pub(super) fn of(
             facts.tally("failed attempts", mishaps.of(cause)).trackers(shared);
         }
         Spent::Left => {
-            facts.count("addresses", stats.candidates).tally("peers that left", &mishaps.left);
+            facts
+                .count("addresses", stats.candidates)
+                .tally("peers that left", mishaps.of(Cause::PeersLeft));
         }
         Spent::Banned => {
-            facts.tally("peers banned", &mishaps.banned);
+            facts.tally("peers banned", mishaps.of(Cause::Banned));
             facts.add("bad data", Amount::Bytes(stats.failed));
         }
         Spent::NobodyKnown => {

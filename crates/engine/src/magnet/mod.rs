@@ -236,7 +236,7 @@ mod tests {
         let file = |length| metainfo::CreateFile {
             path: vec![format!("{length}").into_bytes()],
             length,
-            executable: false,
+            ..Default::default()
         };
         let payload = CreatePayload::Folder([16_384, 40_000, 10].map(file).into());
         let piece_length = Some(16_384);

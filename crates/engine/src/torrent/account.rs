@@ -23,9 +23,12 @@ impl Tally {
     }
 }
 
-/// What went wrong with its peers so far.
+/// What went wrong with its peers so far; most of many torrents have none, and so no room for them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Mishaps {
+pub(crate) struct Mishaps(Option<Box<Tallies>>);
+
+#[derive(Debug, Clone, Default)]
+struct Tallies {
     /// Dials that led to no connection.
     unreachable: Tally,
     /// Dials that led to somebody without this torrent.
@@ -33,32 +36,33 @@ pub(crate) struct Mishaps {
     /// Dials that led to no peer that we understand.
     not_bittorrent: Tally,
     /// Peers that were connected and left.
-    pub(crate) left: Tally,
+    left: Tally,
     /// Addresses that sent bad data.
-    pub(crate) banned: Tally,
+    banned: Tally,
 }
 
 impl Mishaps {
     pub(super) fn dial_failed(&mut self, addr: SocketAddr, failure: &HandshakeFailure) {
         use HandshakeFailure as F;
+        let tallies = self.0.get_or_insert_default();
         let (tally, says_whom) = match failure {
-            F::Connect { .. } | F::ConnectTimeout { .. } => (&mut self.unreachable, true),
-            F::Resolve(_) | F::Io(_) => (&mut self.unreachable, false),
+            F::Connect { .. } | F::ConnectTimeout { .. } => (&mut tallies.unreachable, true),
+            F::Resolve(_) | F::Io(_) => (&mut tallies.unreachable, false),
             // Most clients close at once when they are asked for a torrent that they don't have.
-            F::WrongInfoHash { .. } | F::ClosedEarly { .. } => (&mut self.not_served, false),
+            F::WrongInfoHash { .. } | F::ClosedEarly { .. } => (&mut tallies.not_served, false),
             F::NotBitTorrent | F::Timeout { .. } | F::Encryption(_) | F::Unencrypted => {
-                (&mut self.not_bittorrent, false)
+                (&mut tallies.not_bittorrent, false)
             }
         };
         tally.add(if says_whom { failure.to_string() } else { format!("{addr}: {failure}") });
     }
 
     pub(super) fn left(&mut self, addr: SocketAddr, reason: &str) {
-        self.left.add(format!("{addr}: {reason}"));
+        self.0.get_or_insert_default().left.add(format!("{addr}: {reason}"));
     }
 
     pub(super) fn banned(&mut self, addr: IpAddr) {
-        self.banned.add(addr.to_string());
+        self.0.get_or_insert_default().banned.add(addr.to_string());
     }
 
     /// How most dials failed.
@@ -67,12 +71,16 @@ impl Mishaps {
         kinds.into_iter().max_by_key(|kind| self.of(*kind).count).unwrap_or(Cause::Unreachable)
     }
 
-    /// Dials that failed like this.
+    /// What is behind this cause: dials that failed, or peers that left or were banned.
     pub(crate) fn of(&self, cause: Cause) -> &Tally {
+        const NOTHING: &Tally = &Tally { count: 0, last: None };
+        let Some(tallies) = &self.0 else { return NOTHING };
         match cause {
-            Cause::NotServed => &self.not_served,
-            Cause::NotBitTorrent => &self.not_bittorrent,
-            _ => &self.unreachable,
+            Cause::NotServed => &tallies.not_served,
+            Cause::NotBitTorrent => &tallies.not_bittorrent,
+            Cause::PeersLeft => &tallies.left,
+            Cause::Banned => &tallies.banned,
+            _ => &tallies.unreachable,
         }
     }
 }

@@ -77,6 +77,9 @@ pub enum TorrentError {
     /// A hybrid's `files` and `file tree` differ.
     #[error("the v1 and the v2 description of this hybrid do not agree about {0}")]
     InconsistentHybrid(String),
+    /// Files of a new v2 torrent that are not sorted, or a name that is a file and a folder.
+    #[error("{0} is out of order, there twice, or below a file")]
+    FileOrder(String),
     /// A piece layer with too many hashes or too few.
     #[error("the piece layer of {path} has {got} bytes where {expected} belong")]
     LayerLength {

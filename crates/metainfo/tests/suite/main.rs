@@ -2,6 +2,7 @@
 //! be refused, what holds for every input, and that what is created is what is read.
 
 mod create;
+mod edit;
 mod features;
 mod hostile;
 mod properties;

@@ -45,11 +45,13 @@ impl Buffers {
         ReadBuffer { bytes, length, home: Arc::clone(self) }
     }
 
-    /// Gives idle memory back when none was taken since the last call.
-    pub(super) fn rest(&self) {
-        if self.last_use.is_over() {
+    /// Gives idle memory back when none was taken since the last call, and says whether it did.
+    pub(super) fn rest(&self) -> bool {
+        let over = self.last_use.is_over();
+        if over {
             drop(mem::take(&mut *self.lock()));
         }
+        over
     }
 
     /// Lists of free buffers are whole at every moment, whoever panicked.
@@ -108,7 +110,7 @@ mod tests {
         let many: Vec<_> = (0..100).map(|_| buffers.take(READ_BYTES_MAX as usize)).collect();
         drop(many);
         assert_eq!(buffers.lock()[CLASSES - 1].len(), IDLE_BYTES_MAX / READ_BYTES_MAX as usize);
-        (0..2).for_each(|_| buffers.rest());
+        assert_eq!([buffers.rest(), buffers.rest()], [false, true]);
         assert!(buffers.lock().iter().all(Vec::is_empty));
     }
 }
