@@ -50,18 +50,30 @@ class TorrentV2(payloads.Torrent):
             return hashlib.sha1(bencode.encode(self.info)).hexdigest()
         return self.v2[:40]
 
+    @property
+    def layers(self):
+        top = (self.piece_length // BLOCK).bit_length() - 1
+        found = {}
+        for below, length in self.files:
+            if length > self.piece_length:
+                tree = self.trees[below]
+                found[tree[-1][0]] = b"".join(tree[top][: -(-length // self.piece_length)])
+        return found
+
+    def announcing(self, *trackers, suffix="tracked", **top):
+        return super().announcing(*trackers, suffix=suffix, **{"piece layers": self.layers}, **top)
+
     def magnet(self, trackers=()):
         """By its v2 hash alone."""
         link = super().magnet(trackers)
         return link.replace(f"btih:{self.info_hash}", f"btmh:1220{self.v2}")
 
 
-def make(directory, name, files, piece_length=PIECE, hybrid=False, with_layers=True):
+def make(directory, name, files, piece_length=PIECE, hybrid=False):
     """`files`: a list of (path components, length), each component ASCII; the torrent is a folder."""
     plain = payloads.make(directory, name, sorted(files), piece_length)
-    tree, layers, trees = {}, {}, {}
+    tree, trees = {}, {}
     v1_files, v1 = [], bytearray()
-    top = (piece_length // BLOCK).bit_length() - 1
     entries = [(parts, length) for parts, length in sorted(files)]
     for number, (parts, length) in enumerate(entries):
         below = "/".join((name, *parts))
@@ -73,11 +85,7 @@ def make(directory, name, files, piece_length=PIECE, hybrid=False, with_layers=T
         if length:
             built = levels(leaves(data))
             trees[below] = built
-            root = built[-1][0]
-            node[""]["pieces root"] = root
-            if length > piece_length:
-                count = -(-length // piece_length)
-                layers[root] = b"".join(built[top][:count])
+            node[""]["pieces root"] = built[-1][0]
         v1_files.append({"length": length, "path": list(parts)})
         v1 += data
         gap = -length % piece_length
@@ -89,11 +97,9 @@ def make(directory, name, files, piece_length=PIECE, hybrid=False, with_layers=T
         pieces = (v1[at : at + piece_length] for at in range(0, len(v1), piece_length))
         info["pieces"] = b"".join(hashlib.sha1(piece).digest() for piece in pieces)
         info["files"] = v1_files
-    document = {"info": info} | ({"piece layers": layers} if with_layers else {})
-    plain.path.write_bytes(bencode.encode(document))
-    return TorrentV2(
-        plain.path, name, piece_length, info, plain.files, plain.digest, plain.home, trees
-    )
+    made = TorrentV2(plain.path, name, piece_length, info, plain.files, plain.digest, plain.home, trees)
+    made.path.write_bytes(bencode.encode({"info": info, "piece layers": made.layers}))
+    return made
 
 
 SHAPES = [

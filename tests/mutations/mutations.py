@@ -44,7 +44,7 @@ MUTATIONS = [
     ),
     Mutation(
         "piece-hash/check-believes",
-        "crates/storage/src/check.rs",
+        "crates/storage/src/check/verdicts.rs",
         "let hash = v1.get(number).map(|hash| info.piece_hash(piece) == Some(*hash));",
         "let hash = v1.get(number).map(|hash| info.piece_hash(piece).is_some() && *hash != [0; 20]);",
         "peerless-storage",

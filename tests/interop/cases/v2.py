@@ -277,6 +277,26 @@ def v1_side(lab):
             assert hashlib.sha1(data).digest() == hashes[piece * 20 : piece * 20 + 20], piece
 
 
+@case("v2/both-swarms", cost=3)
+def both_swarms(lab):
+    """A hybrid is announced by both names, so a link that has one alone finds it at the tracker; so does
+    `peers`."""
+    torrent = payloads_v2.shapes(lab.directory, "twice announced", True)
+    tracker = lab.plain_tracker
+    seeder = lab.peerless(arguments=["--allow-private"])
+    seeder.seed([torrent.announcing(tracker.url)], torrent.home)
+    names = {torrent.info_hash, torrent.v2[:40]}
+    until(lambda: names <= {a["info_hash"] for a in tracker.announces}, 10, "both names to be announced")
+    for link in (torrent.magnet([tracker.url]), super(type(torrent), torrent).magnet([tracker.url])):
+        leecher = lab.peerless(arguments=["--allow-private"])
+        out = lab.folder(f"out-{leecher.port}")
+        leecher.run("get", link, "-o", out, "--bind", leecher.ip, "--port", leecher.port, "--allow-private")
+        torrent.check(out, leecher.label)
+    asked = lab.peerless()
+    said = asked.json("peers", torrent.announcing(tracker.url).path, "--allow-private", "--bind", asked.ip).json
+    assert {entry["info_hash"] for entry in said["trackers"]} == names, said
+
+
 @case("v2/upgrade", cost=2)
 def upgrade(lab):
     """A peer that comes by a hybrid's v1 hash and can do v2 is answered by the v2 hash; others are not. Both

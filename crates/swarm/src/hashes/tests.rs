@@ -1,3 +1,5 @@
+mod courses;
+
 use metainfo::merkle::MerkleTree;
 use metainfo::{Geometry, InfoHash};
 use proptest::prelude::*;
