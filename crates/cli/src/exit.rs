@@ -113,7 +113,6 @@ impl From<AddError> for Failure {
                 .advise("--recheck begins with what is there now"),
             AddError::PathInUse { .. } => Self::new(Code::Disk, error.to_string())
                 .advise("get one of them into another folder, with -o"),
-            AddError::V2Only => Self::new(Code::BadTorrent, error.to_string()),
             AddError::NoSuchPiece { .. } => Self::usage(error.to_string()),
             other => Self::other(other), // in it already, or at its end: nothing a person does
         }

@@ -148,6 +148,7 @@ async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, ro
     };
     match line.detach() {
         Ok(line) => {
+            let info_hash = torrent.info_hash(); // it may have come by the other name
             shard.send(ShardMessage::Incoming { info_hash, line, addr, first, slot });
         }
         Err(error) => tracing::debug!(%addr, %error, "inbound peer lost"),

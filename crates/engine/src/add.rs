@@ -58,9 +58,6 @@ pub enum AddError {
         /// The folder.
         root: PathBuf,
     },
-    /// Its pieces have hash trees only.
-    #[error("a BitTorrent v2 torrent without v1 pieces, which this version can't use")]
-    V2Only,
     /// The session is shutting down.
     #[error("the session has ended")]
     Ended,
@@ -255,14 +252,13 @@ fn take_in(
     root: &Root,
     record: Option<ResumeRecord>,
 ) -> Result<(TorrentHandle, BringUp, Findings), AddError> {
-    if !request.torrent.info.has_v1() {
-        return Err(AddError::V2Only);
-    }
     let count = request.torrent.info.geometry().piece_count();
     let wanted = request.wanted.as_ref().map(|pieces| wanted_set(pieces, count)).transpose()?;
     let options = StoreOptions { overwrite: request.overwrite };
     let (info, handles) = (Arc::clone(&request.torrent.info), Arc::clone(&session.handles));
     let store = FileStore::open_in(root, info, handles, options);
+    let layers = resume::layers(&request.torrent, record.as_ref());
+    store.set_layers(Arc::new(layers));
     let arrangement = arranged(&request, record.as_ref());
     store.arrange(&arrangement);
     let reused = if request.reuse.is_empty() || request.seed_only {
@@ -280,7 +276,7 @@ fn take_in(
         findings
     };
     if request.remember_metadata {
-        findings.remember(&request.torrent.info_bytes);
+        findings.remember(resume::to_remember(&request.torrent, &store.layers()));
     }
     let shared = Arc::new(TorrentShared::new(
         request.torrent,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use metainfo::InfoHash;
 use swarm::Voter;
 use tracker::{Policy, ScheduleConfig};
 
-use crate::announce::{Announcer, AnnouncerConfig, AskOptions, News, Numbers};
+use crate::announce::{Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers};
 use crate::events::Event;
 use crate::handle::TorrentShared;
 use crate::session::SessionShared;
@@ -29,14 +30,26 @@ fn numbers_of(stats: &TorrentStats) -> Numbers {
     }
 }
 
-/// Begins to announce, if there is a tracker. Must be called on the control runtime.
+/// Begins to announce, if there is a tracker: a hybrid by both of its names (BEP 52). Must be called on
+/// the control runtime.
 pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
     if shared.torrent.trackers.is_empty() {
         return;
     }
+    for (name, slot) in shared.names().zip([&shared.announcer, &shared.other_announcer]) {
+        // One that announces already goes on; the handle dropped then ends the new one.
+        let _ = slot.set(announcer(session, shared, name));
+    }
+}
+
+fn announcer(
+    session: &Arc<SessionShared>,
+    shared: &Arc<TorrentShared>,
+    name: InfoHash,
+) -> AnnouncerHandle {
     let info_hash = shared.info_hash();
     let config = AnnouncerConfig {
-        info_hash,
+        info_hash: name,
         peer_id: session.peer_id.0,
         port: Arc::clone(&session.announced_port),
         schedule: ScheduleConfig {
@@ -66,9 +79,7 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
             session_of.events.send(Event::TrackerError { info_hash, tracker, message });
         }
     };
-    let handle = Announcer::spawn(session.trackers.clone(), config, numbers, news);
-    // One that announces already goes on; the handle just dropped ends the new one.
-    let _ = shared.announcer.set(handle);
+    Announcer::spawn(session.trackers.clone(), config, numbers, news)
 }
 
 #[cfg(test)]

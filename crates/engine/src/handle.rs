@@ -59,6 +59,8 @@ pub(crate) struct TorrentShared {
     pub(crate) store: Arc<FileStore>,
     pub(crate) bounds: Bounds,
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
+    /// Announces a hybrid by its other name.
+    pub(crate) other_announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
     /// Held by who changes the arrangement.
@@ -120,6 +122,7 @@ impl TorrentShared {
             store,
             bounds,
             announcer: OnceLock::new(),
+            other_announcer: OnceLock::new(),
             record: OnceLock::new(),
             arranging: tokio::sync::Mutex::default(),
             arrangement: Mutex::default(),
@@ -139,6 +142,21 @@ impl TorrentShared {
 
     pub(crate) fn info_hash(&self) -> InfoHash {
         self.torrent.info_hash
+    }
+
+    /// Its name in v2 handshakes, if it has one: the first 20 bytes of its v2 hash (BEP 52).
+    pub(crate) fn v2_name(&self) -> Option<InfoHash> {
+        self.torrent.info_hashes.v2().map(|hash| hash.truncated())
+    }
+
+    /// All its names on the network: one, or two of a hybrid. The first is [`Self::info_hash`].
+    pub(crate) fn names(&self) -> impl Iterator<Item = InfoHash> + use<> {
+        let info_hash = self.info_hash();
+        std::iter::once(info_hash).chain(self.v2_name().filter(|name| *name != info_hash))
+    }
+
+    pub(crate) fn announcers(&self) -> impl Iterator<Item = &AnnouncerHandle> {
+        [&self.announcer, &self.other_announcer].into_iter().filter_map(OnceLock::get)
     }
 
     /// Panics, once, where a test asked for it.
@@ -281,9 +299,7 @@ impl TorrentShared {
         tracing::error!(torrent = %info_hash, error = message, "the torrent can't run");
         *lock(&self.failure) = Some(error);
         self.set_state(TorrentState::Stopped);
-        if let Some(announcer) = self.announcer.get() {
-            announcer.leave(STOP_LIMIT);
-        }
+        self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
         events.send(Event::TorrentFailed { info_hash, message });
     }
 
@@ -317,16 +333,12 @@ impl TorrentShared {
     }
 
     pub(crate) fn announce_now(&self, prompt: Prompt) {
-        if let Some(announcer) = self.announcer.get() {
-            announcer.announce_now(prompt);
-        }
+        self.announcers().for_each(|announcer| announcer.announce_now(prompt));
     }
 
     /// Tells the trackers, once, that the last piece arrived.
     pub(crate) fn announce_completed(&self) {
-        if let Some(announcer) = self.announcer.get() {
-            announcer.completed();
-        }
+        self.announcers().for_each(AnnouncerHandle::completed);
     }
 }
 
@@ -448,6 +460,7 @@ impl SessionShared {
             early.extend(addrs.into_iter().map(|addr| (source, addr)));
             return;
         }
+        let info_hash = shared.info_hash();
         shard.send(ShardMessage::Candidates { info_hash, source, addrs });
     }
 

@@ -121,7 +121,7 @@ fn wanted(session: &SessionShared, search: &LocalSearch, cookie: &str) -> Vec<In
 fn public_torrents(session: &SessionShared) -> Vec<InfoHash> {
     let all = session.all();
     let public = all.iter().filter(|shared| !shared.torrent.info.is_private());
-    public.map(|shared| shared.info_hash()).collect()
+    public.flat_map(|shared| shared.names()).collect()
 }
 
 /// When each torrent was told of last.

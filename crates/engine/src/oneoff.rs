@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metainfo::{BLOCK_LENGTH, InfoHash, Magnet, Torrent};
+use metainfo::{BLOCK_LENGTH, InfoHash, InfoHashes, Magnet, Torrent};
 use tokio::task::JoinSet;
 use tracker::{AnnounceRequest, Event, ScrapeCounts};
 use wire::PeerId;
@@ -19,6 +19,8 @@ const FETCH_TIME: Duration = Duration::from_mins(1);
 pub struct Subject {
     /// Its name on the network.
     pub info_hash: InfoHash,
+    /// A hybrid's other name, the first 20 bytes of its v2 hash (BEP 52): trackers are asked by both.
+    pub other: Option<InfoHash>,
     /// Announce URLs in tiers (BEP 12).
     pub trackers: Vec<Vec<String>>,
     /// Bytes that we say we lack.
@@ -29,6 +31,7 @@ impl From<&Torrent> for Subject {
     fn from(torrent: &Torrent) -> Self {
         Self {
             info_hash: torrent.info_hash,
+            other: other_name(&torrent.info_hashes),
             trackers: torrent.trackers.clone(),
             left: torrent.info.geometry().total_length(),
         }
@@ -39,11 +42,16 @@ impl From<&Magnet> for Subject {
     fn from(magnet: &Magnet) -> Self {
         Self {
             info_hash: magnet.hashes.on_the_wire(),
+            other: other_name(&magnet.hashes),
             trackers: magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
             // How much there is nobody knows; who lacks nothing is given no seeds.
             left: u64::from(BLOCK_LENGTH),
         }
     }
+}
+
+fn other_name(hashes: &InfoHashes) -> Option<InfoHash> {
+    hashes.v1().and(hashes.v2()).map(|hash| hash.truncated())
 }
 
 /// How to ask a torrent's trackers.
@@ -74,6 +82,8 @@ impl AnnounceOptions {
 /// What one tracker said, asked once.
 #[derive(Debug)]
 pub struct TrackerReport<T> {
+    /// The name by which it was asked.
+    pub info_hash: InfoHash,
     /// Its tier, from zero.
     pub tier: usize,
     /// Its URL, passkey included: for its owner's eyes.
@@ -103,8 +113,9 @@ pub async fn announce_all(
         tracker_id: None,
     };
     let (client, ask) = options.client();
-    ask_all(torrent, move |url| {
-        let (client, request) = (client.clone(), request.clone());
+    ask_all(torrent, move |url, info_hash| {
+        let client = client.clone();
+        let request = AnnounceRequest { info_hash, ..request.clone() };
         async move {
             let replies = client.announce(&url, &request, ask).await;
             let leave = AnnounceRequest { event: Event::Stopped, numwant: 0, ..request };
@@ -128,8 +139,7 @@ pub async fn scrape_all(
     options: AnnounceOptions,
 ) -> Vec<TrackerReport<Result<Option<ScrapeCounts>, AnnounceError>>> {
     let (client, ask) = options.client();
-    let info_hash = torrent.info_hash;
-    ask_all(torrent, move |url| {
+    ask_all(torrent, move |url, info_hash| {
         let client = client.clone();
         async move {
             let reply = client.scrape(&url, &[info_hash], ask).await?;
@@ -139,20 +149,26 @@ pub async fn scrape_all(
     .await
 }
 
-async fn ask_all<T, F>(torrent: &Subject, ask: impl Fn(String) -> F) -> Vec<TrackerReport<T>>
+async fn ask_all<T, F>(
+    torrent: &Subject,
+    ask: impl Fn(String, InfoHash) -> F,
+) -> Vec<TrackerReport<T>>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
     let mut asking = JoinSet::new();
-    for (tier, urls) in torrent.trackers.iter().enumerate() {
-        for url in urls {
-            let answer = ask(url.clone());
-            let (url, host) = (url.clone(), host_of(url));
-            let order = asking.len();
-            asking.spawn(async move {
-                (order, TrackerReport { tier, url, host, answer: answer.await })
-            });
+    for info_hash in [Some(torrent.info_hash), torrent.other].into_iter().flatten() {
+        for (tier, urls) in torrent.trackers.iter().enumerate() {
+            for url in urls {
+                let answer = ask(url.clone(), info_hash);
+                let (url, host) = (url.clone(), host_of(url));
+                let order = asking.len();
+                asking.spawn(async move {
+                    let answer = answer.await;
+                    (order, TrackerReport { info_hash, tier, url, host, answer })
+                });
+            }
         }
     }
     let mut reports: Vec<_> = asking.join_all().await;

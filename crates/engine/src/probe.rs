@@ -32,6 +32,8 @@ pub struct HandshakeRequest {
     pub addr: String,
     /// The torrent to ask for.
     pub info_hash: InfoHash,
+    /// The first 20 bytes of its v2 hash, if it has one: the peer may answer with it (BEP 52).
+    pub v2: Option<InfoHash>,
     /// Who we are.
     pub peer_id: PeerId,
     /// Limit for the TCP connection.
@@ -52,7 +54,7 @@ pub struct HandshakeRequest {
 pub struct HandshakeReport {
     /// The peer's id, any 20 bytes.
     pub peer_id: PeerId,
-    /// The reserved bits it set.
+    /// The reserved bits it set; that for v2 if it answered by the v2 hash.
     pub reserved: Reserved,
     /// The address that answered.
     pub addr: SocketAddr,
@@ -95,7 +97,8 @@ async fn shake_hands(
     opening: Opening,
 ) -> Result<(Handshake, Line, SocketAddr), HandshakeFailure> {
     let (stream, addr) = connect(request).await?;
-    let ours = Ours { info_hash: request.info_hash, peer_id: request.peer_id, dht: false };
+    let (info_hash, v2, peer_id) = (request.info_hash, request.v2, request.peer_id);
+    let ours = Ours { info_hash, v2, peer_id, dht: false };
     let (theirs, line) = handshake::outgoing(stream, opening, ours, request.timeout).await?;
     Ok((theirs, line, addr))
 }

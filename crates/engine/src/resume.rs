@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metainfo::Info;
+use metainfo::{Info, Magnet, PieceLayers, Torrent};
 use storage::resume::{self, Verdict};
 use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
@@ -36,8 +36,8 @@ impl Findings {
     }
 
     /// Keeps the metadata in the record.
-    pub(crate) fn remember(&mut self, metadata: &Arc<[u8]>) {
-        self.metadata = Some(Arc::clone(metadata));
+    pub(crate) fn remember(&mut self, metadata: Arc<[u8]>) {
+        self.metadata = Some(metadata);
     }
 
     /// Files that were just put there: their pieces are hashed.
@@ -53,6 +53,36 @@ impl Findings {
     pub(crate) fn observed(&self) -> &Observed {
         &self.observed
     }
+}
+
+/// The hashes of a v2 torrent's pieces: those that came with it, and those that an earlier run got from
+/// peers.
+pub(crate) fn layers(torrent: &Torrent, record: Option<&ResumeRecord>) -> PieceLayers {
+    let remembered = record.filter(|_| torrent.lacks_layers());
+    let remembered = remembered.and_then(|record| Torrent::parse(record.torrent.as_ref()?).ok());
+    let remembered = remembered.filter(|known| known.info_bytes == torrent.info_bytes);
+    remembered.map_or_else(|| torrent.piece_layers.clone(), |known| known.piece_layers)
+}
+
+/// What to keep of a torrent that nobody has a .torrent file of: its metadata, and with it the hashes
+/// of its pieces if it has any beside.
+pub(crate) fn to_remember(torrent: &Torrent, layers: &PieceLayers) -> Arc<[u8]> {
+    if torrent.info.has_v2() {
+        torrent.with_layers(layers).into()
+    } else {
+        Arc::clone(&torrent.info_bytes)
+    }
+}
+
+/// The torrent that [`to_remember`] or an earlier version kept, if it is the one that the link means.
+pub(crate) fn from_memory(kept: &[u8], magnet: &Magnet) -> Option<Torrent> {
+    if magnet.hashes.verify(kept) {
+        return Torrent::from_info(kept, magnet).ok();
+    }
+    let whole = Torrent::parse(kept).ok()?;
+    let is_meant = magnet.hashes.verify(&whole.info_bytes);
+    let torrent = Torrent::from_info(&whole.info_bytes, magnet).ok().filter(|_| is_meant)?;
+    Some(Torrent { piece_layers: whole.piece_layers, ..torrent })
 }
 
 /// What is remembered of each torrent, in the same order. May wait for the disk.

@@ -13,6 +13,8 @@ use crate::handle::TorrentShared;
 
 pub(crate) struct Roster {
     torrents: HashMap<InfoHash, Entry>,
+    /// Hybrids by their other name, which is the first 20 bytes of their v2 hash.
+    others: HashMap<InfoHash, InfoHash>,
     /// Hashes of the folder and name under which each torrent has its files, so that only those
     /// that may share a file are compared.
     homes: BTreeSet<(u64, InfoHash)>,
@@ -33,6 +35,7 @@ impl Roster {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             torrents: HashMap::new(),
+            others: HashMap::new(),
             homes: BTreeSet::new(),
             marks: HashMap::new(),
             hasher: RandomState::new(),
@@ -40,8 +43,9 @@ impl Roster {
         }
     }
 
-    /// A torrent and the number of its shard.
+    /// A torrent, by either of its names, and the number of its shard.
     pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<(&Arc<TorrentShared>, usize)> {
+        let info_hash = self.others.get(info_hash).unwrap_or(info_hash);
         self.torrents.get(info_hash).map(|entry| (&entry.shared, entry.shard))
     }
 
@@ -54,7 +58,7 @@ impl Roster {
     /// one file.
     pub(crate) fn add(&mut self, shared: &Arc<TorrentShared>) -> Result<(), AddError> {
         let info_hash = shared.info_hash();
-        if self.torrents.contains_key(&info_hash) {
+        if shared.names().any(|name| self.find(&name).is_some()) {
             return Err(AddError::Duplicate);
         }
         let home = self.hasher.hash_one(shared.home());
@@ -70,7 +74,12 @@ impl Roster {
         let shard = (0..self.loads.len()).min_by_key(|shard| self.loads.get(*shard)).unwrap_or(0);
         self.loads.get_mut(shard).into_iter().for_each(|load| *load += 1);
         self.homes.insert((home, info_hash));
-        self.marks.insert(torrent_mark(&info_hash), info_hash);
+        for name in shared.names() {
+            self.marks.insert(torrent_mark(&name), name);
+            if name != info_hash {
+                self.others.insert(name, info_hash);
+            }
+        }
         self.torrents.insert(info_hash, Entry { shard, home, shared: Arc::clone(shared) });
         Ok(())
     }
@@ -78,7 +87,10 @@ impl Roster {
     pub(crate) fn remove(&mut self, info_hash: &InfoHash) {
         if let Some(entry) = self.torrents.remove(info_hash) {
             self.homes.remove(&(entry.home, *info_hash));
-            self.marks.remove(&torrent_mark(info_hash));
+            for name in entry.shared.names() {
+                self.marks.remove(&torrent_mark(&name));
+                self.others.remove(&name);
+            }
             self.loads.get_mut(entry.shard).into_iter().for_each(|load| *load -= 1);
         }
     }

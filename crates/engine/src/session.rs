@@ -263,7 +263,7 @@ impl SessionShared {
         shared.cancel_check();
         let info_hash = shared.info_hash();
         if let Some(dht) = self.dht_for(shared) {
-            dht.unwatch(info_hash);
+            shared.names().for_each(|name| dht.unwatch(name));
         }
         let (done, stopped) = oneshot::channel();
         if let Some(shard) = self.shard_of(&info_hash) {
@@ -271,7 +271,10 @@ impl SessionShared {
         }
         let _ = stopped.await; // dropped, not answered
         // After the shard's last word, which may be that the torrent completed.
-        if let Some(announcer) = shared.announcer.get() {
+        for announcer in shared.announcers() {
+            announcer.leave(STOP_LIMIT); // both have the same time
+        }
+        for announcer in shared.announcers() {
             announcer.stop(STOP_LIMIT).await;
         }
         self.unregister(&info_hash);

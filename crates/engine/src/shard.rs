@@ -14,8 +14,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
+use metainfo::merkle::MerkleHash;
 use metainfo::{InfoHash, PieceIndex};
-use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError};
+use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError, Unproved};
 use swarm::{IpFilter, PeerKey, ReaderId, SeedLimits, Source, Swarm, Wishes};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -28,8 +29,8 @@ use crate::peer::{Landing, Line};
 use crate::session::SessionShared;
 use crate::stats::TorrentState;
 use crate::stream::Detached;
-use crate::torrent::Torrent;
 use crate::torrent::readers::Reply;
+use crate::torrent::{self, Torrent};
 use timers::Timers;
 
 /// Messages handled, and torrents given a turn, before peers have theirs.
@@ -59,6 +60,10 @@ pub(crate) enum ShardMessage {
     Wishes { info_hash: InfoHash, wishes: Wishes, done: oneshot::Sender<()> },
     /// The hash and disk pool is done with a piece.
     Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
+    /// The pool compared blocks with their leaves.
+    Proved { info_hash: InfoHash, blocks: Vec<Unproved> },
+    /// The disk pool hashed a piece block by block, or could not.
+    Leaves { info_hash: InfoHash, piece: PieceIndex, result: Result<Vec<MerkleHash>, StorageError> },
     /// The disk pool read a run for a peer, or could not.
     Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
     /// A reader is there, and waits; dropped unanswered when the torrent does not run.
@@ -229,6 +234,12 @@ impl Shard {
                 self.with(&info_hash, |torrent| torrent.piece_outcome(piece, outcome));
                 self.forget_drained(&info_hash);
             }
+            ShardMessage::Proved { info_hash, blocks } => {
+                self.with(&info_hash, |torrent| torrent.proved(blocks));
+            }
+            ShardMessage::Leaves { info_hash, piece, result } => {
+                self.with(&info_hash, |torrent| torrent.leaves_hashed(piece, result));
+            }
             ShardMessage::Read { info_hash, peer, run, result } => {
                 self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
             }
@@ -288,6 +299,9 @@ impl Shard {
         let now = self.context.clock.now();
         let mut swarm = Swarm::new(now, config);
         swarm.set_ip_filter(now, self.context.session.gate.filter());
+        if let Some(trees) = torrent::trees(&shared) {
+            swarm.set_trees(trees, shared.torrent.info.has_v1());
+        }
         if let Some(wishes) = wishes.filter(|wishes| *wishes != Wishes::default()) {
             swarm.set_wishes(now, &wishes);
         }

@@ -35,6 +35,7 @@ mod info_hash;
 mod magnet;
 pub mod merkle;
 mod path;
+mod piece_tree;
 mod text;
 mod torrent;
 
@@ -49,6 +50,7 @@ pub use info_hash::{InfoHash, InfoHashV2, ParseInfoHashError, ParseInfoHashV2Err
 pub use magnet::{InfoHashes, Magnet, MagnetError};
 pub use merkle::MerkleHash;
 pub use path::{PathRules, SafePath};
+pub use piece_tree::PieceTree;
 pub use text::{is_deceptive, percent_encode};
 pub use torrent::{
     BYTES_MAX as TORRENT_BYTES_MAX, FILES_MAX, FileAttributes, FileEntry, Info, PieceLayers,

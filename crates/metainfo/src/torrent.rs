@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
-use crate::bencode::{self, Kind, Limits, Node};
+use crate::bencode::{self, Encoder, Kind, Limits, Node};
 use crate::merkle::MerkleHash;
 use crate::text::{is_deceptive, percent_encode};
 use crate::{
@@ -187,6 +187,19 @@ impl Torrent {
     /// Whether a v2 torrent's pieces can't all be verified yet: layers have to come from peers.
     pub fn lacks_layers(&self) -> bool {
         self.piece_layers.missing(&self.info).next().is_some()
+    }
+
+    /// A .torrent file with nothing but the info dictionary and these layers: all that it takes to know
+    /// the torrent again.
+    pub fn with_layers(&self, layers: &PieceLayers) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.begin_dict().key(b"info").raw(&self.info_bytes);
+        if self.info.has_v2() {
+            out.key(b"piece layers");
+            layers.write(&mut out);
+        }
+        out.end();
+        out.finish()
     }
 
     /// A magnet link with all its hashes, the name and trackers (BEP 9).

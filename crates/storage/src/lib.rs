@@ -39,7 +39,9 @@ pub use handles::{HandleCache, raise_file_limit};
 pub use hash_tree::{HashTreeError, Payload, PayloadFile, PayloadHashes, Symlinks};
 pub use keepsake::{load_keepsake, save_keepsake};
 pub use memory::memory_total;
-pub use pools::{PieceOutcome, PoolSettings, Pools, READ_BYTES_MAX, ReadBuffer};
+pub use pools::{
+    PieceOutcome, PoolSettings, Pools, READ_BYTES_MAX, ReadBuffer, TreeCheck, Unproved,
+};
 pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};
 pub use reuse::{Reused, reuse};
 pub use sqlite::SqliteState;

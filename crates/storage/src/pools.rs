@@ -7,6 +7,7 @@
 mod buffers;
 mod lane;
 mod piece;
+mod proof;
 
 use std::collections::HashMap;
 use std::hash::RandomState;
@@ -16,7 +17,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use metainfo::PieceIndex;
+use metainfo::merkle::MerkleHash;
+use metainfo::{PieceIndex, PieceTree};
 use wire::Bitfield;
 
 use crate::arena::Block;
@@ -28,6 +30,9 @@ use buffers::Buffers;
 pub use buffers::ReadBuffer;
 use lane::Lane;
 use piece::PieceJob;
+use proof::ProofJob;
+pub use proof::Unproved;
+pub(crate) use proof::leaves_of;
 
 /// Bytes of the longest single read: long enough that its cost is the copy alone.
 pub const READ_BYTES_MAX: u32 = 256 * 1024;
@@ -55,6 +60,18 @@ impl Default for PoolSettings {
     }
 }
 
+/// What a piece is compared with, beside its v1 hash if it has one. A piece that has nothing to be
+/// compared with is a bad one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeCheck {
+    /// Nothing: the torrent is of v1, or this part of its tree is not known.
+    None,
+    /// Its part of its file's tree (BEP 52).
+    Tree(PieceTree),
+    /// The same, and every block was already found to fit its leaf.
+    Proved,
+}
+
 /// What became of a piece.
 #[derive(Debug)]
 pub enum PieceOutcome {
@@ -68,6 +85,8 @@ pub enum PieceOutcome {
         /// One for each block: equal for equal bytes, within this process.
         digests: Vec<u64>,
     },
+    /// It fits its tree and not its v1 hash, so no other bytes can fit both; nothing was written.
+    Contradiction,
     /// The hash was good, and the disk refused.
     WriteFailed {
         /// Why.
@@ -120,10 +139,24 @@ impl Pools {
         want_digests: bool,
         done: impl FnOnce(PieceOutcome) + Send + 'static,
     ) {
+        self.verify_all_and_write(store, piece, blocks, TreeCheck::None, want_digests, done);
+    }
+
+    /// The same for a piece that must fit its tree too.
+    pub fn verify_all_and_write(
+        &self,
+        store: &Arc<FileStore>,
+        piece: PieceIndex,
+        blocks: Vec<Option<Block>>,
+        tree: TreeCheck,
+        want_digests: bool,
+        done: impl FnOnce(PieceOutcome) + Send + 'static,
+    ) {
         let job = PieceJob {
             store: Arc::clone(store),
             piece,
             blocks,
+            tree,
             verified: false,
             want_digests,
             hasher: self.0.digests.clone(),
@@ -144,12 +177,36 @@ impl Pools {
             store: Arc::clone(store),
             piece,
             blocks,
+            tree: TreeCheck::None,
             verified: true,
             want_digests: false,
             hasher: self.0.digests.clone(),
             done: Box::new(done),
         };
         self.0.lane(store).pieces.push(job);
+    }
+
+    /// Compares blocks with their leaves, and gives them back with the outcome.
+    pub fn prove(
+        &self,
+        store: &FileStore,
+        blocks: Vec<Unproved>,
+        done: impl FnOnce(Vec<Unproved>) + Send + 'static,
+    ) {
+        self.0.lane(store).proofs.push(ProofJob { blocks, done: Box::new(done) });
+    }
+
+    /// Reads the first `bytes` bytes of a piece and hashes each block of them.
+    pub fn hash_leaves(
+        &self,
+        store: &Arc<FileStore>,
+        piece: PieceIndex,
+        bytes: u32,
+        done: impl FnOnce(Result<Vec<MerkleHash>, StorageError>) + Send + 'static,
+    ) {
+        let lane = self.0.lane(store);
+        let store = Arc::clone(store);
+        lane.disk.push(Box::new(move || done(guarded(|| proof::leaves(&store, piece, bytes)))));
     }
 
     /// What [`Self::read`] would give, at once and on this thread, where the kernel has it in

@@ -19,6 +19,8 @@ mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
+pub(crate) mod testing_v2;
+#[cfg(test)]
 mod tests;
 mod write;
 
@@ -27,7 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use metainfo::{FileEntry, Info, PieceIndex, SafePath};
+use metainfo::merkle::MerkleHash;
+use metainfo::{FileEntry, Info, PieceIndex, PieceLayers, PieceTree, SafePath};
 
 use crate::error::StorageError;
 use crate::handles::{HandleCache, HandleKey};
@@ -62,6 +65,8 @@ pub struct FileStore {
     id: u64,
     root: Arc<Path>,
     info: Arc<Info>,
+    /// The hashes of a v2 torrent's pieces, as far as they are known.
+    layers: RwLock<Arc<PieceLayers>>,
     handles: Arc<HandleCache>,
     options: StoreOptions,
     device: u64,
@@ -145,6 +150,7 @@ impl FileStore {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             root: Arc::clone(root.path()),
             info,
+            layers: RwLock::default(),
             handles,
             options,
             device: root.device,
@@ -166,6 +172,28 @@ impl FileStore {
     /// The torrent.
     pub fn info(&self) -> &Arc<Info> {
         &self.info
+    }
+
+    /// The hashes of a v2 torrent's pieces, as far as they are known.
+    pub fn layers(&self) -> Arc<PieceLayers> {
+        Arc::clone(&self.layers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says what the hashes of its pieces are. Without them a check finds no piece of a v2 torrent
+    /// good that has more than one in its file.
+    pub fn set_layers(&self, layers: Arc<PieceLayers>) {
+        *self.layers.write().unwrap_or_else(PoisonError::into_inner) = layers;
+    }
+
+    /// One file's layer more, which its root proves.
+    pub fn add_layer(&self, root: MerkleHash, layer: &[MerkleHash]) {
+        let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut layers).add_proved(root, layer);
+    }
+
+    /// What a piece's blocks lead up to, if that is known.
+    pub(crate) fn piece_tree(&self, piece: PieceIndex) -> Option<PieceTree> {
+        self.layers.read().unwrap_or_else(PoisonError::into_inner).piece_tree(&self.info, piece)
     }
 
     /// The download folder: absolute, and with links on the way to it resolved where it exists.

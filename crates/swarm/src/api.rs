@@ -1,9 +1,11 @@
 //! What goes into the brain and what comes out of it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use metainfo::merkle::MerkleHash;
 use metainfo::{Geometry, InfoHash, PieceIndex};
-use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
+use wire::{Bitfield, BlockRequest, HashRequest, Message, PeerId, Reserved};
 
 use crate::SeedLimit;
 
@@ -98,7 +100,8 @@ pub struct Hello {
     pub peer_id: PeerId,
     /// Whether we connected to it.
     pub outgoing: bool,
-    /// What it can do.
+    /// What it can do. The v2 bit stands for what was agreed on, not for what was offered: it is
+    /// set when the two shook hands by the torrent's v2 hash (BEP 52).
     pub reserved: Reserved,
 }
 
@@ -171,6 +174,43 @@ pub enum Action {
         /// Which.
         piece: PieceIndex,
     },
+    /// Compare a block's hash with its leaf (BEP 52), and tell [`crate::Swarm::block_proved`].
+    Prove {
+        /// Which block. It was stored just now, or some time ago.
+        block: BlockRequest,
+        /// The SHA-256 of its first `length` bytes. What is behind them must be zeros.
+        leaf: MerkleHash,
+        /// Bytes of the file in it.
+        length: u32,
+        /// To be given back with the outcome.
+        opened: u32,
+    },
+    /// Hash every block of a piece that is there, for [`crate::Swarm::leaves_hashed`].
+    HashLeaves {
+        /// Which.
+        piece: PieceIndex,
+    },
+    /// Send the hashes that [`crate::Swarm::hashes_for`] gives, or a rejection. They are made when
+    /// they can be sent, so that one that asks and does not read costs no memory.
+    SendHashes {
+        /// To whom.
+        peer: PeerKey,
+        /// What it asked for.
+        request: HashRequest,
+    },
+    /// The hashes of a file's pieces are all there and proved: keep them, nobody gave them before.
+    LayerKnown {
+        /// The root of the file's tree.
+        root: MerkleHash,
+        /// One hash for each piece.
+        layer: Arc<[MerkleHash]>,
+    },
+    /// Each block of the piece fits its v2 hash, and all of it does not fit its v1 hash: the torrent
+    /// contradicts itself, and can't complete.
+    Contradiction {
+        /// Which.
+        piece: PieceIndex,
+    },
     /// Drop the blocks held of the piece: nobody is left who could finish it, and its reservation
     /// is needed. It may be requested again later.
     Abandon {
@@ -230,9 +270,14 @@ impl Action {
             | Self::SendBitfield { peer }
             | Self::SendExtended { peer, .. }
             | Self::SendMetadata { peer, .. }
+            | Self::SendHashes { peer, .. }
             | Self::UploadReady { peer }
             | Self::Disconnect { peer, .. } => Some(*peer),
             Self::Verify { .. }
+            | Self::Prove { .. }
+            | Self::HashLeaves { .. }
+            | Self::LayerKnown { .. }
+            | Self::Contradiction { .. }
             | Self::Abandon { .. }
             | Self::Impossible { .. }
             | Self::Banned { .. }
@@ -306,6 +351,12 @@ pub enum Fault {
     /// Too many blocks that were never asked for.
     #[error("blocks that were never requested")]
     Unrequested,
+    /// Too many hashes that were never asked for.
+    #[error("hashes that were never requested")]
+    UnaskedHashes,
+    /// Hashes that do not lead up to what is known of the tree.
+    #[error("it sent false hashes")]
+    FalseHashes,
     /// Nothing was heard for minutes.
     #[error("nothing was heard for {0} s")]
     Silent(u64),

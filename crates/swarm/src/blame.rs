@@ -67,7 +67,8 @@ impl Blame {
         guilty.into_iter().filter_map(|who| self.ban(who)).collect()
     }
 
-    fn ban(&mut self, who: IpAddr) -> Option<IpAddr> {
+    /// Whoever was proved guilty; `None` when that was known.
+    pub(crate) fn ban(&mut self, who: IpAddr) -> Option<IpAddr> {
         self.banned.insert(who).then_some(who)
     }
 }

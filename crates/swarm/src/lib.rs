@@ -1,4 +1,4 @@
-//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 54, 55): peers, picker, request windows, end game,
+//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 52, 54, 55): peers, picker, request windows, end game,
 //! choker, blame and candidates. Pure: no bytes of payload, no socket, no clock pass through it.
 //!
 //! A driver tells it what happened and carries out what it decides:
@@ -30,6 +30,7 @@ mod choker;
 mod costs;
 mod endgame;
 mod external;
+mod hashes;
 mod holepunch;
 mod ip_filter;
 mod ledger;
@@ -72,6 +73,8 @@ use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
 pub use external::{ExternalVotes, Voter};
+use hashes::Hashes;
+pub use hashes::Tree;
 pub use ip_filter::{BadLine, IpFilter, IpFilterBuilder, LINE_BYTES_MAX, ListError, ListReport};
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
@@ -132,6 +135,8 @@ pub struct Swarm {
     exchange_at: Option<Duration>,
     /// Whom to dial for having been brought together.
     punches: VecDeque<SocketAddr>,
+    /// Only of v2 torrents and hybrids.
+    hashes: Option<Box<Hashes>>,
 }
 
 impl Swarm {
@@ -174,6 +179,7 @@ impl Swarm {
             checks: BTreeSet::new(),
             exchange_at: None,
             punches: VecDeque::new(),
+            hashes: None,
             have: config.have,
             wanted: config.wanted,
         };
@@ -201,6 +207,7 @@ impl Swarm {
         loop {
             if self.actions.is_empty() {
                 self.refill_windows();
+                self.ask_for_hashes();
             }
             let action = self.actions.pop_front()?;
             // A peer that left since takes what was meant for it along.

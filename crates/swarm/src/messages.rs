@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 9, 10, 11, 21, 54, 55), and what it changes.
+//! What peers say (BEP 3, 6, 9, 10, 11, 21, 52, 54, 55), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -86,8 +86,15 @@ impl Swarm {
             }
             Message::AllowedFast(piece) => self.allowed_fast(key, piece),
             Message::RejectRequest(block) => self.rejected(key, block),
-            // For v2 torrents, which are not run here.
-            Message::HashRequest(_) | Message::Hashes { .. } | Message::HashReject(_) => Ok(()),
+            Message::HashRequest(request) => {
+                self.hashes_asked(key, request);
+                Ok(())
+            }
+            Message::Hashes { request, hashes } => self.hashes_came(key, request, hashes),
+            Message::HashReject(request) => {
+                self.hashes_refused(key, request);
+                Ok(())
+            }
             Message::Extended { id, payload } => {
                 self.extended(key, id, payload);
                 Ok(())
@@ -130,6 +137,7 @@ impl Swarm {
         self.hears_of_all(key);
         self.changed_interest(key);
         self.wants_more(key);
+        self.hashes_due();
         self.drop_if_both_upload(key);
         Ok(())
     }
@@ -147,7 +155,10 @@ impl Swarm {
             peer.interesting += 1;
             peer.exhausted = None;
         }
-        if set.count() == count && !peer.withdrew {
+        let listed = set.count();
+        self.hashes_due();
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if listed == count && !peer.withdrew {
             let all = std::mem::replace(&mut peer.pieces, PeerPieces::All);
             if let PeerPieces::Some(mut set) = all {
                 set.remove(piece); // this last one was never counted

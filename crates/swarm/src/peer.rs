@@ -189,6 +189,11 @@ impl Peer {
         self.hello.reserved.fast()
     }
 
+    /// Hashes may be asked of it (BEP 52).
+    pub(crate) fn speaks_v2(&self) -> bool {
+        self.hello.reserved.v2()
+    }
+
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
         match &self.pieces {
             PeerPieces::All => true,

@@ -290,6 +290,7 @@ impl Swarm {
         }
         self.account_last(&gone);
         self.shows_no_more(&gone);
+        self.forget_hashes_of(peer);
         self.checks.remove(&(gone.check_at, peer));
         self.release(peer.index, gone.outstanding.iter().map(|request| request.block));
         self.free_work(peer.index, gone.working);
@@ -319,6 +320,7 @@ impl Swarm {
     fn rest(&mut self) {
         self.picker.rest();
         self.pieces.rest();
+        self.forget_served_hashes();
         self.refill.shrink_to_fit();
         self.waiting.shrink_to_fit();
         self.actions.shrink_to_fit();

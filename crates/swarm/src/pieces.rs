@@ -1,5 +1,7 @@
 //! Open pieces: which of their blocks are free, asked for, or there, and who sent what.
 
+mod proofs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -20,13 +22,29 @@ pub(crate) enum BlockState {
     Twice(u32, u32),
     /// Sent by the address at this index of `sources`.
     Received(u16),
+    /// The same, and its hash is being compared with its leaf (BEP 52).
+    Checking(u16),
+    /// The same, and its hash is its leaf.
+    Proved(u16),
     /// Known zeros.
     Pad,
 }
 
 impl BlockState {
     pub(crate) fn is_received(self) -> bool {
-        matches!(self, Self::Received(_))
+        self.source().is_some()
+    }
+
+    /// Nothing is left to ask for.
+    pub(crate) fn is_there(self) -> bool {
+        self.is_received() || self == Self::Pad
+    }
+
+    fn source(self) -> Option<u16> {
+        match self {
+            Self::Received(source) | Self::Checking(source) | Self::Proved(source) => Some(source),
+            Self::Free | Self::Requested(_) | Self::Twice(..) | Self::Pad => None,
+        }
     }
 }
 
@@ -38,6 +56,10 @@ pub(crate) struct OpenPiece {
     pub(crate) free: u32,
     /// Blocks that have not arrived.
     pub(crate) missing: u32,
+    /// Blocks whose hashes are being compared with their leaves.
+    checking: u32,
+    /// Tells this opening of the piece from earlier ones.
+    opened: u32,
     /// Who is asking for its blocks in order.
     pub(crate) worker: Option<u32>,
     /// An earlier copy was bad: only one peer at a time fills it, so that the blame is clear.
@@ -57,6 +79,7 @@ impl OpenPiece {
         }
         let free = self.blocks.iter().filter(|state| **state == BlockState::Free).count() as u32;
         (self.free, self.missing, self.first_free) = (free, free, 0);
+        self.checking = 0;
         self.worker = None;
         self.parole = parole;
         self.sources.clear();
@@ -107,13 +130,13 @@ impl OpenPiece {
     /// A block arrived. Returns who else was asked for it; `None` when it was there already.
     pub(crate) fn receive(&mut self, block: u32, peer: u32, from: IpAddr) -> Option<Others> {
         let others = match self.state(block)? {
-            BlockState::Received(_) | BlockState::Pad => return None,
             BlockState::Free => {
                 self.free -= 1;
                 [None, None]
             }
             BlockState::Requested(who) => [Some(who), None],
             BlockState::Twice(a, b) => [Some(a), Some(b)],
+            _ => return None, // there
         };
         let source = self.sources.iter().position(|source| *source == from);
         let source = source.unwrap_or_else(|| {
@@ -127,10 +150,7 @@ impl OpenPiece {
 
     /// Who sent each block; `None` for pads.
     pub(crate) fn senders(&self) -> Vec<Option<IpAddr>> {
-        let sender = |state: &BlockState| match state {
-            BlockState::Received(source) => self.sources.get(usize::from(*source)).copied(),
-            _ => None,
-        };
+        let sender = |state: &BlockState| self.sources.get(usize::from(state.source()?)).copied();
         self.blocks.iter().map(sender).collect()
     }
 }
@@ -143,7 +163,7 @@ pub(crate) struct Arrival {
     /// Who else was asked for it.
     pub(crate) others: Others,
     /// It was the last one missing.
-    pub(crate) completes: bool,
+    pub(crate) is_last: bool,
 }
 
 /// All open pieces, and those that are being verified.
@@ -160,6 +180,8 @@ pub(crate) struct Pieces {
     /// Memory of pieces that are done, for the next ones.
     spare: Vec<OpenPiece>,
     reserved_blocks: u32,
+    /// Pieces opened so far.
+    opened: u32,
 }
 
 impl Pieces {
@@ -177,6 +199,7 @@ impl Pieces {
             verifying: BTreeMap::new(),
             spare: Vec::new(),
             reserved_blocks: 0,
+            opened: 0,
         }
     }
 
@@ -232,6 +255,8 @@ impl Pieces {
         let pads = self.pads.get(&piece).into_iter().flatten().copied();
         let mut open = self.spare.pop().unwrap_or_default();
         open.renew(self.geometry.block_count(piece), pads, parole);
+        self.opened = self.opened.wrapping_add(1);
+        open.opened = self.opened;
         self.reserved_blocks += self.geometry.block_count(piece);
         if open.missing == 0 {
             self.verifying.insert(piece, open);
@@ -262,8 +287,7 @@ impl Pieces {
         }
     }
 
-    /// A block arrived; `None` when it was not wanted. A piece that it completes is being verified
-    /// from now on.
+    /// A block arrived; `None` when it was not wanted.
     pub(crate) fn receive(
         &mut self,
         block: BlockRequest,
@@ -272,12 +296,21 @@ impl Pieces {
     ) -> Option<Arrival> {
         let open = self.open.get_mut(&block.piece)?;
         let others = open.receive(block.begin / BLOCK_LENGTH, peer, from)?;
-        let completes = open.missing == 0;
+        let is_last = open.missing == 0;
         self.sort(block.piece);
-        if completes && let Some(open) = self.open.remove(&block.piece) {
-            self.verifying.insert(block.piece, open);
+        Some(Arrival { others, is_last })
+    }
+
+    /// Takes a piece of which nothing is missing or being proved to those that are being verified;
+    /// false when it is none.
+    pub(crate) fn completes(&mut self, piece: PieceIndex) -> bool {
+        let whole = |open: &OpenPiece| open.missing == 0 && open.checking == 0;
+        if !self.open.get(&piece).is_some_and(whole) {
+            return false;
         }
-        Some(Arrival { others, completes })
+        let open = self.open.remove(&piece);
+        self.verifying.extend(open.map(|open| (piece, open)));
+        true
     }
 
     /// The peer no longer works on the piece.
@@ -383,9 +416,10 @@ impl Pieces {
                 open.blocks.iter().filter(|state| which(state)).count() as u32
             };
             assert_eq!(open.free, count(|state| *state == BlockState::Free));
-            let there = count(|state| state.is_received() || *state == BlockState::Pad);
+            let there = count(|state| state.is_there());
             assert_eq!(open.missing, open.blocks.len() as u32 - there);
-            assert!(open.missing > 0);
+            assert_eq!(open.checking, count(|state| matches!(state, BlockState::Checking(_))));
+            assert!(open.missing > 0 || open.checking > 0);
         }
     }
 }
@@ -434,7 +468,8 @@ mod tests {
             let request = pieces.take_free(0, 1).unwrap();
             assert_eq!(pieces.partial_count(), usize::from(block < 3));
             let arrival = pieces.receive(request, 1, A).unwrap();
-            assert_eq!(arrival.completes, block == 3);
+            assert_eq!(arrival.is_last, block == 3);
+            assert_eq!(pieces.completes(0), block == 3);
             pieces.assert_consistent();
         }
         pieces.good(0);

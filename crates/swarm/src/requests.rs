@@ -46,7 +46,7 @@ impl Swarm {
         }
         let open = self.pieces.get(block.piece);
         let state = open.and_then(|open| open.state(block.begin / BLOCK_LENGTH));
-        if let None | Some(BlockState::Received(_) | BlockState::Pad) = state {
+        if state.is_none_or(BlockState::is_there) {
             return Ok(BlockFate::Discard);
         }
         peer.discarding = false;
@@ -89,13 +89,21 @@ impl Swarm {
         let Some(arrival) = self.pieces.receive(block, key.index, from) else {
             return self.unwanted(block);
         };
-        if arrival.completes {
-            self.actions.push_back(Action::Verify { piece: block.piece });
+        if !self.prove(block) && arrival.is_last {
+            self.complete(block.piece);
         }
         for other in arrival.others.into_iter().flatten() {
             self.cancel(other, block);
         }
         BlockOutcome::Stored
+    }
+
+    /// Every block of the piece came, and none is being proved any more.
+    pub(crate) fn complete(&mut self, piece: PieceIndex) {
+        if self.pieces.completes(piece) {
+            self.forget_leaves(piece);
+            self.actions.push_back(Action::Verify { piece });
+        }
     }
 
     fn unwanted(&mut self, block: BlockRequest) -> BlockOutcome {
@@ -312,8 +320,12 @@ impl Swarm {
                 self.abandon(hopeless);
             }
             self.picker.remove(piece);
+            if !self.may_open(piece) {
+                continue;
+            }
             let parole = self.blame.suspects(piece);
             if !self.pieces.open(piece, key.index, parole) {
+                self.wants_leaves(piece);
                 return Some(piece);
             }
             self.actions.push_back(Action::Verify { piece }); // only pads: nothing to ask for
@@ -363,6 +375,7 @@ impl Swarm {
 
     pub(crate) fn abandon(&mut self, piece: PieceIndex) {
         self.totals.wasted += self.pieces.abandon(piece);
+        self.forget_leaves(piece);
         self.pickable_again(piece);
         self.actions.push_back(Action::Abandon { piece });
     }

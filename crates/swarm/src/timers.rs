@@ -30,6 +30,7 @@ impl Swarm {
             self.schedule_check(key);
         }
         self.exchange_round();
+        self.hash_round();
         self.wake_waiting();
         self.choke_round();
         self.check_seed_limits();
@@ -42,7 +43,9 @@ impl Swarm {
         let exchange = self.exchange_at.filter(|_| self.peers.len() > 0);
         let end_game = self.is_waiting().then(|| self.now + endgame::RECHECK);
         let ends = self.seed_limit_at();
-        let times = [check, round, end_game, exchange, ends, self.next_dial_at()];
+        let hashes = self.hashes.as_ref().filter(|_| self.peers.len() > 0);
+        let hashes = hashes.and_then(|hashes| hashes.next_timeout());
+        let times = [check, round, end_game, exchange, ends, hashes, self.next_dial_at()];
         times.into_iter().flatten().min()
     }
 

@@ -345,8 +345,12 @@ impl Swarm {
         !others && peer.may_request(piece)
     }
 
-    /// Opens an urgent piece; `None` when there is no room for it, false when it is all padding.
+    /// Opens an urgent piece; `None` when there is no room for it, false when nothing of it may be asked
+    /// for: it is all padding, or its hash is not known yet.
     fn open_urgent(&mut self, key: PeerKey, piece: PieceIndex) -> Option<bool> {
+        if !self.may_open(piece) {
+            return Some(false);
+        }
         let idle = self.peers.get(key)?.outstanding.is_empty();
         while !self.fits(self.geometry.block_count(piece)) {
             let hopeless = self.hopeless().filter(|_| idle)?;
@@ -356,6 +360,8 @@ impl Swarm {
         let all_padding = self.pieces.open(piece, key.index, parole);
         if all_padding {
             self.actions.push_back(Action::Verify { piece });
+        } else {
+            self.wants_leaves(piece);
         }
         Some(!all_padding)
     }

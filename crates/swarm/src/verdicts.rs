@@ -80,7 +80,16 @@ impl Swarm {
         self.refill_everybody();
     }
 
-    fn banned(&mut self, addr: IpAddr) {
+    /// A piece fits its v2 hashes and not its v1 hash (BEP 52). Nobody who sent a block of it is to blame.
+    pub fn piece_contradicts(&mut self, now: Duration, piece: PieceIndex) {
+        self.now = now;
+        if self.pieces.bad(piece).is_some() {
+            self.totals.failed += u64::from(self.geometry.piece_size(piece));
+            self.actions.push_back(Action::Contradiction { piece });
+        }
+    }
+
+    pub(crate) fn banned(&mut self, addr: IpAddr) {
         self.actions.push_back(Action::Banned { addr });
         let guilty = |peer: &&crate::peer::Peer| peer.hello.addr.ip() == addr;
         let keys: Vec<PeerKey> = self.peers.iter().filter(guilty).map(|peer| peer.key).collect();

@@ -47,6 +47,15 @@ impl Reserved {
         self
     }
 
+    /// The same with the v2 bit as said: for what two peers agreed on, which is not what each offered.
+    #[must_use]
+    pub fn with_v2_if(mut self, agreed: bool) -> Self {
+        if let Some(byte) = self.0.get_mut(V2.0) {
+            *byte = if agreed { *byte | V2.1 } else { *byte & !V2.1 };
+        }
+        self
+    }
+
     fn bit(self, (byte, bit, _): Bit) -> bool {
         self.0.get(byte).is_some_and(|byte| byte & bit != 0)
     }
@@ -189,5 +198,7 @@ mod tests {
         assert!(Reserved::default().names().is_empty());
         assert!(all.extended() && all.fast() && all.dht() && all.v2());
         assert_eq!(Reserved::ours().with_dht().with_v2(), all);
+        assert_eq!(all.with_v2_if(false), Reserved::ours().with_dht());
+        assert_eq!(all.with_v2_if(true), all);
     }
 }

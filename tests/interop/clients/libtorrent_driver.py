@@ -89,7 +89,7 @@ class Driver:
 
     def status(self, seconds=0):
         return {
-            str(handle.info_hashes().v1): {
+            name_of(handle.info_hashes()): {
                 "progress": state.progress,
                 "seeding": state.is_seeding,
                 "payload_uploaded": state.total_payload_upload,
@@ -113,11 +113,16 @@ class Driver:
         return [describe(path) for path in torrents]
 
 
+def name_of(hashes):
+    """What handshakes call it: the v1 hash or, without one, the first half of the v2 hash."""
+    return str(hashes.v1) if hashes.has_v1() else str(hashes.v2)[:40]
+
+
 def describe(path):
     info = lt.torrent_info(path)
     files = info.files()
     return {
-        "info_hash": str(info.info_hashes().v1),
+        "info_hash": name_of(info.info_hashes()),
         "name": info.name(),
         "piece_length": info.piece_length(),
         "pieces": info.num_pieces(),

@@ -127,6 +127,7 @@ async fn shake_hands(torrent: &Torrent, addr: SocketAddr, output: Output) -> Res
     let report = engine::handshake(HandshakeRequest {
         addr: addr.to_string(),
         info_hash: torrent.info_hash,
+        v2: None,
         peer_id: engine::wire::PeerId::generate(|| rng.u8(..)),
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(5),

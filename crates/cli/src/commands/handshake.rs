@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
-        let info_hash = Source::local(&self.torrent)?.info_hash();
+        let hashes = Source::local(&self.torrent)?.hashes();
         check_address(&self.peer)?;
         let timeout = Duration::try_from_secs_f64(self.timeout)
             .ok()
@@ -53,7 +53,8 @@ impl Args {
         let mut rng = fastrand::Rng::new();
         let request = HandshakeRequest {
             addr: self.peer.clone(),
-            info_hash,
+            info_hash: hashes.on_the_wire(),
+            v2: hashes.v2().map(|hash| hash.truncated()),
             peer_id: PeerId::generate(|| rng.u8(..)),
             connect_timeout: timeout,
             timeout,

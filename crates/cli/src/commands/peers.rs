@@ -110,7 +110,8 @@ async fn announce(
             families.insert(family.into(), value);
         }
         trackers.push(json!({
-            "url": report.url, "tier": report.tier, "replies": families,
+            "info_hash": report.info_hash.to_string(), "url": report.url, "tier": report.tier,
+            "replies": families,
         }));
     }
     peers.sort_unstable();
@@ -175,7 +176,10 @@ async fn scrape(
                 json!({ "error": message })
             }
         };
-        trackers.push(json!({ "url": report.url, "tier": report.tier, "scrape": value }));
+        trackers.push(json!({
+            "info_hash": report.info_hash.to_string(), "url": report.url, "tier": report.tier,
+            "scrape": value,
+        }));
     }
     output.value(&json!({
         "info_hash": torrent.info_hash.to_string(), "trackers": trackers,

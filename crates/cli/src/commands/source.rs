@@ -1,7 +1,7 @@
 //! What a person may give where a torrent is wanted: a file, a URL of one, or a magnet link.
 
 use engine::Network;
-use engine::metainfo::{InfoHash, Magnet, Torrent};
+use engine::metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 
 use crate::exit::{Code, Failure};
 
@@ -37,6 +37,14 @@ impl Source {
             return torrent.map(Self::Torrent);
         }
         Self::local(text)
+    }
+
+    /// All its hashes.
+    pub(crate) fn hashes(&self) -> InfoHashes {
+        match self {
+            Self::Torrent(torrent) => torrent.info_hashes,
+            Self::Magnet(magnet) => magnet.hashes,
+        }
     }
 
     /// What peers and trackers call it.

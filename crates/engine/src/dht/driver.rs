@@ -315,8 +315,9 @@ impl Driver {
     ) {
         let Outcome::Peers { count, answers, announced, .. } = outcome else { return };
         let Some(session) = self.session.upgrade() else { return };
-        let found = session.find(&info_hash).map(|(shared, _)| shared.stats());
-        let has_peers = found.is_some_and(|stats| stats.peers >= PEERS_ENOUGH);
+        let found = session.find(&info_hash).map(|(shared, _)| shared);
+        let has_peers = found.as_ref().is_some_and(|shared| shared.stats().peers >= PEERS_ENOUGH);
+        let info_hash = found.map_or(info_hash, |shared| shared.info_hash());
         self.torrents.finished(now, operation, *announced > 0 && (*count > 1 || has_peers));
         let (peers, nodes) = (*count, *answers);
         session.events.send(events::Event::DhtReply { info_hash, peers, nodes });

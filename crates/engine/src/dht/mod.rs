@@ -286,7 +286,9 @@ impl DhtHandle {
 
     /// Looks for peers of a torrent, and announces it, from now on.
     pub(crate) fn watch(&self, shared: &Arc<TorrentShared>) {
-        self.tell(Command::Watch(shared.info_hash(), Arc::downgrade(shared)));
+        for name in shared.names() {
+            self.tell(Command::Watch(name, Arc::downgrade(shared)));
+        }
     }
 
     /// No longer.

@@ -20,6 +20,7 @@ use wire::mse::torrent_mark;
 
 use crate::add::AddTorrent;
 use crate::announce::TrackerStatus;
+use crate::resume;
 use crate::session::{Session, SessionShared};
 pub(crate) use peer::accept;
 use search::Search;
@@ -156,12 +157,12 @@ impl Session {
     pub fn follow(&self, request: FollowMagnet) -> Result<MagnetSearch, MagnetFailure> {
         let session = Arc::clone(&self.inner.shared);
         let control = self.inner.control().ok_or(MagnetFailure::Ended)?;
-        let info_hash = request.magnet.hashes.on_the_wire();
-        if session.find(&info_hash).is_some() {
+        let names = names(&request.magnet.hashes);
+        if names.iter().any(|name| session.find(name).is_some()) {
             return Err(MagnetFailure::Duplicate);
         }
         let search = Search::new(&session, request.magnet);
-        if !session.searches.add(info_hash, &search) {
+        if !session.searches.add(&names, &search) {
             return Err(MagnetFailure::Duplicate);
         }
         search.set_ip_filter(session.gate.filter()); // it may have changed until now
@@ -171,7 +172,13 @@ impl Session {
     }
 }
 
-/// Searches that are under way, by the hash that peers name.
+/// What a torrent goes by on the network: one name, or two of a hybrid (BEP 52).
+pub(crate) fn names(hashes: &InfoHashes) -> Vec<InfoHash> {
+    let v2 = hashes.v2().map(|hash| hash.truncated());
+    hashes.v1().into_iter().chain(v2).collect()
+}
+
+/// Searches that are under way, by the hashes that peers name.
 #[derive(Default)]
 pub(crate) struct Searches(Mutex<HashMap<InfoHash, Arc<Search>>>);
 
@@ -189,11 +196,11 @@ impl Searches {
         self.lock().keys().copied().find(|info_hash| torrent_mark(info_hash) == *mark)
     }
 
-    fn add(&self, info_hash: InfoHash, search: &Arc<Search>) -> bool {
+    fn add(&self, names: &[InfoHash], search: &Arc<Search>) -> bool {
         let mut searches = self.lock();
-        let free = !searches.contains_key(&info_hash);
+        let free = !names.iter().any(|name| searches.contains_key(name));
         if free {
-            searches.insert(info_hash, Arc::clone(search));
+            searches.extend(names.iter().map(|name| (*name, Arc::clone(search))));
         }
         free
     }
@@ -216,11 +223,10 @@ impl Searches {
 impl SessionShared {
     /// The metadata that an earlier run left in the state, if it did. May wait for the disk.
     fn remembered(&self, magnet: &Magnet) -> Option<Torrent> {
-        let info_hash = magnet.hashes.v1()?;
+        let info_hash = magnet.hashes.on_the_wire();
         let keys = self.state.keys().ok()?.into_iter().filter(|key| key.info_hash == info_hash);
         let mut records = keys.filter_map(|key| self.state.load(&key).ok()??.torrent);
-        let info = records.find(|info| magnet.hashes.verify(info))?;
-        Torrent::from_info(&info, magnet).ok()
+        records.find_map(|kept| resume::from_memory(&kept, magnet))
     }
 }
 

@@ -50,8 +50,9 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
 }
 
 fn ours(session: &SessionShared, search: &Search) -> Ours {
-    let info_hash = search.hashes().on_the_wire();
-    Ours { info_hash, peer_id: session.peer_id, dht: session.dht.is_some() }
+    let hashes = search.hashes();
+    let (info_hash, v2) = (hashes.on_the_wire(), hashes.v2().map(|hash| hash.truncated()));
+    Ours { info_hash, v2, peer_id: session.peer_id, dht: session.dht.is_some() }
 }
 
 /// Answers a peer that came to us and asked for this torrent.

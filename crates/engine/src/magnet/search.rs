@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use dht::PeersQuery;
-use metainfo::{InfoHashes, Magnet, Torrent};
+use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 use swarm::{Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracker::{Policy, Prompt, ScheduleConfig};
 use wire::Message;
 
-use super::{Found, MagnetFailure, MagnetStats};
+use super::{Found, MagnetFailure, MagnetStats, names};
 use crate::announce::{
     Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers, TrackerStatus,
 };
@@ -38,7 +38,8 @@ pub(crate) struct Search {
     magnet: Magnet,
     clock: Clock,
     state: Mutex<State>,
-    announcer: OnceLock<AnnouncerHandle>,
+    /// One for each of its names.
+    announcers: OnceLock<Vec<AnnouncerHandle>>,
     /// There is somebody new to dial.
     pub(super) wake: Notify,
     /// Found, failed or dropped: connections end.
@@ -73,7 +74,7 @@ impl Search {
                 outcome: None,
                 dht_nodes: None,
             }),
-            announcer: OnceLock::new(),
+            announcers: OnceLock::new(),
             wake: Notify::new(),
             over: CancellationToken::new(),
         })
@@ -88,12 +89,16 @@ impl Search {
         MagnetStats {
             metadata: state.brain.stats(),
             dht_nodes: state.dht_nodes,
-            tracker_error: self.announcer.get().and_then(AnnouncerHandle::error),
+            tracker_error: self.announcers().find_map(AnnouncerHandle::error),
         }
     }
 
     pub(super) fn trackers(&self) -> Vec<TrackerStatus> {
-        self.announcer.get().map_or_else(Vec::new, AnnouncerHandle::statuses)
+        self.announcers().next().map_or_else(Vec::new, AnnouncerHandle::statuses)
+    }
+
+    fn announcers(&self) -> impl Iterator<Item = &AnnouncerHandle> {
+        self.announcers.get().into_iter().flatten()
     }
 
     pub(super) async fn found(&self) -> Result<Found, MagnetFailure> {
@@ -109,9 +114,7 @@ impl Search {
     pub(super) fn stop(&self) {
         self.over.cancel();
         self.lock().peers.clear();
-        if let Some(announcer) = self.announcer.get() {
-            announcer.leave(STOP_LIMIT);
-        }
+        self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
     }
 
     /// Addresses to try.
@@ -132,7 +135,7 @@ impl Search {
     /// It can again.
     pub(crate) fn network_back(&self) {
         self.change(|state, now| state.brain.dial_again(now));
-        self.announcer.get().into_iter().for_each(|it| it.announce_now(Prompt::User));
+        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
         self.wake.notify_one();
     }
 
@@ -228,8 +231,9 @@ pub(super) async fn run(session: Arc<SessionShared>, search: Arc<Search>, use_tr
         announce(&session, &search);
     }
     tokio::spawn(resolve(Arc::clone(&session), Arc::clone(&search)));
-    if let Some(dht) = session.dht.clone() {
-        let asking = ask_dht(dht, Arc::clone(&search));
+    for (name, dht) in names(&search.hashes()).into_iter().zip(std::iter::repeat(&session.dht)) {
+        let Some(dht) = dht.clone() else { break };
+        let asking = ask_dht(dht, Arc::clone(&search), name);
         let over = search.over.clone();
         tokio::spawn(async move { over.run_until_cancelled(asking).await });
     }
@@ -251,8 +255,7 @@ async fn resolve(session: Arc<SessionShared>, search: Arc<Search>) {
 }
 
 /// Looks for peers in the DHT (BEP 5), again and again. Nobody is told of us: we have nothing to give.
-async fn ask_dht(dht: DhtHandle, search: Arc<Search>) {
-    let info_hash = search.hashes().on_the_wire();
+async fn ask_dht(dht: DhtHandle, search: Arc<Search>, info_hash: InfoHash) {
     let query = PeersQuery { announce: None, no_seeds: false, scrape: false };
     loop {
         let Ok(found) = dht.peers(info_hash, query).await else { return }; // the session ends
@@ -267,8 +270,21 @@ fn announce(session: &Arc<SessionShared>, search: &Arc<Search>) {
     if search.magnet.trackers.is_empty() {
         return;
     }
+    let names = names(&search.magnet.hashes);
+    let announcers = names.into_iter().map(|name| announcer(session, search, name)).collect();
+    let _ = search.announcers.set(announcers); // set once
+    if search.over.is_cancelled() {
+        search.stop(); // meanwhile
+    }
+}
+
+fn announcer(
+    session: &Arc<SessionShared>,
+    search: &Arc<Search>,
+    info_hash: InfoHash,
+) -> AnnouncerHandle {
     let config = AnnouncerConfig {
-        info_hash: search.magnet.hashes.on_the_wire(),
+        info_hash,
         peer_id: session.peer_id.0,
         port: Arc::clone(&session.announced_port),
         schedule: ScheduleConfig {
@@ -290,9 +306,5 @@ fn announce(session: &Arc<SessionShared>, search: &Arc<Search>) {
             search.add_candidates(Source::Tracker, &addrs);
         }
     };
-    let handle = Announcer::spawn(session.trackers.clone(), config, numbers, news);
-    let _ = search.announcer.set(handle); // set once
-    if search.over.is_cancelled() {
-        search.stop(); // meanwhile
-    }
+    Announcer::spawn(session.trackers.clone(), config, numbers, news)
 }

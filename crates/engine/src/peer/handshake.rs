@@ -99,7 +99,10 @@ impl HandshakeFailure {
 /// What we say of ourselves.
 #[derive(Clone, Copy)]
 pub(crate) struct Ours {
+    /// The name by which we ask, or were asked, for the torrent.
     pub(crate) info_hash: InfoHash,
+    /// Its v2 name, if it has one (BEP 52).
+    pub(crate) v2: Option<InfoHash>,
     pub(crate) peer_id: PeerId,
     /// We have a DHT node, and the torrent may be known to it (BEP 5, 27).
     pub(crate) dht: bool,
@@ -109,6 +112,7 @@ impl Ours {
     pub(super) fn encode(self) -> [u8; HANDSHAKE_LENGTH] {
         let reserved = Reserved::ours();
         let reserved = if self.dht { reserved.with_dht() } else { reserved };
+        let reserved = if self.v2.is_some() { reserved.with_v2() } else { reserved };
         Handshake { reserved, info_hash: self.info_hash, peer_id: self.peer_id }.encode()
     }
 }
@@ -126,7 +130,8 @@ pub(crate) async fn connect(
     }
 }
 
-/// Sends our handshake, in this way, and reads the peer's, which must name our info hash.
+/// Sends our handshake, in this way, and reads the peer's, which must name our info hash, or upgrade to
+/// the v2 one.
 pub(crate) async fn outgoing(
     stream: Stream,
     opening: Opening,
@@ -151,10 +156,17 @@ pub(crate) async fn outgoing(
         Ok(done) => done?,
         Err(_) => return Err(HandshakeFailure::Timeout { received, limit }),
     };
-    Ok((accept_reply(&reply, ours)?, line))
+    let mut theirs = read_handshake(&reply)?;
+    // To a v1 name, its v2 name is an answer too: the peer upgrades to that.
+    if theirs.info_hash != ours.info_hash && Some(theirs.info_hash) != ours.v2 {
+        return Err(HandshakeFailure::WrongInfoHash { got: theirs.info_hash });
+    }
+    theirs.reserved = theirs.reserved.with_v2_if(Some(theirs.info_hash) == ours.v2);
+    Ok((theirs, line))
 }
 
-/// Answers a peer whose first [`ROUTING_BYTES`] named our torrent, and reads its peer id.
+/// Answers a peer whose first [`ROUTING_BYTES`] named our torrent, and reads its peer id. One that came
+/// by the v1 name and can have it is answered by the v2 name.
 pub(crate) async fn incoming(
     line: &mut Line,
     first: [u8; ROUTING_BYTES],
@@ -163,6 +175,10 @@ pub(crate) async fn incoming(
 ) -> Result<Handshake, HandshakeFailure> {
     let mut request = [0; HANDSHAKE_LENGTH];
     request[..ROUTING_BYTES].copy_from_slice(&first);
+    let asked = read_handshake(&request)?;
+    let upgrades = asked.reserved.v2() && ours.v2.is_some();
+    let is_v2 = upgrades || Some(asked.info_hash) == ours.v2;
+    let ours = Ours { info_hash: ours.v2.filter(|_| is_v2).unwrap_or(asked.info_hash), ..ours };
     let mut received = ROUTING_BYTES;
     let exchange = async {
         line.write_all(&ours.encode()).await.map_err(broken(ROUTING_BYTES))?;
@@ -172,7 +188,9 @@ pub(crate) async fn incoming(
         Ok(done) => done?,
         Err(_) => return Err(HandshakeFailure::Timeout { received, limit }),
     }
-    accept_reply(&request, ours)
+    let mut theirs = read_handshake(&request)?;
+    theirs.reserved = theirs.reserved.with_v2_if(is_v2);
+    Ok(theirs)
 }
 
 /// What an inbound peer has said so far.
@@ -240,12 +258,8 @@ async fn read_checked(
     Ok(())
 }
 
-fn accept_reply(bytes: &[u8; HANDSHAKE_LENGTH], ours: Ours) -> Result<Handshake, HandshakeFailure> {
-    let reply = Handshake::decode(bytes).map_err(|_| HandshakeFailure::NotBitTorrent)?;
-    if reply.info_hash != ours.info_hash {
-        return Err(HandshakeFailure::WrongInfoHash { got: reply.info_hash });
-    }
-    Ok(reply)
+fn read_handshake(bytes: &[u8; HANDSHAKE_LENGTH]) -> Result<Handshake, HandshakeFailure> {
+    Handshake::decode(bytes).map_err(|_| HandshakeFailure::NotBitTorrent)
 }
 
 /// A reset is how many clients close on an info hash they don't serve.

@@ -43,10 +43,20 @@ pub(crate) async fn open(
     };
     let way = |opening| Way { opening, punch };
     let opened = open_by(session, addr, way(first), ours, patience).await;
-    match (opened, other) {
+    let opened = match (opened, other) {
         (Err(error), Some(other)) if error.may_be_for(first) => {
             tracing::debug!(%addr, %error, "dialled again, {other:?}");
             open_by(session, addr, way(other), ours, HANDSHAKE_LIMIT).await
+        }
+        (opened, _) => opened,
+    };
+    match (opened, ours.v2) {
+        // Who only knows a hybrid by its v2 name hangs up on the other.
+        (Err(HandshakeFailure::ClosedEarly { received: 0 }), Some(name))
+            if name != ours.info_hash =>
+        {
+            let ours = Ours { info_hash: name, ..ours };
+            open_by(session, addr, way(first), ours, HANDSHAKE_LIMIT).await
         }
         (opened, _) => opened,
     }

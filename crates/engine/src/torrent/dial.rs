@@ -85,7 +85,8 @@ impl Torrent {
     fn ours(&self) -> Ours {
         let session = &self.context.session;
         let dht = session.dht_for(&self.shared).is_some();
-        Ours { info_hash: self.shared.info_hash(), peer_id: session.peer_id, dht }
+        let (info_hash, v2) = (self.shared.info_hash(), self.shared.v2_name());
+        Ours { info_hash, v2, peer_id: session.peer_id, dht }
     }
 
     async fn open(&self, addr: SocketAddr, punch: bool) -> Result<(Hello, Line), HandshakeFailure> {

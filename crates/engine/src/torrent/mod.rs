@@ -9,6 +9,7 @@ mod limits;
 mod metadata;
 mod network;
 mod pieces;
+mod proving;
 pub(crate) mod readers;
 mod seeding;
 mod turns;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
-use storage::Block;
+use storage::{Block, Unproved};
 use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm, Voter, Wishes};
 use tokio::sync::oneshot;
 use wire::{BlockRequest, Limits, Message};
@@ -37,6 +38,7 @@ use crate::shard::ShardContext;
 use crate::shard::timers::Turn;
 use crate::stats::TorrentState;
 pub(crate) use account::{Mishaps, Tally};
+pub(crate) use proving::trees;
 
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
 const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
@@ -67,6 +69,8 @@ struct State {
     peers: HashMap<PeerKey, Rc<Connection>>,
     /// Blocks of open pieces; `None` is missing, or zeros where a pad file lies.
     pieces: HashMap<PieceIndex, Vec<Option<Block>>>,
+    /// Blocks to be compared with their leaves, of this turn.
+    unproved: Vec<Unproved>,
     /// Verified pieces that the disk refused, to be tried again.
     unwritten: Vec<(PieceIndex, Vec<Option<Block>>)>,
     retry_at: Option<Duration>,
@@ -84,6 +88,8 @@ struct State {
     unpublished: bool,
     sought_at: Duration,
     storage_error: Option<String>,
+    /// The torrent contradicts itself: no write that succeeds makes up for that.
+    contradicts: bool,
     /// Peers whose requests the upload limit holds back, in the order in which they came to nothing.
     held: Vec<PeerKey>,
     /// Whether the brain has been told of a limit.
@@ -113,6 +119,7 @@ impl Torrent {
                 swarm,
                 peers: HashMap::new(),
                 pieces: HashMap::new(),
+                unproved: Vec::new(),
                 unwritten: Vec::new(),
                 retry_at: None,
                 readers: readers::Readers::default(),
@@ -123,6 +130,7 @@ impl Torrent {
                 published_at: Duration::ZERO,
                 sought_at: now,
                 storage_error: None,
+                contradicts: false,
                 held: Vec::new(),
                 limited: false,
                 room_at: None,
@@ -323,6 +331,7 @@ impl Torrent {
             while let Some(action) = state.swarm.poll_action() {
                 self.act(state, now, action);
             }
+            self.prove_gathered(state);
             if state.dirty.is_empty() {
                 break;
             }
@@ -377,6 +386,21 @@ impl Torrent {
             }
             Action::UploadReady { peer } => touch(state, peer, |_| {}),
             Action::Verify { piece } => self.verify(state, piece),
+            Action::Prove { block, leaf, length, opened } => {
+                Self::prove(state, block, leaf, length, opened);
+            }
+            Action::HashLeaves { piece } => self.hash_leaves(state, now, piece),
+            Action::SendHashes { peer, request } => Self::send_hashes(state, peer, request),
+            Action::LayerKnown { root, layer } => self.layer_known(state, root, &layer),
+            Action::Contradiction { piece } => {
+                let message = format!(
+                    "piece {piece} fits its v2 hash and not its v1 hash: the torrent contradicts itself; get a sound .torrent"
+                );
+                tracing::error!(torrent = %self.shared.info_hash(), "{message}");
+                state.swarm.set_paused(now, true);
+                state.contradicts = true;
+                state.storage_error = Some(message);
+            }
             Action::Abandon { piece } => drop(state.pieces.remove(&piece)),
             Action::Disconnect { peer, reason } => {
                 if let Some(connection) = state.peers.remove(&peer) {
@@ -459,6 +483,7 @@ impl Torrent {
         peers.values().for_each(|connection| connection.close(why.into()));
         state.pieces.clear();
         state.readers.clear();
+        state.unproved.clear();
         state.unwritten.clear();
         self.context.session.budget.moved(state.charged, 0);
         state.charged = 0;

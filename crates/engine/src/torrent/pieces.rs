@@ -5,7 +5,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use storage::{Block, PieceOutcome, StorageError};
 
-use super::{State, Torrent};
+use super::{State, Torrent, proving};
 use crate::announcing;
 use crate::events::Event;
 use crate::resume::unix_now;
@@ -32,8 +32,10 @@ impl Torrent {
         let mut blocks = state.pieces.remove(&piece).unwrap_or_default();
         blocks.resize_with(count, || None);
         let want_digests = state.swarm.wants_digests(piece);
+        let tree = proving::tree_check(&state.swarm, piece);
         let done = self.piece_done(piece);
-        self.context.pools.verify_and_write(&self.shared.store, piece, blocks, want_digests, done);
+        let (pools, store) = (&self.context.pools, &self.shared.store);
+        pools.verify_all_and_write(store, piece, blocks, tree, want_digests, done);
     }
 
     /// Pieces that the pool has not answered for.
@@ -80,7 +82,8 @@ impl Torrent {
                 state.readers.proved(piece);
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PieceCompleted { info_hash, piece });
-                if state.unwritten.is_empty() && state.storage_error.take().is_some() {
+                let recovers = state.unwritten.is_empty() && !state.contradicts;
+                if recovers && state.storage_error.take().is_some() {
                     state.swarm.set_paused(now, self.shared.seed_only);
                     self.context.session.events.send(Event::StorageRecovered { info_hash });
                 }
@@ -89,6 +92,7 @@ impl Torrent {
                 tracing::info!(piece, torrent = %self.shared.info_hash(), "piece failed its hash");
                 state.swarm.piece_failed(now, piece, &digests);
             }
+            PieceOutcome::Contradiction => state.swarm.piece_contradicts(now, piece),
             PieceOutcome::WriteFailed { error, blocks, .. } => {
                 self.write_failed(state, now, piece, blocks, &error);
             }

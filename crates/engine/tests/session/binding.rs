@@ -64,6 +64,7 @@ async fn without_its_interface_nothing_starts_and_the_error_names_it() {
         ip_filter: std::sync::Arc::default(),
         addr: "127.0.0.1:9".into(),
         info_hash: engine::metainfo::InfoHash([1; 20]),
+        v2: None,
         peer_id: PeerId([1; 20]),
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),

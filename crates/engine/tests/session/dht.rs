@@ -95,6 +95,7 @@ async fn reserved_of(addr: SocketAddr, torrent: &Torrent) -> engine::wire::Reser
     let request = HandshakeRequest {
         addr: addr.to_string(),
         info_hash: torrent.info_hash,
+        v2: None,
         peer_id: PeerId([7; 20]),
         connect_timeout: DEADLINE,
         timeout: DEADLINE,

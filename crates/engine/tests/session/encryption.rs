@@ -53,6 +53,7 @@ async fn asks(
     let request = HandshakeRequest {
         addr: addr.to_string(),
         info_hash: torrent.info_hash,
+        v2: None,
         peer_id: PeerId([b'x'; 20]),
         connect_timeout: DEADLINE,
         timeout: DEADLINE,

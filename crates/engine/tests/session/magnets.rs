@@ -142,6 +142,7 @@ async fn a_private_torrents_metadata_is_offered_to_nobody() {
         let report = engine::handshake(HandshakeRequest {
             addr: addr.to_string(),
             info_hash: torrent.info_hash,
+            v2: None,
             peer_id: PeerId([7; 20]),
             connect_timeout: DEADLINE,
             timeout: DEADLINE,

@@ -20,4 +20,5 @@ mod script;
 mod seeding;
 mod support;
 mod transfer;
+mod v2;
 mod web_seeds;

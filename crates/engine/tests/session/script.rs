@@ -96,6 +96,10 @@ impl Peer {
         Ok(Self { stream: self.stream.try_clone()? })
     }
 
+    pub(crate) fn read_exact(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
+        self.stream.read_exact(bytes)
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }

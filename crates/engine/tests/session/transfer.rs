@@ -184,6 +184,7 @@ async fn who_comes_during_the_check_is_served_after_it() {
     let asked = HandshakeRequest {
         addr: session.listen_addresses()[0].to_string(),
         info_hash: torrent.info_hash,
+        v2: None,
         peer_id: PeerId(*b"-XX0001-early-comer-"),
         connect_timeout: DEADLINE,
         timeout: DEADLINE,

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::PieceIndex;
-use crate::bencode::{Kind, Node};
-use crate::merkle::{MerkleHash, root_of_piece_layer};
+use crate::bencode::{Encoder, Kind, Node};
+use crate::merkle::{MerkleHash, height, leaf_count, piece_layer, root_of_piece_layer};
+use crate::{PieceIndex, PieceTree};
 
 use super::{Info, TorrentError};
 
@@ -82,6 +82,29 @@ impl PieceLayers {
     pub fn piece_root(&self, info: &Info, piece: PieceIndex) -> Option<MerkleHash> {
         let (file, number) = info.file_of_piece(piece)?;
         self.of_file(info, file)?.get(number as usize).copied()
+    }
+
+    /// What a piece's blocks lead up to. `None` when that is not there.
+    pub fn piece_tree(&self, info: &Info, piece: PieceIndex) -> Option<PieceTree> {
+        let (file, number) = info.file_of_piece(piece)?;
+        let root = *self.of_file(info, file)?.get(number as usize)?;
+        let leaves = leaf_count(info.files().get(file)?.length);
+        let top = piece_layer(info.geometry().piece_length()).min(height(leaves));
+        Some(PieceTree { root, top, bytes: info.tree_bytes(piece) })
+    }
+
+    /// Takes the layer that leads up to `root`, which its giver has proved.
+    pub fn add_proved(&mut self, root: MerkleHash, layer: &[MerkleHash]) {
+        self.0.insert(root, layer.into());
+    }
+
+    /// The value of `piece layers` in a .torrent file.
+    pub(super) fn write(&self, out: &mut Encoder) {
+        out.begin_dict();
+        for (root, layer) in &self.0 {
+            out.key(root).bytes(layer.as_flattened());
+        }
+        out.end();
     }
 
     /// The files whose layers are not there.

@@ -11,6 +11,7 @@ use digest::Algorithm;
 
 use super::PoolSettings;
 use super::piece::{self, PieceJob};
+use super::proof::{self, ProofJob};
 
 /// Pieces one thread takes at a time: enough to fill the lanes of a hash kernel and to merge
 /// neighbours into one write.
@@ -22,9 +23,10 @@ const PATIENCE: Duration = Duration::from_millis(25);
 /// Work that needs no batching.
 pub(super) type Task = Box<dyn FnOnce() + Send>;
 
-/// Four queues, so that a long write, sync or check never delays a read.
+/// Queues of their own, so that a long write, sync or check never delays a read, nor a proof.
 pub(super) struct Lane {
     pub(super) pieces: Arc<Queue<PieceJob>>,
+    pub(super) proofs: Arc<Queue<ProofJob>>,
     pub(super) disk: Arc<Queue<Task>>,
     pub(super) syncs: Arc<Queue<Task>>,
     pub(super) checks: Arc<Queue<Task>>,
@@ -34,6 +36,7 @@ impl Lane {
     pub(super) fn start(settings: PoolSettings) -> io::Result<Arc<Self>> {
         let lane = Self {
             pieces: Queue::new(settings.hash_threads.max(1), digest::lanes(Algorithm::Sha1)),
+            proofs: Queue::new(settings.hash_threads.max(1), 1), // a job is a batch already
             disk: Queue::new(settings.disk_threads.max(1), 1),
             syncs: Queue::new(1, 1),  // the disk does one at a time anyway
             checks: Queue::new(1, 1), // one stream for each spindle; a check brings its threads
@@ -47,6 +50,7 @@ impl Lane {
 
     fn start_threads(&self) -> io::Result<()> {
         serve(&self.pieces, "pieces", BATCH_MAX, piece::run)?;
+        serve(&self.proofs, "proofs", BATCH_MAX, proof::run)?;
         let run = |tasks: Vec<Task>| tasks.into_iter().for_each(|task| task());
         serve(&self.disk, "disk", 1, run)?;
         serve(&self.syncs, "sync", 1, run)?;
@@ -56,6 +60,7 @@ impl Lane {
     /// Lets the threads end when their queues are empty.
     pub(super) fn close(&self) {
         self.pieces.close();
+        self.proofs.close();
         for queue in [&self.disk, &self.syncs, &self.checks] {
             queue.close();
         }

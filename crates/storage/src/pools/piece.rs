@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use metainfo::PieceIndex;
+use metainfo::merkle::MerkleHash;
+use metainfo::{PieceIndex, PieceTree};
 
 use super::lane::survive;
-use super::{PieceOutcome, guarded};
+use super::{PieceOutcome, TreeCheck, guarded};
 use crate::arena::Block;
 use crate::store::{FileStore, PieceBlocks, slices};
 
@@ -20,6 +21,7 @@ pub(super) struct PieceJob {
     pub(super) store: Arc<FileStore>,
     pub(super) piece: PieceIndex,
     pub(super) blocks: Vec<Option<Block>>,
+    pub(super) tree: TreeCheck,
     /// The hash is known to be good.
     pub(super) verified: bool,
     pub(super) want_digests: bool,
@@ -58,12 +60,17 @@ impl PieceJob {
 
 /// Takes a batch of pieces all the way.
 pub(super) fn run(batch: Vec<PieceJob>) {
-    let good = catch_unwind(AssertUnwindSafe(|| verify(&batch))).unwrap_or_default();
+    let verdicts = catch_unwind(AssertUnwindSafe(|| verify(&batch))).unwrap_or_default();
     let mut writable = Vec::with_capacity(batch.len());
     for (index, job) in batch.into_iter().enumerate() {
         // A hash that could not be computed is a bad one: what is not known good is not written.
-        if job.verified || good.get(index) == Some(&true) {
+        let verdict = verdicts.get(index).copied().unwrap_or(Verdict::Bad);
+        if job.verified || verdict == Verdict::Good {
             writable.push(job);
+        } else if verdict == Verdict::Contradiction {
+            let done = job.done;
+            drop(job.blocks);
+            survive(move || done(PieceOutcome::Contradiction));
         } else {
             let digests = job.digests();
             let done = job.done;
@@ -86,22 +93,94 @@ pub(super) fn run(batch: Vec<PieceJob>) {
     write(run);
 }
 
-/// Which jobs' pieces have the hash that the torrent says.
-fn verify(batch: &[PieceJob]) -> Vec<bool> {
+/// What a piece's hashes say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It has all that there are, and one at least.
+    Good,
+    Bad,
+    /// The v2 hashes fit and the v1 hash does not.
+    Contradiction,
+}
+
+impl Verdict {
+    fn of(v1: Option<bool>, v2: Option<bool>) -> Self {
+        match (v1, v2) {
+            (Some(true), None | Some(true)) | (None, Some(true)) => Self::Good,
+            (Some(false), Some(true)) => Self::Contradiction,
+            _ => Self::Bad,
+        }
+    }
+}
+
+/// Compares pieces with the hashes that the torrent has of them.
+fn verify(batch: &[PieceJob]) -> Vec<Verdict> {
+    let start = Instant::now();
+    let v1 = verify_v1(batch);
+    let v2 = verify_v2(batch);
+    let each = start.elapsed() / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+    batch.iter().for_each(|job| job.store.hashed_for(each));
+    v1.into_iter().zip(v2).map(|(v1, v2)| Verdict::of(v1, v2)).collect()
+}
+
+/// By their v1 hashes; `None` for those of v2 torrents, which have none.
+fn verify_v1(batch: &[PieceJob]) -> Vec<Option<bool>> {
     let pieces: Vec<Vec<&[u8]>> = batch
         .iter()
         .map(|job| {
-            let unverified = (!job.verified).then(|| slices(&job.store, job.piece, &job.blocks));
+            let unverified = !job.verified && job.store.info().has_v1();
+            let unverified = unverified.then(|| slices(&job.store, job.piece, &job.blocks));
             unverified.into_iter().flatten().collect()
         })
         .collect();
     let messages: Vec<&[&[u8]]> = pieces.iter().map(Vec::as_slice).collect();
-    let start = Instant::now();
     let hashes = digest::sha1_batch(&messages);
-    let each = start.elapsed() / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
-    batch.iter().for_each(|job| job.store.hashed_for(each));
-    let expected = batch.iter().map(|job| job.store.info().piece_hash(job.piece));
-    expected.zip(hashes).map(|(expected, got)| expected == Some(got)).collect()
+    let verdict = |(job, got): (&PieceJob, _)| {
+        let info = job.store.info();
+        info.has_v1().then(|| info.piece_hash(job.piece) == Some(got))
+    };
+    batch.iter().zip(hashes).map(verdict).collect()
+}
+
+/// By their trees; `None` for those that have none.
+fn verify_v2(batch: &[PieceJob]) -> Vec<Option<bool>> {
+    let mut blocks: Vec<[&[u8]; 1]> = Vec::new();
+    for job in batch {
+        if let TreeCheck::Tree(tree) = job.tree {
+            let slices = slices(&job.store, job.piece, &job.blocks).zip(0..tree.leaf_count());
+            let covered = slices.map(|(slice, block)| {
+                let bytes = tree.leaf_bytes(block) as usize;
+                [slice.get(..bytes).unwrap_or(slice)]
+            });
+            blocks.extend(covered);
+        }
+    }
+    let messages: Vec<&[&[u8]]> = blocks.iter().map(|block| &block[..]).collect();
+    let leaves = if messages.is_empty() { Vec::new() } else { digest::sha256_batch(&messages) };
+    let mut leaves = leaves.into_iter();
+    let verdict = |job: &PieceJob| match job.tree {
+        TreeCheck::None => None,
+        TreeCheck::Proved => Some(true),
+        TreeCheck::Tree(tree) => {
+            let count = tree.leaf_count().min(count(job)) as usize;
+            let leaves: Vec<MerkleHash> = leaves.by_ref().take(count).collect();
+            Some(tree.is_over(&leaves) && is_padded(job, &tree))
+        }
+    };
+    batch.iter().map(verdict).collect()
+}
+
+/// Whether what no leaf covers is the zeros that it should be: else its sender could make a sound torrent
+/// look as if it contradicted itself.
+fn is_padded(job: &PieceJob, tree: &PieceTree) -> bool {
+    (0..).zip(slices(&job.store, job.piece, &job.blocks)).all(|(block, slice)| {
+        let covered = tree.leaf_bytes(block) as usize;
+        slice.get(covered..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0))
+    })
+}
+
+fn count(job: &PieceJob) -> u32 {
+    job.store.info().geometry().block_count(job.piece)
 }
 
 /// Writes neighbours at once, or each by itself when that fails, so that each gets its own verdict.

@@ -129,6 +129,7 @@ fn many_pieces_at_once_each_get_their_own_verdict() {
         let (piece, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
         match outcome {
             PieceOutcome::HashMismatch { .. } => assert_eq!(piece % 10, 5, "{piece}"),
+            PieceOutcome::Contradiction => panic!("it has one hash"),
             PieceOutcome::WriteFailed { .. } => assert!((10..20).contains(&piece), "{piece}"),
             PieceOutcome::Written { .. } => {
                 assert!(!(10..20).contains(&piece));

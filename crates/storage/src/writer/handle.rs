@@ -76,6 +76,16 @@ impl RecordHandle {
         });
     }
 
+    /// Keeps this .torrent file with the record from now on.
+    pub fn remember(&self, torrent: Arc<[u8]>) {
+        let mut state = self.tracked.state();
+        state.torrent = Some(torrent);
+        state.unsaved.torrent = true;
+        state.unsaved.progress = true;
+        drop(state);
+        self.note_change();
+    }
+
     /// The last piece arrived; seconds since 1970. The first time counts.
     pub fn completed(&self, at: i64) {
         self.change(false, |progress| {

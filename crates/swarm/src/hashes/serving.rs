@@ -1,0 +1,241 @@
+//! Hashes that peers ask us for: piece layers from memory, leaves from the disk.
+//!
+//! What is asked for is checked before anything is done for it. To give leaves, a whole piece has to
+//! be read and hashed, so that is done for one piece at a time, in the order of the requests, and
+//! the last few pieces' leaves are kept.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use metainfo::PieceIndex;
+use metainfo::merkle::{HashRun, MerkleHash, MerkleTree};
+use wire::{HashRequest, Message};
+
+use super::{Hashes, Tree};
+use crate::{Action, PeerKey, Swarm};
+
+/// Requests of one peer that wait for the disk.
+const WAITING_OF_ONE_MAX: usize = 32;
+/// And of all peers.
+const WAITING_MAX: usize = 256;
+/// Leaves kept, unless one piece has more: 256 KiB with the nodes above them.
+const LEAVES_KEPT: usize = 4096;
+
+/// What is under way for others.
+#[derive(Default)]
+pub(super) struct Serving {
+    /// Requests for leaves that are being hashed, or wait for it.
+    waiting: VecDeque<(PeerKey, HashRequest, PieceIndex)>,
+    /// The piece that is being hashed.
+    hashing: Option<PieceIndex>,
+    /// Leaves, and what is above them, of some pieces; the last used is the last.
+    kept: VecDeque<(PieceIndex, MerkleTree)>,
+    /// What is above the piece layers of some files, by the tree's number.
+    upper: BTreeMap<u32, MerkleTree>,
+}
+
+impl Serving {
+    pub(super) fn forget(&mut self, peer: PeerKey) {
+        self.waiting.retain(|(whose, ..)| *whose != peer);
+    }
+
+    fn keep(&mut self, piece: PieceIndex, tree: MerkleTree) {
+        self.kept.retain(|(kept, _)| *kept != piece);
+        self.kept.push_back((piece, tree));
+        let width = |tree: &MerkleTree| 1_usize.checked_shl(tree.top()).unwrap_or(usize::MAX);
+        while self.kept.len() > 1
+            && self.kept.iter().map(|(_, tree)| width(tree)).sum::<usize>() > LEAVES_KEPT
+        {
+            self.kept.pop_front();
+        }
+    }
+
+    fn leaves(&self, piece: PieceIndex) -> Option<&MerkleTree> {
+        self.kept.iter().find(|(kept, _)| *kept == piece).map(|(_, tree)| tree)
+    }
+}
+
+impl Hashes {
+    fn by_root(&self, root: MerkleHash) -> impl Iterator<Item = (u32, &Tree)> {
+        let tree = |number: &u32| self.trees.get(*number as usize);
+        let first = self
+            .by_root
+            .partition_point(|number| tree(number).is_some_and(|tree| tree.root < root));
+        let from = self.by_root.get(first..).unwrap_or_default().iter();
+        from.map_while(move |number| {
+            Some((*number, tree(number)?)).filter(|(_, tree)| tree.root == root)
+        })
+    }
+
+    /// The piece whose leaves a request is for.
+    fn piece_of(&self, tree: &Tree, request: &HashRequest) -> Option<PieceIndex> {
+        let top = tree.piece_top(self.piece_length);
+        let fits = request.length <= 1_u32.checked_shl(top)?;
+        let number = request.index.checked_shr(top)?;
+        let exists = number < tree.piece_count(self.piece_length);
+        (fits && exists).then(|| tree.first_piece.checked_add(number)).flatten()
+    }
+
+    /// The nodes from a file's piece layer to its root.
+    fn upper(&mut self, number: u32) -> Option<&MerkleTree> {
+        let tree = self.trees.get(number as usize)?;
+        let base = tree.piece_top(self.piece_length);
+        let top = tree.height();
+        let hashes = match &tree.layer {
+            _ if base == top => vec![tree.root],
+            Some(layer) => layer.to_vec(),
+            None => return None,
+        };
+        let make = || MerkleTree::new(hashes, base, top);
+        Some(self.serving.upper.entry(number).or_insert_with(make))
+    }
+
+    /// The answer, if all that it takes is at hand.
+    fn answer(&mut self, request: &HashRequest) -> Option<Vec<MerkleHash>> {
+        let (number, tree) = self.by_root(request.root).next()?;
+        if !request.is_sound(tree.height()) {
+            return None;
+        }
+        let piece_top = tree.piece_top(self.piece_length);
+        let run = HashRun {
+            layer: request.base_layer,
+            index: u64::from(request.index),
+            length: u64::from(request.length),
+        };
+        let uncles = request.uncles() as usize;
+        if request.base_layer == piece_top && tree.layer.is_some() {
+            let upper = self.upper(number)?;
+            let mut hashes = upper.hashes(run)?;
+            hashes.extend(proofs(upper, run, uncles)?);
+            return Some(hashes);
+        }
+        if request.base_layer != 0 {
+            return None;
+        }
+        let mut kept = self.by_root(request.root).filter_map(|(_, tree)| {
+            let piece = self.piece_of(tree, request)?;
+            Some((piece.checked_sub(tree.first_piece)?, self.serving.leaves(piece)?))
+        });
+        let (first, leaves) = kept.next()?;
+        let begin = u64::from(first).checked_shl(piece_top)?;
+        let within = HashRun { index: run.index.checked_sub(begin)?, ..run };
+        let mut hashes = leaves.hashes(within)?;
+        let below = leaves.proofs(within, uncles)?;
+        let above = uncles.saturating_sub(below.len());
+        hashes.extend(below);
+        drop(kept);
+        if above > 0 {
+            let node = HashRun { layer: piece_top, index: u64::from(first), length: 1 };
+            hashes.extend(proofs(self.upper(number)?, node, above)?);
+        }
+        Some(hashes)
+    }
+}
+
+/// Uncles of a run, exactly so many.
+fn proofs(upper: &MerkleTree, run: HashRun, uncles: usize) -> Option<Vec<MerkleHash>> {
+    upper.proofs(run, uncles).filter(|proofs| proofs.len() == uncles)
+}
+
+impl Swarm {
+    /// A peer asks for hashes. What is off its boundary, of no file, or more than is given is
+    /// rejected.
+    pub(crate) fn hashes_asked(&mut self, key: PeerKey, request: HashRequest) {
+        let served = self.serve_hashes(key, request).is_some();
+        if !served {
+            self.send(key, Message::HashReject(request));
+        }
+    }
+
+    fn serve_hashes(&mut self, key: PeerKey, request: HashRequest) -> Option<()> {
+        let hashes = self.hashes.as_deref_mut()?;
+        let (_, tree) = hashes.by_root(request.root).next()?;
+        if !request.is_sound(tree.height()) {
+            return None;
+        }
+        let piece_top = tree.piece_top(hashes.piece_length);
+        if request.base_layer == piece_top && tree.layer.is_some() {
+            self.actions.push_back(Action::SendHashes { peer: key, request });
+            return Some(());
+        }
+        if request.base_layer != 0 {
+            return None;
+        }
+        let piece = {
+            let trees = hashes.by_root(request.root);
+            let mut pieces = trees.filter_map(|(_, tree)| hashes.piece_of(tree, &request));
+            pieces.find(|piece| self.have.has(*piece))?
+        };
+        if hashes.serving.leaves(piece).is_some() {
+            self.actions.push_back(Action::SendHashes { peer: key, request });
+            return Some(());
+        }
+        let waiting = &mut hashes.serving.waiting;
+        let of_peer = waiting.iter().filter(|(peer, ..)| *peer == key).count();
+        if waiting.len() >= WAITING_MAX || of_peer >= WAITING_OF_ONE_MAX {
+            return None;
+        }
+        waiting.push_back((key, request, piece));
+        self.hash_next();
+        Some(())
+    }
+
+    /// Begins with the piece that is waited for the longest, if none is being hashed.
+    fn hash_next(&mut self) {
+        let Some(hashes) = self.hashes.as_deref_mut() else { return };
+        let serving = &mut hashes.serving;
+        if serving.hashing.is_none()
+            && let Some((_, _, piece)) = serving.waiting.front()
+        {
+            serving.hashing = Some(*piece);
+            self.actions.push_back(Action::HashLeaves { piece: *piece });
+        }
+    }
+
+    /// The hashes for [`Action::SendHashes`]; without them, reject.
+    pub fn hashes_for(&mut self, request: &HashRequest) -> Option<Vec<MerkleHash>> {
+        self.hashes.as_deref_mut()?.answer(request)
+    }
+
+    /// The leaves of a piece that [`Action::HashLeaves`] named, as they are on the disk; `None` when
+    /// it can't be read. Those of a piece that is not what it was are of no use to anybody.
+    pub fn leaves_hashed(
+        &mut self,
+        now: Duration,
+        piece: PieceIndex,
+        leaves: Option<Vec<MerkleHash>>,
+    ) {
+        self.now = now;
+        let Some(hashes) = self.hashes.as_deref_mut() else { return };
+        let sound = hashes.piece_tree(piece).zip(leaves).and_then(|(known, leaves)| {
+            known.is_over(&leaves).then(|| MerkleTree::new(leaves, 0, known.top))
+        });
+        let is_sound = sound.is_some();
+        if let Some(tree) = sound {
+            hashes.serving.keep(piece, tree);
+        }
+        hashes.serving.hashing = None;
+        let mut waited = Vec::new();
+        hashes.serving.waiting.retain(|(peer, request, of)| {
+            if *of == piece {
+                waited.push((*peer, *request));
+            }
+            *of != piece
+        });
+        for (peer, request) in waited {
+            if is_sound {
+                self.actions.push_back(Action::SendHashes { peer, request });
+            } else {
+                self.send(peer, Message::HashReject(request));
+            }
+        }
+        self.hash_next();
+    }
+
+    /// Gives memory back that nobody may need again.
+    pub(crate) fn forget_served_hashes(&mut self) {
+        if let Some(hashes) = &mut self.hashes {
+            hashes.serving = Serving::default();
+        }
+    }
+}
