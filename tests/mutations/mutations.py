@@ -586,4 +586,13 @@ MUTATIONS = [
         "peerless-utp",
         "receive::tests::the_end_is_when_all_before_it_is_there",
     ),
+    # A file that is not wanted never appears.
+    Mutation(
+        "unwanted/written-under-its-name",
+        "crates/storage/src/store/parts.rs",
+        "let places = if self.is_apart(segment.file) {",
+        "let places = if self.is_apart(segment.file) && segment.length == 0 {",
+        "peerless-storage",
+        "store::tests::parts::only_wanted_files_appear_and_every_piece_can_be_read",
+    ),
 ]
