@@ -16,7 +16,7 @@ FILES_IN_FOLDER = 256
 class Payload:
     """Random files below `home/data` and a .torrent of them."""
 
-    def __init__(self, home, peerless, *, mib, piece, tracker, file_bytes=None, name="payload"):
+    def __init__(self, home, peerless, *, mib, piece, tracker, file_bytes=None, name="payload", kind="v1"):
         """`piece`: as `peerless create` takes it. `file_bytes`: many files, of so many bytes each."""
         self.size, self.data, self.torrent = mib * MIB, home / "data", home / "payload.torrent"
         self.many, self.piece = file_bytes is not None, piece
@@ -29,7 +29,8 @@ class Payload:
                 self._write(f"{self.name}/{folder}/{number:05}.bin", file_bytes)
         else:
             self._write(self.name, self.size)
-        command = [peerless, "create", self.source, "-o", self.torrent, "--piece-length", piece, "--tracker", tracker]
+        command = [peerless, "create", self.source, "-o", self.torrent, "--piece-length", piece, "--tracker", tracker,
+                   "--format", kind]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def _write(self, below, length):

@@ -36,6 +36,7 @@ class Row:
     mib: int = 0  # of the payload
     needs: tuple = ()  # clients without which nobody can run it
     piece: str = "1M"
+    kind: str = "v1"  # or `v2`
     file_bytes: int | None = None
     many_torrents: bool = False
     parcels: bool = False
@@ -49,7 +50,7 @@ class Row:
         if self.parcels:
             return Parcels(home, program, mib=mib or self.mib, tracker=bench.tracker.url)
         return Payload(home, program, mib=mib or self.mib, piece=self.piece, tracker=bench.tracker.url,
-                       file_bytes=self.file_bytes)
+                       file_bytes=self.file_bytes, kind=self.kind)
 
 
 def fetch(about, goals, *, mib, labels=("peerless", *LEECHERS), seeders=1, leechers=1, tracked=False, linked=False,
@@ -75,7 +76,7 @@ SHA1_GOALS = (
 )
 
 
-def hashing(what, measure, rivals, goals=SHA1_GOALS):
+def hashing(what, measure, rivals, goals=SHA1_GOALS, **options):
     """A row of 2 GiB through the hash, also with the kernel that most processors have."""
     return Row(
         what,
@@ -85,6 +86,7 @@ def hashing(what, measure, rivals, goals=SHA1_GOALS):
         ("cpu", "wall"),
         goals,
         2048,
+        **options,
     )
 
 
@@ -152,6 +154,10 @@ ROWS = {
     ),
     "check": hashing(
         "hashing what is in the page cache, from the start of a process to its end", check, LEECHERS
+    ),
+    "check-v2": hashing(
+        "hashing a v2 torrent's data that is in the page cache", check, ("libtorrent",),
+        (Goal("speed", 2, ("libtorrent",), least=True),), kind="v2",
     ),
     "create": hashing("making a .torrent of what is in the page cache", create, ("libtorrent",)),
     "create-v2": hashing(

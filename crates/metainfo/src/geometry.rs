@@ -17,12 +17,17 @@ pub const BLOCK_LENGTH: u32 = 16 * 1024;
 pub struct Geometry {
     /// Where the last file ends: bytes and gaps.
     span: u64,
+    piece_length: u32,
+    /// Nearly all torrents have none.
+    gaps: Option<Arc<Gaps>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Gaps {
     /// Bytes of all pieces.
     total_length: u64,
-    piece_length: u32,
-    /// Pieces before the last that are shorter than the others, and their bytes, by index. Nearly
-    /// all torrents have none.
-    short: Option<Arc<[(PieceIndex, u32)]>>,
+    /// Pieces before the last that are shorter than the others, and their bytes, by index.
+    short: Box<[(PieceIndex, u32)]>,
 }
 
 impl Geometry {
@@ -33,7 +38,7 @@ impl Geometry {
             return None;
         }
         u32::try_from(total_length.div_ceil(u64::from(piece_length))).ok()?;
-        Some(Self { span: total_length, total_length, piece_length, short: None })
+        Some(Self { span: total_length, piece_length, gaps: None })
     }
 
     /// The pieces of files of these lengths, each of which begins a piece. `None` as for
@@ -48,13 +53,14 @@ impl Geometry {
             span = u64::from(start).checked_mul(u64::from(piece_length))?.checked_add(length)?;
             total = total.checked_add(length)?;
         }
-        let short = (!short.is_empty()).then(|| short.into());
-        Some(Self { total_length: total, short, ..Self::new(span, piece_length)? })
+        let gaps = Gaps { total_length: total, short: short.into() };
+        let gaps = (!gaps.short.is_empty()).then(|| Arc::new(gaps));
+        Some(Self { gaps, ..Self::new(span, piece_length)? })
     }
 
     /// Bytes of all pieces, pad files included.
     pub fn total_length(&self) -> u64 {
-        self.total_length
+        self.gaps.as_ref().map_or(self.span, |gaps| gaps.total_length)
     }
 
     /// Bytes in every piece but the last, and but those at the end of a file in a v2 torrent.
@@ -69,10 +75,10 @@ impl Geometry {
 
     /// Bytes in `piece`; zero when there is no such piece.
     pub fn piece_size(&self, piece: PieceIndex) -> u32 {
-        if let Some(short) = &self.short
-            && let Ok(at) = short.binary_search_by_key(&piece, |(piece, _)| *piece)
+        if let Some(gaps) = &self.gaps
+            && let Ok(at) = gaps.short.binary_search_by_key(&piece, |(piece, _)| *piece)
         {
-            return short.get(at).map_or(0, |(_, size)| *size);
+            return gaps.short.get(at).map_or(0, |(_, size)| *size);
         }
         let left = self.span.saturating_sub(self.piece_offset(piece));
         left.min(u64::from(self.piece_length)) as u32
