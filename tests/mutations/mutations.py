@@ -129,6 +129,16 @@ MUTATIONS = [
         "reader::a_corrupt_block_never_reaches_the_reader",
         ("--test", "session"),
     ),
+    # A super-seed gives what it showed, and no more.
+    Mutation(
+        "super-seed/gives-what-was-not-shown",
+        "crates/swarm/src/uploads.rs",
+        "self.have.has(block.piece) && self.may_see(key, block.piece);",
+        "self.have.has(block.piece);",
+        "peerless-swarm",
+        "seeding::each_is_shown_another_piece_and_the_next_when_it_was_passed_on",
+        ("--test", "protocol"),
+    ),
     # No name leads out of the folder.
     Mutation(
         "safe-path/dot-dot",

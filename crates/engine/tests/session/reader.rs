@@ -156,6 +156,17 @@ async fn what_will_never_come_is_refused() {
     let mut reader = handle.reader(0).unwrap();
     let error = within(reader.read_u8()).await.unwrap_err();
     assert!(error.to_string().contains("piece 0"), "{error}");
+    handle.stop().await;
+    // Nor does what is damaged where nothing is downloaded; the rest is there all the same.
+    let home = dir.path().join("seed");
+    let rotten = [vec![0; PIECE as usize], data[PIECE as usize..].to_vec()].concat();
+    std::fs::write(home.join("file.bin"), rotten).unwrap();
+    let request = AddTorrent::new(torrent, home).seed_only(true).use_trackers(false);
+    let handle = session.add(request).await.unwrap();
+    let mut reader = handle.reader(0).unwrap();
+    let error = within(reader.read_u8()).await.unwrap_err();
+    assert!(error.to_string().contains("piece 0"), "{error}");
+    assert_eq!(some(&mut reader, u64::from(PIECE), 9).await, data[PIECE as usize..][..9]);
     session.shutdown().await;
 }
 
