@@ -12,6 +12,7 @@ from payload import Payload
 from surroundings import memory_mib
 from table import Goal
 from transfer import transfer
+from web import from_nginx
 
 SHA_NI = PeerlessShaNi.name
 ENCRYPTED = PeerlessEncrypted.name
@@ -102,6 +103,15 @@ ROWS = {
         ),
         mib=1024,
         labels=("peerless", SHA_NI, *LEECHERS),
+    ),
+    "web-seed": Row(
+        "one nginx to each client, and no peer",
+        ("peerless", "libtorrent", "aria2"),
+        from_nginx,
+        FETCH,
+        ("cpu", "wall"),
+        (Goal("cpu", 1, ("libtorrent", "aria2")), Goal("wall", 1, ("libtorrent", "aria2"))),
+        1024,
     ),
     "pair": Row(
         "each client from one of its own kind",

@@ -35,7 +35,7 @@ def transfer(bench, payload, seeder, leecher, *, seeders=1, leechers=1, tracked=
                 tuple(endpoints), tracked, linked)
             for number in range(leechers)
         ]
-        return _measure(bench.contenders[leecher], jobs, processes, payload)
+        return measure(bench.contenders[leecher], jobs, processes, payload)
     finally:
         for _, process in serving:
             process.stop()
@@ -45,12 +45,12 @@ def transfer(bench, payload, seeder, leecher, *, seeders=1, leechers=1, tracked=
 def _seeder(bench, payload, contender, home):
     job = Job(payload, payload.data, home, bench.ip(), bench.port())
     process = Running(contender.seed(job), home, contender.environment)
-    process.until(lambda: _listens(job.endpoint), READY_SECONDS, "to listen")
+    process.until(lambda: listens(job.endpoint), READY_SECONDS, "to listen")
     process.until_idle()
     return job, process
 
 
-def _measure(contender, jobs, serving, payload):
+def measure(contender, jobs, serving, payload):
     for job in jobs:
         job.directory.mkdir()
     commands = [contender.leech(job) for job in jobs]
@@ -96,7 +96,7 @@ def _sum(processes):
     return [sum(part) for part in zip(*(process.cpu() for process in processes))]
 
 
-def _listens(endpoint):
+def listens(endpoint):
     try:
         socket.create_connection(netns.split(endpoint), timeout=1).close()
     except OSError:

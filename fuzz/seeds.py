@@ -181,6 +181,17 @@ def exchange(added, added6, dropped):
 write("pex", "usual", exchange(3, 1, 1))
 write("pex", "flood", exchange(300, 150, 120))
 write("pex", "cut", b"d5:added9:\xc0\x00\x02\x01\x01\x02\xc0\x00\x02e")
+write("holepunch", "asks", b"\0\0\xc0\x00\x02\x02\x1a\xe1\0\0\0\0" * 3)
+write("holepunch", "names", b"\1\0\xc6\x33\x64\x02\x1a\xe1\0\0\0\0" * 3)
+write("portmap", "nat-pmp", b"\0\0\x82\0\0\0\0\0\t\x1a\xe1\x27\x10\0\0\0\x3c")
+PCP = b"\2\x81\0\0\0\0\x0e\x10\0\0\0\x4d" + bytes(12) + b"twelve bytes\x11\0\0\0\x1a\xe1\x1b\x58"
+write("portmap", "pcp", b"\1" + PCP + bytes(10) + b"\xff\xff\xc6\x33\x64\x09")
+write("portmap", "ssdp", b"\2HTTP/1.1 200 OK\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
+      b"LOCATION: http://192.168.1.1:5000/root.xml\r\n\r\n")
+write("portmap", "description", b"\3<root><device><serviceList><service><serviceType>urn:schemas-upnp-org:"
+      b"service:WANIPConnection:1</serviceType><controlURL>/ctl?a=1&amp;b</controlURL></service>"
+      b"</serviceList></device></root>")
+write("portmap", "routes", b"\4eth0\t00000000\tFE00000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n")
 def dht(*steps):
     """What, from whom, the wait, and a packet, in which %T is the id of our last query there."""
     return b"".join(bytes([what, who, wait, len(packet)]) + packet for what, who, wait, packet in steps)

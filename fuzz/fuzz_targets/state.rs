@@ -2,7 +2,7 @@
 //! it says of a torrent is believed only as far as it fits the torrent and its files.
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -12,7 +12,8 @@ use metainfo::{InfoHash, Torrent};
 use rusqlite::types::Value;
 use storage::resume::{self, Verdict};
 use storage::{
-    FileSeen, Observed, Progress, RecordKey, ResumeRecord, Save, SqliteState, StateStore,
+    Arrangement, FileSeen, Observed, Progress, RecordKey, ResumeRecord, Save, SqliteState,
+    StateStore,
 };
 
 /// Three files in ten pieces.
@@ -50,6 +51,7 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
             file_count: files.len(),
             files,
             torrent: Some(TORRENT.as_slice().into()),
+            arrangement: Some(Arrangement { apart: [0].into(), ..Arrangement::default() }),
         };
         state.save(&[save], true).expect("saved");
     }
@@ -164,6 +166,7 @@ fn observed(torrent: &Torrent, how: u8) -> Observed {
     Observed {
         root_device: (how & 8 == 0).then_some(u64::from(5 + (how >> 4))),
         files: files.collect(),
+        apart: (0..2).filter(|at| how & (0x20 << at) != 0).collect(),
     }
 }
 
@@ -219,6 +222,7 @@ fuzz_target!(|input: &[u8]| {
         files: BTreeMap::new(),
         file_count: 0,
         torrent: None,
+        arrangement: None,
     };
     if state.save(std::slice::from_ref(&save), false).is_err() {
         state.start_over().expect("set aside");

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash};
-use swarm::{Action, BlockFate, BlockOutcome, Config, Hello, PeerKey, Settings, Source, Swarm};
+use swarm::{
+    Action, BlockFate, BlockOutcome, Config, Hello, PeerKey, ReaderId, Settings, Source, Swarm,
+};
 use wire::{Bitfield, BlockRequest, Decoded, Limits, Message, PeerId, Reserved};
 
 const PIECES: u32 = 12;
@@ -174,6 +176,11 @@ fuzz_target!(|input: &[u8]| {
                 }
             }
             (10, _) => world.swarm.set_paused(now, which & 1 == 0),
+            (11, _) if what & 0xc0 == 0xc0 => world.swarm.reader_gone(now, ReaderId(which.into())),
+            (11, _) if what & 0x80 != 0 => {
+                let at = u64::from(input.byte()) * 4_000;
+                world.swarm.reader_at(now, ReaderId(u64::from(which % 4)), at, 1_000_000);
+            }
             (11, _) => world.swarm.set_reserve_limit(now, u32::from(which)),
             (12, _) => {
                 world.swarm.add_candidates(now, Source::Tracker, &[addr(which)]);

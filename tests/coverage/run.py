@@ -21,7 +21,7 @@ from pathlib import Path
 import llvm_profile as profile
 
 ROOT = Path(__file__).resolve().parents[2]
-CRATES = ("metainfo", "digest", "wire", "tracker", "dht", "utp", "swarm")
+CRATES = ("metainfo", "digest", "wire", "tracker", "dht", "dns", "utp", "portmap", "webseed", "swarm")
 PERCENT_MIN = 90
 NOT_JUDGED = ("digest",)
 """Which of its kernels can run depends on the processor."""

@@ -109,6 +109,36 @@ MUTATIONS = [
         "hostile_peers::corrupt_blocks_are_found_and_their_sender_is_banned",
         ("--test", "session"),
     ),
+    # A reader gets what was proved, and nothing else.
+    Mutation(
+        "reader/does-not-wait-for-the-proof",
+        "crates/engine/src/torrent/readers.rs",
+        "let is_there = state.swarm.have().has(piece);",
+        "let is_there = state.swarm.geometry().piece_count() > piece;",
+        "peerless-engine",
+        "reader::a_corrupt_block_never_reaches_the_reader",
+        ("--test", "session"),
+    ),
+    Mutation(
+        "reader/told-of-a-bad-piece",
+        "crates/engine/src/torrent/pieces.rs",
+        "                state.swarm.piece_failed(now, piece, &digests);\n",
+        "                state.readers.proved(piece);\n"
+        "                state.swarm.piece_failed(now, piece, &digests);\n",
+        "peerless-engine",
+        "reader::a_corrupt_block_never_reaches_the_reader",
+        ("--test", "session"),
+    ),
+    # A super-seed gives what it showed, and no more.
+    Mutation(
+        "super-seed/gives-what-was-not-shown",
+        "crates/swarm/src/uploads.rs",
+        "self.have.has(block.piece) && self.may_see(key, block.piece);",
+        "self.have.has(block.piece);",
+        "peerless-swarm",
+        "seeding::each_is_shown_another_piece_and_the_next_when_it_was_passed_on",
+        ("--test", "protocol"),
+    ),
     # No name leads out of the folder.
     Mutation(
         "safe-path/dot-dot",
@@ -407,6 +437,24 @@ MUTATIONS = [
         "dht::a_download_finds_its_seed_by_the_dht_and_a_private_one_does_not",
         ("--test", "session"),
     ),
+    # A web seed's answer is what was asked for, and leads to no private place.
+    Mutation(
+        "web-seeds/another-range",
+        "crates/webseed/src/answer.rs",
+        "if range.first != first || range.last > last",
+        "if range.first > first.saturating_add(1 << 20) || range.last > last.saturating_add(1 << 20)",
+        "peerless-webseed",
+        "answer::tests::a_range_is_the_one_that_was_asked_for_or_its_beginning",
+    ),
+    Mutation(
+        "web-seeds/redirect-to-private",
+        "crates/engine/src/http/lines.rs",
+        "if elsewhere && policy == PrivatePolicy::AllowAsWritten {",
+        "if elsewhere && policy == PrivatePolicy::Refuse {",
+        "peerless-engine",
+        "web_seeds::each_bad_answer_has_its_error",
+        ("--test", "session"),
+    ),
     # What the DHT keeps comes from the address that it names.
     Mutation(
         "dht/any-token",
@@ -547,5 +595,14 @@ MUTATIONS = [
         "self.last.is_some()",
         "peerless-utp",
         "receive::tests::the_end_is_when_all_before_it_is_there",
+    ),
+    # A file that is not wanted never appears.
+    Mutation(
+        "unwanted/written-under-its-name",
+        "crates/storage/src/store/parts.rs",
+        "let places = if self.is_apart(segment.file) {",
+        "let places = if self.is_apart(segment.file) && segment.length == 0 {",
+        "peerless-storage",
+        "store::tests::parts::only_wanted_files_appear_and_every_piece_can_be_read",
     ),
 ]

@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, create, demo, dht, edit, explain, get, handshake, info, peers, piece, seed, share, shell,
+    check, create, demo, dht, edit, explain, get, handshake, info, move_torrent, network, peers,
+    piece, rename, seed, share, shell, stream,
 };
 use crate::exit;
 
@@ -34,6 +35,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Get(get::Args),
+    Stream(stream::Args),
     Explain(explain::Args),
     Seed(seed::Args),
     Share(share::Args),
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     Piece(piece::Args),
     Handshake(handshake::Args),
     Dht(dht::Args),
+    Network(network::Args),
+    Move(move_torrent::Args),
+    Rename(rename::Args),
     Demo(demo::Args),
     Completions(shell::Completions),
     Man(shell::Man),

@@ -98,6 +98,7 @@ impl From<StorageError> for Failure {
             E::Longer { .. } | E::Stranger { .. } | E::HardLinked { .. } => {
                 failure.advise("--overwrite allows it")
             }
+            E::Exists { .. } => failure.advise("move that away, or choose another place or name"),
             E::TooLarge { .. } => failure.advise("choose a folder on another file system"),
             _ => failure, // it says itself what to do, or nobody can tell
         }
@@ -140,6 +141,7 @@ impl From<TorrentError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match &error {
+            StartError::Proxy { .. } => Self::usage(error.to_string()),
             StartError::State { .. } => Self::new(Code::Disk, error.to_string())
                 .advise("name another folder with --state-dir"),
             _ => Self::other(error), // the port, or the system: the message says what to do

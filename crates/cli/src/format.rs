@@ -59,6 +59,21 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "too large".into())
 }
 
+/// Parses `90s`, `30m`, `2h`, `7d`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("a time such as 90s, 30m, 2h or 7d".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a time such as 90s, 30m, 2h or 7d")?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".into())
+}
+
 /// `2026-11-23 12:00:00 UTC` of seconds since 1970.
 pub(crate) fn date(unix_seconds: i64) -> String {
     let (days, seconds) = (unix_seconds.div_euclid(86_400), unix_seconds.rem_euclid(86_400));
@@ -116,6 +131,17 @@ mod tests {
         assert_eq!(parse_bytes("2gb"), Ok(2 << 30));
         for bad in ["", "K", "1X", "99999999999G", "-1"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_are_parsed_with_their_unit() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("30m", 1800), ("2h", 7200), ("1d", 86_400)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "5", "m", "-1s", "1.5h", "1w", "99999999999999999999d"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 

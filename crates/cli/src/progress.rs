@@ -81,7 +81,10 @@ impl Progress {
 }
 
 fn summary(state: &TorrentState, stats: &TorrentStats) -> String {
-    let peers = format!("{} peers", stats.peers);
+    let peers = match stats.web_seeds {
+        0 => format!("{} peers", stats.peers),
+        seeds => format!("{} peers, {seeds} web seeds", stats.peers),
+    };
     match state {
         TorrentState::Paused { reason } => format!("waiting: {}", format::untrusted(reason)),
         TorrentState::Seeding => {

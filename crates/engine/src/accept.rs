@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::magnet;
+use crate::net::Listener;
 use crate::peer::handshake::{self, Routed};
 use crate::session::SessionShared;
 use crate::settings::Transport;
@@ -37,11 +37,14 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 /// Accepts for as long as the session lives.
 pub(crate) async fn accept_loop(
     session: Arc<SessionShared>,
-    listener: TcpListener,
+    mut listener: Listener,
     rooms: WaitingRooms,
 ) {
     loop {
         match listener.accept().await {
+            Ok((_, addr)) if session.gate.refuses(addr.ip()) => {
+                tracing::debug!(%addr, "inbound peer refused: the IP filter has it");
+            }
             Ok(_) if session.settings.transport == Transport::Utp => {} // and closed at once
             Ok((stream, addr)) => {
                 tokio::spawn(route(Arc::clone(&session), Stream::Tcp(stream), addr, rooms.clone()));

@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use metainfo::{InfoHash, PieceIndex, Torrent};
-use storage::{CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions};
+use metainfo::{FilePriority, InfoHash, PieceIndex, Torrent};
+use storage::{
+    Arrangement, CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions,
+};
+use swarm::{SeedLimits, Wishes};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
 use crate::announcing;
+use crate::choosing::{self, PieceOrder};
 use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake;
@@ -69,6 +74,11 @@ pub struct AddTorrent {
     pub(crate) recheck: bool,
     pub(crate) wanted: Option<Vec<PieceIndex>>,
     pub(crate) overwrite: bool,
+    pub(crate) priorities: Option<Vec<FilePriority>>,
+    pub(crate) order: Option<PieceOrder>,
+    pub(crate) reuse: Vec<PathBuf>,
+    pub(crate) super_seed: bool,
+    pub(crate) seed_limits: SeedLimits,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
@@ -87,15 +97,37 @@ impl AddTorrent {
             recheck: false,
             wanted: None,
             overwrite: false,
+            priorities: None,
+            order: None,
+            reuse: Vec::new(),
+            super_seed: false,
+            seed_limits: SeedLimits::default(),
             candidates: Vec::new(),
             remember_metadata: false,
         }
+    }
+
+    /// What is to be added.
+    pub fn torrent(&self) -> &Torrent {
+        &self.torrent
+    }
+
+    /// How much each file is wanted, if that was said: a magnet link may choose (BEP 53).
+    pub fn priorities(&self) -> Option<&[FilePriority]> {
+        self.priorities.as_deref()
     }
 
     /// Peers to try besides what trackers give.
     #[must_use]
     pub fn peers(mut self, peers: impl IntoIterator<Item = SocketAddr>) -> Self {
         self.peers.extend(peers);
+        self
+    }
+
+    /// Web seeds (BEP 19) besides those that the torrent names.
+    #[must_use]
+    pub fn web_seeds(mut self, urls: impl IntoIterator<Item = String>) -> Self {
+        self.torrent.web_seeds.extend(urls);
         self
     }
 
@@ -124,6 +156,44 @@ impl AddTorrent {
     #[must_use]
     pub fn wanted(mut self, pieces: Vec<PieceIndex>) -> Self {
         self.wanted = Some(pieces);
+        self
+    }
+
+    /// How much each file is wanted, by number; those past the end of the list are wanted as most.
+    /// Default: as it was before, or all alike.
+    #[must_use]
+    pub fn file_priorities(mut self, priorities: Vec<FilePriority>) -> Self {
+        self.priorities = Some(priorities);
+        self
+    }
+
+    /// In which order pieces are fetched. Default: as it was before, or the rarest first.
+    #[must_use]
+    pub fn piece_order(mut self, order: PieceOrder) -> Self {
+        self.order = Some(order);
+        self
+    }
+
+    /// Folders that may have files of the torrent, under whatever names. Those that are missing and
+    /// found there are copied, by reflink where that can be; what is found is only read.
+    #[must_use]
+    pub fn reuse(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.reuse.extend(folders);
+        self
+    }
+
+    /// Tells each peer of one piece at a time (BEP 16), so that a first seed sends little more than one
+    /// copy. Default: no.
+    #[must_use]
+    pub fn super_seed(mut self, on: bool) -> Self {
+        self.super_seed = on;
+        self
+    }
+
+    /// When its seeding ends. Default: never.
+    #[must_use]
+    pub fn seed_limits(mut self, limits: SeedLimits) -> Self {
+        self.seed_limits = limits;
         self
     }
 
@@ -189,7 +259,22 @@ fn take_in(
     let store = FileStore::open_in(root, info, handles, options);
     let layers = resume::layers(&request.torrent, record.as_ref());
     store.set_layers(Arc::new(layers));
-    let mut findings = resume::look(&store, root, record, request.recheck)?;
+    let arrangement = arranged(&request, record.as_ref());
+    store.arrange(&arrangement);
+    let reused = if request.reuse.is_empty() || request.seed_only {
+        Vec::new()
+    } else {
+        storage::reuse(&store, &request.reuse, &AtomicBool::new(false))
+    };
+    let mut findings = if reused.is_empty() {
+        resume::look(&store, root, record, request.recheck)?
+    } else {
+        // The root may be new, and files are there that the record does not know.
+        let root = Root::find(store.root())?;
+        let mut findings = resume::look(&store, &root, record, request.recheck)?;
+        findings.doubt(store.info(), reused.iter().map(|reused| reused.file));
+        findings
+    };
     if request.remember_metadata {
         findings.remember(resume::to_remember(&request.torrent, &store.layers()));
     }
@@ -199,6 +284,8 @@ fn take_in(
         Bounds::within(&session.limits),
         request.seed_only,
     ));
+    shared.set_arrangement(arrangement);
+    shared.seeding.begin(request.seed_limits, request.super_seed);
     session.register(&shared)?;
     let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     handle.add_peers(request.peers);
@@ -208,6 +295,18 @@ fn take_in(
     let (session, control) = (Arc::clone(session), control.clone());
     let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
     Ok((handle, bring_up, findings))
+}
+
+/// What its owner wants: what was said now, or before.
+fn arranged(request: &AddTorrent, record: Option<&ResumeRecord>) -> Arrangement {
+    let mut arrangement = record.map(|record| record.arrangement.clone()).unwrap_or_default();
+    if let Some(priorities) = &request.priorities {
+        arrangement.priorities.clone_from(priorities);
+    }
+    if let Some(PieceOrder { sequential, first_last }) = request.order {
+        (arrangement.sequential, arrangement.first_last) = (sequential, first_last);
+    }
+    arrangement
 }
 
 fn wanted_set(pieces: &[PieceIndex], count: u32) -> Result<Bitfield, AddError> {
@@ -292,11 +391,14 @@ impl BringUp {
         {
             return self.fail(error);
         }
-        self.shared.begin(&have, resumed_bytes, self.wanted.as_ref());
+        let arrangement = self.shared.arrangement();
+        let wishes = choosing::wishes(&self.shared.torrent.info, &arrangement);
+        let wanted = self.wanted.clone().or_else(|| wishes.wanted(have.len()));
+        self.shared.begin(&have, resumed_bytes, wanted.as_ref());
         resume::begin(&self.session, &self.shared, findings, &have);
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
-        match self.prepare(&have) {
-            Ok(()) => self.start(have),
+        match self.prepare(&have, &arrangement) {
+            Ok(()) => self.start(have, wishes),
             Err(error) => self.fail(error),
         }
     }
@@ -306,10 +408,11 @@ impl BringUp {
     }
 
     /// Makes what has no data, looks for what is in the way, and warns when the disk is too small.
-    fn prepare(&self, have: &Bitfield) -> Result<(), StorageError> {
+    fn prepare(&self, have: &Bitfield, arrangement: &Arrangement) -> Result<(), StorageError> {
         if self.shared.seed_only {
             return Ok(()); // nothing will be written
         }
+        choosing::settle(&self.session, &self.shared, arrangement, have)?;
         self.shared.store.prepare(have)?;
         let space = self.shared.store.space()?;
         if space.free < space.needed {
@@ -326,13 +429,16 @@ impl BringUp {
         Ok(())
     }
 
-    fn start(self, have: Bitfield) {
+    fn start(self, have: Bitfield, wishes: Wishes) {
         let info_hash = self.shared.info_hash();
         let Some(shard) = self.session.shard_of(&info_hash) else {
             return self.shared.set_state(TorrentState::Stopped); // meanwhile
         };
-        let swarm = Box::new(self.session.swarm_config(&self.shared, have, self.wanted));
-        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm });
+        // Who asks for single pieces has no wishes about files.
+        let wishes = if self.wanted.is_some() { None } else { Some(wishes) };
+        let wanted = wishes.as_ref().map_or(self.wanted, |wishes| wishes.wanted(have.len()));
+        let swarm = Box::new(self.session.swarm_config(&self.shared, have, wanted));
+        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm, wishes });
         if let Some(dht) = self.session.dht_for(&self.shared).filter(|_| !self.shared.is_stopping())
         {
             dht.watch(&self.shared);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use metainfo::InfoHash;
+use swarm::Voter;
 use tracker::{Policy, ScheduleConfig};
 
 use crate::announce::{Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers};
@@ -14,6 +15,19 @@ use crate::stats::TorrentStats;
 /// Trackers count who has everything, not who has all that is wanted (BEP 21).
 pub(crate) fn is_complete(stats: &TorrentStats) -> bool {
     stats.pieces_have == stats.pieces_total
+}
+
+/// What trackers hear. A partial seed is incomplete to them, which they read from what is left, and
+/// says beside that it downloads no more (BEP 21).
+fn numbers_of(stats: &TorrentStats) -> Numbers {
+    let partial = stats.wanted_left == 0 && !is_complete(stats);
+    let missing = stats.total_bytes.saturating_sub(stats.verified_bytes);
+    Numbers {
+        uploaded: stats.uploaded,
+        downloaded: stats.downloaded,
+        left: if partial { missing } else { stats.wanted_left },
+        partial,
+    }
 }
 
 /// Begins to announce, if there is a tracker: a hybrid by both of its names (BEP 52). Must be called on
@@ -37,7 +51,7 @@ fn announcer(
     let config = AnnouncerConfig {
         info_hash: name,
         peer_id: session.peer_id.0,
-        port: session.listen_port(),
+        port: Arc::clone(&session.announced_port),
         schedule: ScheduleConfig {
             tiers: shared.torrent.trackers.clone(),
             policy: Policy::default(),
@@ -52,16 +66,12 @@ fn announcer(
     let torrent = Arc::downgrade(shared);
     let numbers = move || {
         let stats = torrent.upgrade().map(|shared| shared.stats());
-        stats.map_or(Numbers { uploaded: 0, downloaded: 0, left: 0 }, |stats| Numbers {
-            uploaded: stats.uploaded,
-            downloaded: stats.downloaded,
-            left: stats.total_bytes - stats.verified_bytes,
-        })
+        stats.map_or(Numbers::default(), |stats| numbers_of(&stats))
     };
     let session_of = Arc::clone(session);
     let news = move |news| match news {
         News::Peers(addrs) => session_of.candidates(info_hash, swarm::Source::Tracker, addrs),
-        News::ExternalIp(ip) => session_of.external_ip(info_hash, ip),
+        News::ExternalIp { tracker, ip } => session_of.seen_at(Voter::Tracker(tracker), ip),
         News::Reply { tracker, peers } => {
             session_of.events.send(Event::TrackerReply { info_hash, tracker, peers });
         }
@@ -70,4 +80,47 @@ fn announcer(
         }
     };
     Announcer::spawn(session.trackers.clone(), config, numbers, news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TorrentState;
+
+    #[test]
+    fn what_is_left_is_what_is_wanted_and_of_a_partial_seed_what_it_lacks() {
+        let mut stats = TorrentStats {
+            state: TorrentState::Downloading,
+            total_bytes: 100,
+            verified_bytes: 20,
+            wanted_left: 30,
+            pieces_have: 2,
+            pieces_total: 10,
+            check_progress: (0, 0),
+            downloaded: 0,
+            uploaded: 0,
+            wasted: 0,
+            failed: 0,
+            filtered: 0,
+            web_seeds: 0,
+            download_rate: 0,
+            upload_rate: 0,
+            peers: 0,
+            seeds: 0,
+            peers_known: 0,
+            half_open: 0,
+            eta: None,
+            resumed_bytes: 0,
+            tracker_error: None,
+        };
+        let told = |stats: &TorrentStats| {
+            let numbers = numbers_of(stats);
+            (numbers.left, numbers.partial)
+        };
+        assert_eq!(told(&stats), (30, false));
+        (stats.wanted_left, stats.verified_bytes, stats.pieces_have) = (0, 50, 5);
+        assert_eq!(told(&stats), (50, true), "zero would make it a seed to the tracker");
+        (stats.verified_bytes, stats.pieces_have) = (100, 10);
+        assert_eq!(told(&stats), (0, false));
+    }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::net;
+use crate::ip_filter::Gate;
+use crate::net::Purpose;
 use crate::session::SessionShared;
 use crate::settings::Transport;
 use crate::stream::Stream;
@@ -19,11 +20,19 @@ const HEAD_START: Duration = Duration::from_millis(400);
 /// such peers are gone, and others wait to be dialled.
 const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
-/// Connects by what the settings allow.
-pub(crate) async fn connect(session: &SessionShared, addr: SocketAddr) -> io::Result<Stream> {
-    let tcp = async { net::connect(addr, session.bind).await.map(Stream::Tcp) };
+/// Connects by what the settings allow, by uTP alone to who dials us at the same time (BEP 55).
+pub(crate) async fn connect(
+    session: &SessionShared,
+    addr: SocketAddr,
+    punch: bool,
+) -> io::Result<Stream> {
+    if session.gate.refuses(addr.ip()) {
+        return Err(Gate::error(addr.ip()));
+    }
+    let tcp = async { session.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
     let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
     match session.settings.transport {
+        _ if punch => utp.await,
         Transport::Tcp => tcp.await,
         Transport::Utp => utp.await,
         Transport::Both => race(tcp, utp).await,

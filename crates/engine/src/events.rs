@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use metainfo::{InfoHash, PieceIndex};
+use swarm::SeedLimit;
 use tokio::sync::broadcast;
+
+use crate::mapping::PortMapping;
 
 /// Events kept for a listener that is busy; an older one is dropped for it, with a count.
 const EVENTS_KEPT: usize = 1024;
@@ -56,6 +59,17 @@ pub enum Event {
         /// The address.
         addr: IpAddr,
     },
+    /// A web seed failed, or does not have a file.
+    WebSeedFailed {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// Whose URL, without secrets; a stranger's words.
+        url: String,
+        /// Why, in words.
+        message: String,
+        /// What to do about it.
+        next_step: &'static str,
+    },
     /// A tracker answered.
     TrackerReply {
         /// Which torrent.
@@ -94,6 +108,27 @@ pub enum Event {
     StorageRecovered {
         /// Which torrent.
         info_hash: InfoHash,
+    },
+    /// Most others see us at another address than before.
+    ExternalAddress {
+        /// Which.
+        ip: IpAddr,
+    },
+    /// Port mapping began, worked, or failed.
+    PortMapping(PortMapping),
+    /// What the session is bound to is gone: nothing is sent until it is back.
+    NetworkLost {
+        /// Why, in words.
+        message: String,
+    },
+    /// What the session is bound to is back, and it goes on.
+    NetworkBack,
+    /// Seeding came to the end that was set for it: the torrent stops.
+    SeededEnough {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// What was reached.
+        limit: SeedLimit,
     },
     /// It can't run, or not any longer, and was stopped. Other torrents go on.
     TorrentFailed {

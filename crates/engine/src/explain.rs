@@ -19,6 +19,7 @@ use crate::session::{Session, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::TorrentState;
 use crate::torrent::Mishaps;
+use crate::web_seed::WebSeedStatus;
 
 /// What a torrent's shard knows at one moment.
 pub(crate) struct Account {
@@ -27,6 +28,7 @@ pub(crate) struct Account {
     pub(crate) stats: Stats,
     pub(crate) mishaps: Mishaps,
     pub(crate) storage_error: Option<String>,
+    pub(crate) web_seeds: Vec<WebSeedStatus>,
     /// Pieces that are being hashed and written.
     pub(crate) in_pool: u32,
     /// Bytes of memory that its unfinished pieces have.
@@ -166,6 +168,13 @@ fn cause_of(
     shared: &TorrentShared,
     account: &Account,
 ) -> Cause {
+    let is_alone = matches!(
+        spent,
+        Spent::Connecting | Spent::Unreached | Spent::Left | Spent::NobodyKnown | Spent::Unvisited
+    );
+    if is_alone && session.network.is_lost() {
+        return Cause::NetworkLost;
+    }
     match spent {
         Spent::Sending => Cause::PeersRate,
         Spent::Window => Cause::Window,
@@ -187,6 +196,10 @@ fn cause_of(
         Spent::Unreached => account.mishaps.most_dials(),
         Spent::Left => Cause::PeersLeft,
         Spent::Banned => Cause::Banned,
+        Spent::NobodyKnown if account.web_seeds.iter().any(|seed| seed.error.is_some()) => {
+            Cause::WebSeedsFail
+        }
+        Spent::NobodyKnown if account.stats.filtered > 0 => Cause::Filtered,
         Spent::NobodyKnown => without_addresses(shared),
         Spent::Serving => Cause::Serving,
         Spent::NoSlot => Cause::NoUploadSlot,

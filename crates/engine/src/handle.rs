@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex, SafePath, Torrent};
-use storage::{FileStore, RecordHandle, StorageError};
-use swarm::PeerStats;
+use storage::{Arrangement, FileStore, RecordHandle, StorageError};
+use swarm::{PeerStats, Voter};
 use tokio::sync::Notify;
 use tracker::Prompt;
 use wire::Bitfield;
@@ -17,9 +17,11 @@ use wire::Bitfield;
 use crate::announce::{AnnouncerHandle, TrackerStatus};
 use crate::events::{Event, Events};
 use crate::limits::{Bounds, RateLimits};
+use crate::seeding::SeedingShared;
 use crate::session::{STOP_LIMIT, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::{TorrentState, TorrentStats};
+use crate::web_seed::WebSeedStatus;
 
 /// Why a torrent did not get where its owner wanted it.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,17 @@ pub enum TorrentError {
     /// The piece is not there.
     #[error("piece {0} is not complete")]
     MissingPiece(PieceIndex),
+    /// The piece is not there and is not to be downloaded.
+    #[error("piece {0} is not there, and not among those to be downloaded")]
+    NotComing(PieceIndex),
+    /// The torrent has no file of this number.
+    #[error("there is no file {file}: the torrent has {count}, counted from 0")]
+    NoSuchFile {
+        /// The file asked for.
+        file: usize,
+        /// Files there are.
+        count: usize,
+    },
     /// The disk refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -50,6 +63,12 @@ pub(crate) struct TorrentShared {
     pub(crate) other_announcer: OnceLock<AnnouncerHandle>,
     /// What the resume state hears of it, once it runs.
     pub(crate) record: OnceLock<RecordHandle>,
+    /// Held by who changes the arrangement.
+    pub(crate) arranging: tokio::sync::Mutex<()>,
+    /// `None`, and no memory, as long as it is as any other.
+    arrangement: Mutex<Option<Box<Arrangement>>>,
+    /// When its seeding ends, and whether it did.
+    pub(crate) seeding: SeedingShared,
     failure: Mutex<Option<TorrentError>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
@@ -58,6 +77,7 @@ pub(crate) struct TorrentShared {
     stats: Mutex<TorrentStats>,
     have: Mutex<Bitfield>,
     peers: Mutex<Vec<PeerStats>>,
+    web_seeds: Mutex<Vec<WebSeedStatus>>,
     /// The state, in `stats`, is another.
     state_changed: Notify,
     #[cfg(test)]
@@ -88,7 +108,9 @@ impl TorrentShared {
             upload_rate: 0,
             peers: 0,
             seeds: 0,
+            web_seeds: 0,
             peers_known: 0,
+            filtered: 0,
             half_open: 0,
             eta: None,
             resumed_bytes: 0,
@@ -102,12 +124,16 @@ impl TorrentShared {
             announcer: OnceLock::new(),
             other_announcer: OnceLock::new(),
             record: OnceLock::new(),
+            arranging: tokio::sync::Mutex::default(),
+            arrangement: Mutex::default(),
+            seeding: SeedingShared::default(),
             failure: Mutex::default(),
             early: Mutex::new(Some(Vec::new())),
             cancelled: Arc::default(),
             stats: Mutex::new(stats),
             have: Mutex::new(Bitfield::new(geometry.piece_count())),
             peers: Mutex::default(),
+            web_seeds: Mutex::default(),
             state_changed: Notify::new(),
             #[cfg(test)]
             panics_at: Mutex::default(),
@@ -228,7 +254,9 @@ impl TorrentShared {
             stats.upload_rate = now.upload_rate;
             stats.peers = now.peers;
             stats.seeds = now.seeds;
+            stats.web_seeds = now.web_seeds;
             stats.peers_known = now.candidates;
+            stats.filtered = now.filtered;
             stats.half_open = now.half_open;
             stats.eta = (now.wanted_left > 0 && now.download_rate > 0)
                 .then(|| Duration::from_secs(now.wanted_left / now.download_rate));
@@ -240,6 +268,25 @@ impl TorrentShared {
         drop(shown);
         *lock(&self.peers) = peers;
         self.set_state(state);
+    }
+
+    pub(crate) fn publish_web_seeds(&self, web_seeds: Vec<WebSeedStatus>) {
+        *lock(&self.web_seeds) = web_seeds;
+    }
+
+    /// The pieces that are there.
+    pub(crate) fn have(&self) -> Bitfield {
+        lock(&self.have).clone()
+    }
+
+    /// Which files are wanted, and how.
+    pub(crate) fn arrangement(&self) -> Arrangement {
+        lock(&self.arrangement).as_deref().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_arrangement(&self, arrangement: Arrangement) {
+        *lock(&self.arrangement) =
+            (arrangement != Arrangement::default()).then(|| Box::new(arrangement));
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
@@ -323,6 +370,11 @@ impl TorrentHandle {
         lock(&self.shared.peers).clone()
     }
 
+    /// A snapshot of the web seeds.
+    pub fn web_seeds(&self) -> Vec<WebSeedStatus> {
+        lock(&self.shared.web_seeds).clone()
+    }
+
     /// What each tracker said last.
     pub fn trackers(&self) -> Vec<TrackerStatus> {
         self.shared.trackers()
@@ -365,7 +417,10 @@ impl TorrentHandle {
         self.reach(|state| *state != TorrentState::Checking).await
     }
 
-    async fn reach(&self, there: impl Fn(&TorrentState) -> bool) -> Result<(), TorrentError> {
+    pub(crate) async fn reach(
+        &self,
+        there: impl Fn(&TorrentState) -> bool,
+    ) -> Result<(), TorrentError> {
         let ended = |state: &TorrentState| *state == TorrentState::Stopped;
         if !ended(&self.shared.state_where(|state| there(state) || ended(state)).await) {
             return Ok(());
@@ -409,11 +464,21 @@ impl SessionShared {
         shard.send(ShardMessage::Candidates { info_hash, source, addrs });
     }
 
-    /// Tells a torrent our address, as a tracker sees it.
-    pub(crate) fn external_ip(&self, info_hash: InfoHash, ip: IpAddr) {
-        if let Some(shard) = self.shard_of(&info_hash) {
-            shard.send(ShardMessage::ExternalIp { info_hash, ip });
+    /// Somebody sees us at an address: torrents are told when that changes what most say.
+    pub(crate) fn seen_at(&self, voter: Voter, ip: IpAddr) {
+        let Some(ip) = lock(&self.external).cast(voter, ip) else { return };
+        self.events.send(Event::ExternalAddress { ip });
+        for shared in self.all() {
+            let info_hash = shared.info_hash();
+            if let Some(shard) = self.shard_of(&info_hash) {
+                shard.send(ShardMessage::ExternalIp { info_hash, ip });
+            }
         }
+    }
+
+    /// Our addresses as most others see them.
+    pub(crate) fn external_addresses(&self) -> Vec<IpAddr> {
+        lock(&self.external).elected()
     }
 }
 

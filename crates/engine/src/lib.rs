@@ -22,11 +22,15 @@
 //! Without a session there are [`handshake`], [`announce_all`], [`scrape_all`], [`fetch_torrent`],
 //! [`create`] and [`check`].
 
+// Tests play the other side, with sockets of their own.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 mod accept;
 mod add;
 mod announce;
 mod announcing;
 mod budget;
+mod choosing;
 mod clock;
 mod connect;
 mod datagrams;
@@ -34,21 +38,29 @@ mod dht;
 mod encryption;
 mod events;
 mod explain;
+mod file_server;
 mod handle;
 mod http;
 mod intake;
+mod ip_filter;
 mod limits;
+mod link;
 mod local_search;
 mod magnet;
+mod mapping;
+mod moving;
+#[allow(clippy::disallowed_methods)] // here, and nowhere else
 mod net;
 mod oneoff;
 mod panics;
 mod payload;
 mod peer;
 mod probe;
+mod reader;
 mod rest;
 mod resume;
 mod roster;
+mod seeding;
 mod session;
 mod settings;
 mod shard;
@@ -57,6 +69,7 @@ mod stream;
 mod torrent;
 mod utp_driver;
 mod utp_stream;
+mod web_seed;
 
 pub use crate::dht::{
     DHT_BOOTSTRAP, DhtError, DhtHandle, DhtPeers, DhtSamples, DhtStored, random_seed,
@@ -64,21 +77,34 @@ pub use crate::dht::{
 pub use ::dht as dht_core;
 pub use add::{AddError, AddTorrent};
 pub use announce::{AnnounceError, FamilyReplies, TrackerServer, TrackerStatus};
+pub use choosing::{FileStatus, PieceOrder};
 pub use encryption::Encryption;
 pub use events::{Event, EventStream};
 pub use explain::{Amount, Cause, Explanation, Fact, Finding};
+pub use file_server::FileServer;
 pub use handle::{TorrentError, TorrentHandle};
 pub use http::{AddressError, HttpError};
-pub use limits::RateLimits;
+pub use ip_filter::{IpFilterError, read_ip_filter};
+pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
+pub use mapping::{MappedPorts, MappingMethod, PortMapping};
+pub use moving::{MoveError, Moved};
+pub use net::{
+    Binding, BindingError, InterfaceInfo, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose,
+    SocketInfo, SocketProtocol, interfaces,
+};
 pub use oneoff::{
     AnnounceOptions, FetchError, Subject, TrackerReport, announce_all, fetch_torrent, scrape_all,
 };
 pub use payload::{CreateError, check, create, create_of};
 pub use peer::HandshakeFailure;
 pub use probe::{HandshakeReport, HandshakeRequest, handshake};
+pub use reader::FileReader;
 pub use session::{Session, StartError};
 pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
-pub use swarm::PeerStats;
+pub use swarm::{
+    BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats, SeedLimit, SeedLimits,
+};
+pub use web_seed::{WebSeedState, WebSeedStatus};
 pub use {metainfo, storage, tracker, wire};

@@ -5,9 +5,16 @@
 //! limit is a debt that time pays off: who finds it paid may move at least one block, which is then
 //! owed. That is exact over time at any rate, however large a block is beside it.
 
+mod schedule;
+mod times;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+pub use schedule::ScheduledLimits;
+pub(crate) use schedule::{Schedule, keep};
+pub use times::{Times, TimesError};
 
 /// How much time a limit saves up when nobody uses it: pauses of the scheduler cost nothing, and no
 /// burst is longer.

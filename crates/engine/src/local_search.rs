@@ -10,7 +10,7 @@ use metainfo::InfoHash;
 use tokio::net::UdpSocket;
 use wire::{LOCAL_GROUP_V4, LOCAL_GROUP_V6, LOCAL_TORRENTS_MAX, LocalSearch};
 
-use crate::net;
+use crate::net::{Network, Purpose};
 use crate::session::SessionShared;
 
 /// How often each torrent is told of (BEP 14).
@@ -29,24 +29,37 @@ const DATAGRAM_BYTES: usize = 2048;
 pub(crate) fn start(session: &Arc<SessionShared>) {
     let cookie = format!("{:016x}", fastrand::u64(..));
     for group in [SocketAddr::from(LOCAL_GROUP_V4), SocketAddr::from(LOCAL_GROUP_V6)] {
-        match net::multicast(group, session.bind) {
-            Ok(socket) => {
-                let socket = Arc::new(socket);
-                let weak = Arc::downgrade(session);
-                tokio::spawn(tell(weak.clone(), Arc::clone(&socket), group, cookie.clone()));
-                tokio::spawn(listen(weak, socket, cookie.clone()));
+        let (network, weak) = (session.network.clone(), Arc::downgrade(session));
+        tokio::spawn(discover(network, weak, group, cookie.clone()));
+    }
+}
+
+/// By one group, and anew when the interface that we are bound to is another.
+async fn discover(
+    network: Network,
+    session: Weak<SessionShared>,
+    group: SocketAddr,
+    cookie: String,
+) {
+    loop {
+        let replaced = network.replaced();
+        let socket = match network.multicast(group, Purpose::LocalDiscovery) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::info!(%group, %error, "no local discovery by this group");
+                replaced.await;
+                continue;
             }
-            Err(error) => tracing::info!(%group, %error, "no local discovery by this group"),
+        };
+        tokio::select! {
+            () = tell(session.clone(), &socket, group, &cookie) => return,
+            () = listen(session.clone(), &socket, &cookie) => return,
+            () = replaced => {}
         }
     }
 }
 
-async fn tell(
-    session: Weak<SessionShared>,
-    socket: Arc<UdpSocket>,
-    group: SocketAddr,
-    cookie: String,
-) {
+async fn tell(session: Weak<SessionShared>, socket: &UdpSocket, group: SocketAddr, cookie: &str) {
     let mut told = Told::default();
     loop {
         tokio::time::sleep(STEP).await;
@@ -56,14 +69,14 @@ async fn tell(
         if port == 0 || info_hashes.is_empty() {
             continue;
         }
-        let search = LocalSearch { port, info_hashes, cookie: Some(cookie.clone()) };
+        let search = LocalSearch { port, info_hashes, cookie: Some(cookie.to_owned()) };
         if let Err(error) = socket.send_to(&search.encode(group), group).await {
             tracing::debug!(%group, %error, "the network was not told of our torrents");
         }
     }
 }
 
-async fn listen(session: Weak<SessionShared>, socket: Arc<UdpSocket>, cookie: String) {
+async fn listen(session: Weak<SessionShared>, socket: &UdpSocket, cookie: &str) {
     let mut bytes = [0; DATAGRAM_BYTES];
     let mut patience = Patience::default();
     loop {
@@ -78,7 +91,7 @@ async fn listen(session: Weak<SessionShared>, socket: Arc<UdpSocket>, cookie: St
             }
         };
         if patience.hears(session.clock.now(), from.ip()) {
-            hear(&session, from, &bytes[..length], &cookie);
+            hear(&session, from, &bytes[..length], cookie);
         }
     }
 }

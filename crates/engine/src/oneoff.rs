@@ -1,6 +1,5 @@
 //! What a program may want without a session: ask a torrent's trackers once, fetch a .torrent.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, InfoHash, InfoHashes, Magnet, Torrent};
@@ -10,6 +9,7 @@ use wire::PeerId;
 
 use crate::announce::{AnnounceError, AskOptions, FamilyReplies, TrackerClient, host_of};
 use crate::http::{GetOptions, HttpClient, HttpError, HttpSettings, PrivatePolicy};
+use crate::net::Network;
 
 /// Time to fetch one.
 const FETCH_TIME: Duration = Duration::from_mins(1);
@@ -55,14 +55,14 @@ fn other_name(hashes: &InfoHashes) -> Option<InfoHash> {
 }
 
 /// How to ask a torrent's trackers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct AnnounceOptions {
     /// Who we are.
     pub peer_id: PeerId,
     /// The port we could be reached on; trackers hand it to others.
     pub port: u16,
-    /// The local address to ask from.
-    pub bind: Option<IpAddr>,
+    /// Where sockets come from.
+    pub network: Network,
     /// Whether any tracker may be on a loopback or private address.
     pub allow_private: bool,
     /// Time for each tracker.
@@ -71,11 +71,11 @@ pub struct AnnounceOptions {
 
 impl AnnounceOptions {
     fn client(&self) -> (TrackerClient, AskOptions) {
-        let http = HttpClient::new(HttpSettings { bind: self.bind, ..HttpSettings::default() });
+        let http = HttpClient::new(HttpSettings::over(&self.network));
         let private_addresses =
             if self.allow_private { PrivatePolicy::Allow } else { PrivatePolicy::Refuse };
         let options = AskOptions { private_addresses, deadline: self.timeout };
-        (TrackerClient::new(http, self.bind), options)
+        (TrackerClient::new(http, self.network.clone()), options)
     }
 }
 
@@ -193,8 +193,8 @@ pub enum FetchError {
 ///
 /// # Errors
 /// [`FetchError`], naming the host.
-pub async fn fetch_torrent(url: &str, bind: Option<IpAddr>) -> Result<Vec<u8>, FetchError> {
-    let client = HttpClient::new(HttpSettings { bind, ..HttpSettings::default() });
+pub async fn fetch_torrent(url: &str, network: &Network) -> Result<Vec<u8>, FetchError> {
+    let client = HttpClient::new(HttpSettings::over(network));
     let options = GetOptions {
         private_addresses: PrivatePolicy::AllowAsWritten,
         body_max: metainfo::TORRENT_BYTES_MAX,

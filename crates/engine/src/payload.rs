@@ -98,6 +98,7 @@ pub fn check(
     let handles = Arc::new(HandleCache::for_this_process());
     let store = FileStore::open(root, Arc::clone(&torrent.info), handles, StoreOptions::default())?;
     store.set_layers(Arc::new(torrent.piece_layers.clone()));
+    store.observe(); // there may be a part store, with shares of files that are not there
     let all = Bitfield::full(torrent.info.geometry().piece_count());
     Ok(storage::check(&store, &all, &progress, cancel))
 }

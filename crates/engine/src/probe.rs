@@ -1,14 +1,18 @@
 //! One handshake with one peer, and what it says of itself: no torrent, no session.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metainfo::InfoHash;
+use swarm::IpFilter;
 use tokio::time::timeout;
 use wire::mse::Method;
 use wire::{Decoded, ExtendedHandshake, Handshake, Limits, Message, PeerId, Reserved};
 
 use crate::encryption::{Encryption, Opening};
+use crate::ip_filter::Gate;
+use crate::net::Network;
 use crate::peer::handshake::{self, Ours};
 use crate::peer::{HandshakeFailure, Line};
 use crate::stream::Stream;
@@ -36,8 +40,10 @@ pub struct HandshakeRequest {
     pub connect_timeout: Duration,
     /// Limit for the peer's 68 bytes.
     pub timeout: Duration,
-    /// The local address to connect from.
-    pub bind: Option<IpAddr>,
+    /// Where the socket comes from.
+    pub network: Network,
+    /// Addresses that are not connected to.
+    pub ip_filter: Arc<IpFilter>,
     /// Whether to encrypt. [`Encryption::Allow`] and [`Encryption::Prefer`] try both ways.
     pub encryption: Encryption,
 }
@@ -100,10 +106,18 @@ async fn shake_hands(
 /// Tries each of the name's addresses in turn.
 async fn connect(request: &HandshakeRequest) -> Result<(Stream, SocketAddr), HandshakeFailure> {
     let resolve = || HandshakeFailure::Resolve(request.addr.clone());
-    let addrs = tokio::net::lookup_host(&request.addr).await.map_err(|_| resolve())?;
+    let addrs = request.network.resolve_authority(&request.addr).await;
+    let addrs = addrs.map_err(|error| match error.kind() {
+        std::io::ErrorKind::Unsupported => HandshakeFailure::Io(error), // says why, and what to do
+        _ => resolve(),
+    })?;
     let mut failure = resolve();
     for addr in addrs {
-        failure = match handshake::connect(addr, request.bind, request.connect_timeout).await {
+        if request.ip_filter.contains(addr.ip()) {
+            failure = HandshakeFailure::Connect { addr, error: Gate::error(addr.ip()) };
+            continue;
+        }
+        failure = match handshake::connect(&request.network, addr, request.connect_timeout).await {
             Ok(stream) => return Ok((stream, addr)),
             Err(failure) => failure,
         };

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metainfo::{Magnet, PieceLayers, Torrent};
+use metainfo::{Info, Magnet, PieceLayers, Torrent};
 use storage::resume::{self, Verdict};
-use storage::{FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
+use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
@@ -38,6 +38,15 @@ impl Findings {
     /// Keeps the metadata in the record.
     pub(crate) fn remember(&mut self, metadata: Arc<[u8]>) {
         self.metadata = Some(metadata);
+    }
+
+    /// Files that were just put there: their pieces are hashed.
+    pub(crate) fn doubt(&mut self, info: &Info, files: impl Iterator<Item = usize>) {
+        for piece in files.flat_map(|file| info.pieces_of_file(file)) {
+            if !self.trusted.has(piece) {
+                self.recheck.insert(piece);
+            }
+        }
     }
 
     /// The files as they were found.
@@ -124,6 +133,11 @@ pub(crate) fn begin(
 ) {
     let Findings { trusted, record, observed, metadata, .. } = findings;
     let mut record = resume::begin(record, &trusted, have, observed, unix_now());
+    let arrangement = Arrangement { apart: shared.store.apart(), ..shared.arrangement() };
+    if record.arrangement != arrangement {
+        record.arrangement = arrangement;
+        record.progress.clean = false; // it is to be saved
+    }
     record.torrent = metadata.or(record.torrent);
     let handle = session.state.track(shared.info_hash(), &shared.store, record);
     let _ = shared.record.set(handle); // begun once

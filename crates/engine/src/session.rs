@@ -6,13 +6,16 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
+use swarm::IpFilter;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
+use tracker::Prompt;
 use wire::{Bitfield, PeerId};
 
 use crate::accept;
@@ -25,15 +28,18 @@ use crate::dht::{self, DhtHandle};
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
-use crate::limits::{Both, RateLimits};
+use crate::ip_filter::Gate;
+use crate::limits::{self, Both, RateLimits, Schedule, ScheduledLimits};
+use crate::link;
 use crate::local_search;
 use crate::magnet::Searches;
-use crate::net;
+use crate::mapping::{self, Mapping, PortMapping};
+use crate::net::{Listener, Network, Proxy, Purpose, SocketInfo};
 use crate::panics::Panics;
 use crate::rest;
 use crate::resume;
 use crate::roster::Roster;
-use crate::settings::{SessionBuilder, Settings};
+use crate::settings::{SessionBuilder, Settings, Transport};
 use crate::shard::{self, ShardMessage, ShardSender};
 use crate::stats::SessionStats;
 use crate::utp_driver::Utp;
@@ -57,6 +63,17 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// What is wanted can't go through the proxy.
+    #[error("{what} can't go through the proxy {proxy}; leave out one of the two")]
+    Proxy {
+        /// What.
+        what: &'static str,
+        /// Which.
+        proxy: Proxy,
+    },
+    /// What the session is bound to is not there.
+    #[error("{0}")]
+    Network(io::Error),
     /// The state directory can't be used.
     #[error("can't use the state directory {path}: {error}", path = path.display())]
     State {
@@ -74,7 +91,7 @@ pub enum StartError {
 pub(crate) struct SessionShared {
     pub(crate) clock: Clock,
     pub(crate) peer_id: PeerId,
-    pub(crate) bind: Option<IpAddr>,
+    pub(crate) network: Network,
     pub(crate) budget: Budget,
     pub(crate) half_open: Arc<Semaphore>,
     pub(crate) connections: Arc<Semaphore>,
@@ -87,7 +104,13 @@ pub(crate) struct SessionShared {
     pub(crate) panics: Panics,
     pub(crate) searches: Searches,
     pub(crate) limits: Arc<Both>,
+    pub(crate) schedule: Arc<Schedule>,
     pub(crate) intake: Intake,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) mapping: Mapping,
+    pub(crate) external: Mutex<swarm::ExternalVotes>,
+    /// The port that trackers are told.
+    pub(crate) announced_port: Arc<AtomicU16>,
     listening: Vec<SocketAddr>,
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
@@ -123,6 +146,27 @@ impl SessionShared {
         self.listening.first().map_or(0, SocketAddr::port)
     }
 
+    /// Where peers from elsewhere can reach us, as far as we know: the gateway's port, or ours.
+    pub(crate) fn announced_port(&self) -> u16 {
+        self.announced_port.load(Ordering::Relaxed)
+    }
+
+    /// Another port leads to us: whoever is told of it from now on is told the new one, and trackers
+    /// at once.
+    pub(crate) fn announced_port_changed(&self) {
+        let port = self.mapping.external_port().unwrap_or_else(|| self.listen_port());
+        if self.announced_port.swap(port, Ordering::Relaxed) == port {
+            return;
+        }
+        for shared in self.all() {
+            shared.announce_now(Prompt::User);
+            let info_hash = shared.info_hash();
+            if let Some(shard) = self.shard_of(&info_hash) {
+                shard.send(ShardMessage::ListenPort { info_hash, port });
+            }
+        }
+    }
+
     /// The DHT node, for a torrent that may be known to it: a private one may not (BEP 27).
     pub(crate) fn dht_for(&self, shared: &TorrentShared) -> Option<&DhtHandle> {
         self.dht.as_ref().filter(|_| !shared.torrent.info.is_private())
@@ -146,13 +190,15 @@ impl SessionShared {
             metadata_size: (!info.is_private())
                 .then(|| u32::try_from(shared.torrent.info_bytes.len()).ok())
                 .flatten(),
-            listen_port: Some(self.listen_port()).filter(|port| *port != 0),
+            listen_port: Some(self.announced_port()).filter(|port| *port != 0),
             client_version: self.settings.client_name.clone(),
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
                 peer_exchange: !info.is_private(),
+                holepunch: self.settings.transport != Transport::Tcp,
                 dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
+                super_seed: shared.seeding.super_seeds(),
                 ..swarm::Settings::default()
             },
             seed: fastrand::u64(..),
@@ -171,6 +217,17 @@ impl SessionShared {
 
     pub(crate) fn unregister(&self, info_hash: &InfoHash) {
         self.roster.write().unwrap_or_else(PoisonError::into_inner).remove(info_hash);
+    }
+
+    fn set_ip_filter(&self, filter: &Arc<IpFilter>) {
+        self.gate.set(Arc::clone(filter)); // whatever begins from here on begins with it
+        self.tell_shards(|| ShardMessage::IpFilter(Arc::clone(filter)));
+        self.searches.set_ip_filter(filter);
+    }
+
+    /// Tells all shards the same.
+    pub(crate) fn tell_shards(&self, message: impl Fn() -> ShardMessage) {
+        self.shards.get().into_iter().flatten().for_each(|shard| shard.send(message()));
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TorrentShared>> {
@@ -265,6 +322,7 @@ impl Session {
             download_rate: torrents.iter().map(|stats| stats.download_rate).sum(),
             upload_rate: torrents.iter().map(|stats| stats.upload_rate).sum(),
             panics: session.panics.count(),
+            refused: session.gate.refused(),
         }
     }
 
@@ -273,14 +331,56 @@ impl Session {
         self.inner.shared.listening.clone()
     }
 
-    /// Limits all torrents together. Messages other than blocks are never held back.
-    pub fn set_limits(&self, limits: RateLimits) {
-        self.inner.shared.limits.set(limits);
+    /// Where all its sockets come from.
+    pub fn network(&self) -> &Network {
+        &self.inner.shared.network
     }
 
-    /// What limits all torrents together.
+    /// Every socket that is open now, and what it is bound to.
+    pub fn sockets(&self) -> Vec<SocketInfo> {
+        self.inner.shared.network.sockets()
+    }
+
+    /// Our addresses as most trackers, peers and DHT nodes see them, and the gateway says: one of each
+    /// family at most.
+    pub fn external_addresses(&self) -> Vec<IpAddr> {
+        self.inner.shared.external_addresses()
+    }
+
+    /// Whether a gateway leads its port to ours.
+    pub fn port_mapping(&self) -> PortMapping {
+        self.inner.shared.mapping.status()
+    }
+
+    /// Limits all torrents together, but for when a schedule says otherwise. Messages other than blocks
+    /// are never held back.
+    pub fn set_limits(&self, limits: RateLimits) {
+        let session = &self.inner.shared;
+        session.schedule.set_usual(limits, &session.limits);
+    }
+
+    /// Limits for times of the week, by local time, instead of those of [`Self::set_limits`]; of
+    /// several that hold the first counts. They take the place of those before.
+    pub fn set_limit_schedule(&self, scheduled: Vec<ScheduledLimits>) {
+        let session = &self.inner.shared;
+        session.schedule.set_scheduled(scheduled, &session.limits);
+    }
+
+    /// What limits all torrents together now.
     pub fn limits(&self) -> RateLimits {
         self.inner.shared.limits.get()
+    }
+
+    /// Has nothing to do any more with whom the filter has: those who are connected are sent away,
+    /// their addresses are forgotten, and nobody at them is talked to. It takes the place of the one
+    /// before.
+    pub fn set_ip_filter(&self, filter: impl Into<Arc<IpFilter>>) {
+        self.inner.shared.set_ip_filter(&filter.into());
+    }
+
+    /// The filter in force.
+    pub fn ip_filter(&self) -> Arc<IpFilter> {
+        self.inner.shared.gate.filter()
     }
 
     /// The session's DHT node; `None` when it has none.
@@ -297,6 +397,9 @@ impl Session {
     /// seconds to hear of it.
     pub async fn shutdown(&self) {
         let session = &self.inner.shared;
+        // On the control runtime, which the mapping's own task belongs to as well.
+        let mapping = Arc::clone(session);
+        let unmapping = tokio::spawn(async move { mapping.mapping.stop(STOP_LIMIT).await });
         let stopping = session.all().into_iter().map(|shared| {
             let session = Arc::clone(session);
             tokio::spawn(async move { session.stop_torrent(&shared).await })
@@ -309,6 +412,7 @@ impl Session {
         if let Some(dht) = &session.dht {
             dht.close().await;
         }
+        let _ = unmapping.await; // a panic was logged
         self.inner.end();
     }
 }
@@ -347,27 +451,32 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     if let Err(error) = storage::raise_file_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
+    let settings = settings.behind_proxy()?;
     let arena = Arena::new(settings.budget_blocks());
     let pools = Pools::start(PoolSettings::default())?;
     let state = settings.open_state()?;
     let port = settings.port;
     let listeners = if settings.listen {
         let _guard = control.enter();
-        net::listen(settings.bind, port).map_err(|error| StartError::Listen { port, error })?
+        let listeners = settings.network.listen(port, Purpose::Peers);
+        listeners.map_err(|error| match error.kind() {
+            io::ErrorKind::NetworkDown => StartError::Network(error),
+            _ => StartError::Listen { port, error },
+        })?
     } else {
         Vec::new()
     };
-    let listening =
-        listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let listening: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let (clock, guard) = (Clock::start(), control.enter());
-    let datagrams = Datagrams::open(&settings.datagram_addresses(&listening));
+    let datagrams = Datagrams::open(&settings.network, &settings.datagram_addresses(&listening));
+    datagrams.gate().set(Arc::clone(&settings.ip_filter));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
     drop(guard);
     let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
     let shared = Arc::new(SessionShared {
         clock,
         peer_id: random_peer_id()?,
-        bind: settings.bind,
+        network: settings.network.clone(),
         budget: Budget::new(settings.memory_budget),
         half_open: Arc::new(Semaphore::new(settings.half_open_max)),
         connections: Arc::new(Semaphore::new(settings.connections_max)),
@@ -379,7 +488,12 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         panics: Panics::default(),
         searches: Searches::default(),
         limits: Arc::default(),
+        schedule: Arc::default(),
         intake: Intake::default(),
+        gate: Arc::clone(datagrams.gate()),
+        mapping: Mapping::default(),
+        external: Mutex::default(),
+        announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
         listening,
         datagrams,
         utp,
@@ -390,7 +504,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         shutdown: Mutex::default(),
         settings,
     });
-    shared.limits.set(shared.settings.limits);
+    shared.schedule.set_usual(shared.settings.limits, &shared.limits);
+    shared.schedule.set_scheduled(shared.settings.limit_schedule.clone(), &shared.limits);
+    control.spawn(limits::keep(Arc::clone(&shared.schedule), Arc::downgrade(&shared.limits)));
     let mut shards = Vec::new();
     for index in 0..shared.settings.shards {
         let session = Arc::clone(&shared);
@@ -399,10 +515,14 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    control.spawn(link::watch(Arc::clone(&shared)));
     if shared.settings.local_discovery {
         let _guard = control.enter();
         local_search::start(&shared);
     }
+    let guard = control.enter();
+    mapping::start(&shared);
+    drop(guard);
     if let Some(task) = dht_task {
         control.spawn(task.run(Arc::downgrade(&shared)));
     }

@@ -1,14 +1,17 @@
 //! A session's settings: every default with its reason, changed through [`SessionBuilder`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use storage::{SqliteState, StateWriter};
+use swarm::IpFilter;
 
 use crate::announce::TrackerClient;
 use crate::encryption::Encryption;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
-use crate::limits::RateLimits;
+use crate::limits::{RateLimits, ScheduledLimits};
+use crate::net::Network;
 use crate::session::{self, Session, StartError};
 
 /// Where resume state lives.
@@ -36,7 +39,7 @@ pub enum Transport {
 /// What a session is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) bind: Option<IpAddr>,
+    pub(crate) network: Network,
     pub(crate) port: u16,
     pub(crate) listen: bool,
     pub(crate) transport: Transport,
@@ -50,10 +53,13 @@ pub(crate) struct Settings {
     pub(crate) encryption_in: Encryption,
     pub(crate) encryption_out: Encryption,
     pub(crate) client_name: String,
+    pub(crate) port_mapping: bool,
     pub(crate) dht: bool,
     pub(crate) dht_bootstrap: Vec<String>,
     pub(crate) shards: usize,
     pub(crate) limits: RateLimits,
+    pub(crate) limit_schedule: Vec<ScheduledLimits>,
+    pub(crate) ip_filter: Arc<IpFilter>,
 }
 
 /// The memory budget never goes below this: one piece of the largest common size.
@@ -69,7 +75,7 @@ impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            bind: None,
+            network: Network::default(),
             port: 0,
             listen: true,
             transport: Transport::default(),
@@ -80,12 +86,15 @@ impl Default for Settings {
             half_open_max: 50, // enough to find peers in seconds, too few to upset a home router
             peers_per_torrent_max: 200,
             limits: RateLimits::default(),
+            limit_schedule: Vec::new(),
+            ip_filter: Arc::default(), // nobody is refused whom no list names
             allow_private_trackers: false,
             local_discovery: false, // it tells everybody on the network what is shared
             // Reaches every peer, and costs nothing where nobody insists on it.
             encryption_in: Encryption::Allow,
             encryption_out: Encryption::Allow,
             client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
+            port_mapping: false, // it changes somebody's router: the program asks for it
             dht: true,
             dht_bootstrap: Vec::new(), // nobody is asked whom the program did not name
             shards: (cores / 2).clamp(1, SHARDS_MAX), // the other half hashes and writes
@@ -94,6 +103,19 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// With a proxy only what goes through it is left: connections by TCP that we make. What it would
+    /// betray otherwise, nobody is told of.
+    pub(crate) fn behind_proxy(mut self) -> Result<Self, StartError> {
+        let Some(proxy) = self.network.proxy() else { return Ok(self) };
+        if self.transport == Transport::Utp {
+            return Err(StartError::Proxy { what: "uTP", proxy: proxy.clone() });
+        }
+        tracing::info!(%proxy, "no uTP, DHT, local discovery or peers that come in, only the proxy");
+        self.transport = Transport::Tcp;
+        (self.listen, self.local_discovery, self.dht) = (false, false, false);
+        Ok(self)
+    }
+
     pub(crate) fn private_policy(&self) -> PrivatePolicy {
         if self.allow_private_trackers { PrivatePolicy::Allow } else { PrivatePolicy::Refuse }
     }
@@ -117,9 +139,10 @@ impl Settings {
         if !listening.is_empty() {
             return listening.to_vec();
         }
-        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        let ips = self.bind.map_or(any.to_vec(), |ip| vec![ip]);
-        ips.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect()
+        if self.network.proxy().is_some() {
+            return Vec::new();
+        }
+        self.network.local_addresses(0)
     }
 
     /// How uTP is run; the numbers begin with `seed`.
@@ -132,8 +155,8 @@ impl Settings {
     }
 
     pub(crate) fn tracker_client(&self) -> TrackerClient {
-        let settings = HttpSettings { bind: self.bind, ..HttpSettings::default() };
-        TrackerClient::new(HttpClient::new(settings), self.bind)
+        let http = HttpClient::new(HttpSettings::over(&self.network));
+        TrackerClient::new(http, self.network.clone())
     }
 }
 
@@ -157,7 +180,15 @@ impl SessionBuilder {
     /// Uses only this local address, for listening and for every outgoing connection.
     #[must_use]
     pub fn bind(mut self, ip: IpAddr) -> Self {
-        self.settings.bind = Some(ip);
+        self.settings.network = Network::bound_to(ip);
+        self
+    }
+
+    /// Takes every socket, and every address of a name, from this network. Default: one that is bound
+    /// to nothing.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.settings.network = network;
         self
     }
 
@@ -226,6 +257,22 @@ impl SessionBuilder {
         self
     }
 
+    /// Limits for times of the week instead of those; [`Session::set_limit_schedule`] changes them.
+    /// Default: none.
+    #[must_use]
+    pub fn limit_schedule(mut self, scheduled: Vec<ScheduledLimits>) -> Self {
+        self.settings.limit_schedule = scheduled;
+        self
+    }
+
+    /// Addresses that are not talked to as peers, from the start; [`Session::set_ip_filter`] changes
+    /// them, and [`crate::read_ip_filter`] reads lists. Default: none.
+    #[must_use]
+    pub fn ip_filter(mut self, filter: impl Into<Arc<IpFilter>>) -> Self {
+        self.settings.ip_filter = filter.into();
+        self
+    }
+
     /// Lets any tracker live on a loopback or private address. Default: only under the path
     /// `/announce`, so that a hostile .torrent can't reach services behind your firewall.
     #[must_use]
@@ -266,6 +313,14 @@ impl SessionBuilder {
     #[must_use]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.settings.client_name = name.into();
+        self
+    }
+
+    /// Whether the gateway of a home network is asked, by PCP, NAT-PMP or UPnP, to lead its port to
+    /// ours; [`Session::port_mapping`] tells what came of it. Never when bound to loopback. Default: no.
+    #[must_use]
+    pub fn port_mapping(mut self, on: bool) -> Self {
+        self.settings.port_mapping = on;
         self
     }
 

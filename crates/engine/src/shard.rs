@@ -17,7 +17,7 @@ use std::thread;
 use metainfo::merkle::MerkleHash;
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError, Unproved};
-use swarm::{PeerKey, Source, Swarm};
+use swarm::{IpFilter, PeerKey, ReaderId, SeedLimits, Source, Swarm, Wishes};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -29,6 +29,7 @@ use crate::peer::{Landing, Line};
 use crate::session::SessionShared;
 use crate::stats::TorrentState;
 use crate::stream::Detached;
+use crate::torrent::readers::Reply;
 use crate::torrent::{self, Torrent};
 use timers::Timers;
 
@@ -38,7 +39,7 @@ const AT_ONCE: usize = 64;
 /// What other threads tell a shard.
 pub(crate) enum ShardMessage {
     /// A torrent passed its check: run it.
-    Start { shared: Arc<TorrentShared>, swarm: Box<swarm::Config> },
+    Start { shared: Arc<TorrentShared>, swarm: Box<swarm::Config>, wishes: Option<Wishes> },
     /// A peer came in and named this torrent.
     Incoming {
         info_hash: InfoHash,
@@ -49,8 +50,14 @@ pub(crate) enum ShardMessage {
     },
     /// Addresses to try.
     Candidates { info_hash: InfoHash, source: Source, addrs: Vec<SocketAddr> },
+    /// The user's IP filter is another one now.
+    IpFilter(Arc<IpFilter>),
+    /// Peers that come from now on are to be told this port.
+    ListenPort { info_hash: InfoHash, port: u16 },
     /// A tracker told us our address.
     ExternalIp { info_hash: InfoHash, ip: IpAddr },
+    /// A torrent's owner wants other files, or in another order; `done` hears when the brain knows.
+    Wishes { info_hash: InfoHash, wishes: Wishes, done: oneshot::Sender<()> },
     /// The hash and disk pool is done with a piece.
     Piece { info_hash: InfoHash, piece: PieceIndex, outcome: PieceOutcome },
     /// The pool compared blocks with their leaves.
@@ -59,6 +66,18 @@ pub(crate) enum ShardMessage {
     Leaves { info_hash: InfoHash, piece: PieceIndex, result: Result<Vec<MerkleHash>, StorageError> },
     /// The disk pool read a run for a peer, or could not.
     Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
+    /// A reader is there, and waits; dropped unanswered when the torrent does not run.
+    Reader { info_hash: InfoHash, reader: ReaderId, at: u64, end: u64, reply: Reply },
+    /// A reader was dropped.
+    ReaderGone { info_hash: InfoHash, reader: ReaderId },
+    /// What the session is bound to is gone, for this reason.
+    NetworkLost { message: String },
+    /// It is back.
+    NetworkBack,
+    /// When its seeding ends.
+    SeedLimits { info_hash: InfoHash, limits: SeedLimits },
+    /// Super-seed it to who comes, or not.
+    SuperSeed { info_hash: InfoHash, on: bool },
     /// Tell what a torrent's time went to; dropped unanswered when it does not run.
     Explain { info_hash: InfoHash, reply: oneshot::Sender<Account> },
     /// Stop one torrent; `done` is dropped when its peers are gone and its last piece is written.
@@ -162,10 +181,10 @@ impl Shard {
 
     fn handle(&mut self, message: ShardMessage) {
         match message {
-            ShardMessage::Start { shared, swarm } => {
+            ShardMessage::Start { shared, swarm, wishes } => {
                 let context = Rc::clone(&self.context);
                 let whom = panics::torrent(shared.info_hash());
-                let begun = || self.begin(Arc::clone(&shared), *swarm);
+                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes);
                 if let Err(panicked) = context.session.panics.catch(whom, begun) {
                     shared.fail(
                         &context.session.events,
@@ -188,9 +207,27 @@ impl Shard {
                     torrent.wake();
                 });
             }
+            ShardMessage::IpFilter(filter) => {
+                for info_hash in self.torrents.keys() {
+                    self.with(info_hash, |torrent| {
+                        let filter = Arc::clone(&filter);
+                        torrent.with_swarm(|swarm, now| swarm.set_ip_filter(now, filter));
+                        torrent.wake();
+                    });
+                }
+            }
+            ShardMessage::ListenPort { info_hash, port } => self.with(&info_hash, |torrent| {
+                torrent.with_swarm(|swarm, _| swarm.set_listen_port(port));
+            }),
             ShardMessage::ExternalIp { info_hash, ip } => {
                 self.with(&info_hash, |torrent| {
                     torrent.with_swarm(|swarm, _| swarm.set_external_ip(ip));
+                });
+            }
+            ShardMessage::Wishes { info_hash, wishes, done } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.set_wishes(&wishes);
+                    let _ = done.send(()); // who asked may have gone
                 });
             }
             ShardMessage::Piece { info_hash, piece, outcome } => {
@@ -205,6 +242,30 @@ impl Shard {
             }
             ShardMessage::Read { info_hash, peer, run, result } => {
                 self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
+            }
+            ShardMessage::Reader { info_hash, reader, at, end, reply } => {
+                self.with(&info_hash, |torrent| torrent.reader_at(reader, at, end, reply));
+            }
+            ShardMessage::ReaderGone { info_hash, reader } => {
+                self.with(&info_hash, |torrent| torrent.reader_gone(reader));
+            }
+            ShardMessage::NetworkLost { message } => {
+                for torrent in self.torrents.values() {
+                    torrent.guarded(|| torrent.network_lost(&message));
+                }
+            }
+            ShardMessage::NetworkBack => {
+                for torrent in self.torrents.values() {
+                    torrent.guarded(|| torrent.network_back());
+                }
+            }
+            ShardMessage::SeedLimits { info_hash, limits } => {
+                self.with(&info_hash, |torrent| torrent.set_seed_limits(limits));
+            }
+            ShardMessage::SuperSeed { info_hash, on } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.with_swarm(|swarm, now| swarm.set_super_seed(now, on));
+                });
             }
             ShardMessage::Explain { info_hash, reply } => self.with(&info_hash, |torrent| {
                 if let Some(account) = torrent.account() {
@@ -231,13 +292,18 @@ impl Shard {
         }
     }
 
-    fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config) {
+    fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config, wishes: Option<Wishes>) {
         if shared.is_stopping() {
             return shared.set_state(TorrentState::Stopped); // before it ran
         }
-        let mut swarm = Swarm::new(self.context.clock.now(), config);
+        let now = self.context.clock.now();
+        let mut swarm = Swarm::new(now, config);
+        swarm.set_ip_filter(now, self.context.session.gate.filter());
         if let Some(trees) = torrent::trees(&shared) {
             swarm.set_trees(trees, shared.torrent.info.has_v1());
+        }
+        if let Some(wishes) = wishes.filter(|wishes| *wishes != Wishes::default()) {
+            swarm.set_wishes(now, &wishes);
         }
         let early = shared.take_early();
         let info_hash = shared.info_hash();

@@ -54,8 +54,12 @@ pub struct TorrentStats {
     pub peers: u32,
     /// Connected peers that have everything.
     pub seeds: u32,
+    /// Web seeds in use.
+    pub web_seeds: u32,
     /// Addresses known.
     pub peers_known: u32,
+    /// How often an address was named that the IP filter refuses.
+    pub filtered: u64,
     /// Connections being made.
     pub half_open: u32,
     /// At the present rate; `None` when nothing moves or nothing is left.
@@ -79,6 +83,8 @@ pub struct SessionStats {
     pub download_rate: u64,
     /// Payload bytes per second, all torrents.
     pub upload_rate: u64,
+    /// Connections that the IP filter refused, both ways, before a byte went over them.
+    pub refused: u64,
     /// Bugs that each ended a peer or a torrent, and nothing else.
     pub panics: u64,
 }

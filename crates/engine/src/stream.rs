@@ -7,24 +7,29 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 
-use crate::net;
+use crate::net::Held;
 use crate::utp_stream::UtpStream;
 
 /// A connection to a peer.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream),
+    Tcp(Held<TcpStream>),
     Utp(UtpStream),
 }
 
 /// The same between two threads: it belongs to no runtime.
 #[derive(Debug)]
 pub(crate) enum Detached {
-    Tcp(std::net::TcpStream),
+    Tcp(Held<std::net::TcpStream>),
     Utp(UtpStream),
 }
 
 impl Stream {
+    /// Whether uTP carries it.
+    pub(crate) fn is_utp(&self) -> bool {
+        matches!(self, Self::Utp(_))
+    }
+
     /// Waits until one of these can be done.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
@@ -65,8 +70,8 @@ impl Stream {
     pub(crate) fn detach(self) -> io::Result<Detached> {
         match self {
             Self::Tcp(stream) => {
-                net::tune(&stream)?;
-                stream.into_std().map(Detached::Tcp)
+                stream.set_nodelay(true)?;
+                stream.map(TcpStream::into_std).map(Detached::Tcp)
             }
             Self::Utp(stream) => Ok(Detached::Utp(stream)),
         }
@@ -77,7 +82,7 @@ impl Detached {
     /// Makes it this runtime's.
     pub(crate) fn attach(self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Tcp(stream) => stream.map(TcpStream::from_std).map(Stream::Tcp),
             Self::Utp(stream) => Ok(Stream::Utp(stream)),
         }
     }

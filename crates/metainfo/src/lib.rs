@@ -27,6 +27,7 @@
 )]
 
 pub mod bencode;
+mod choice;
 mod create;
 mod edit;
 mod geometry;
@@ -38,6 +39,7 @@ mod piece_tree;
 mod text;
 mod torrent;
 
+pub use choice::{ChoiceError, FileChoice, FilePriority};
 pub use create::{
     CreateFile, CreateOptions, CreatePayload, Format, PieceHashes, create, default_piece_length,
     padding_after,

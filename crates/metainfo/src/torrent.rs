@@ -61,6 +61,8 @@ pub struct Torrent {
     pub trackers: Vec<Vec<String>>,
     /// HTTP sources (BEP 19).
     pub web_seeds: Vec<String>,
+    /// HTTP sources that are asked for pieces (BEP 17).
+    pub http_seeds: Vec<String>,
     /// Free text, not to be shown unescaped.
     pub comment: Option<String>,
     /// The program that made it, by its own word.
@@ -134,7 +136,8 @@ impl Torrent {
         let piece_layers = PieceLayers::read(root.get(b"piece layers"), &info)?;
         Ok(Self {
             trackers: trackers(root),
-            web_seeds: web_seeds(root),
+            web_seeds: urls(root, b"url-list"),
+            http_seeds: urls(root, b"httpseeds"),
             comment: text(root, b"comment.utf-8").or_else(|| text(root, b"comment")),
             created_by: text(root, b"created by"),
             creation_date: root.get(b"creation date").and_then(|date| date.as_int()),
@@ -168,6 +171,7 @@ impl Torrent {
             info: Arc::new(info),
             trackers: Vec::new(),
             web_seeds: Vec::new(),
+            http_seeds: Vec::new(),
             comment: None,
             created_by: None,
             creation_date: None,
@@ -317,6 +321,11 @@ impl Info {
         hashes.as_chunks().0.get(piece as usize).copied()
     }
 
+    /// SHA-1 of the dictionary, hashed anew at each call.
+    pub fn info_hash(&self) -> InfoHash {
+        InfoHash(Sha1::digest(&self.bytes).into())
+    }
+
     /// Whether peers may come from its trackers only (BEP 27).
     pub fn is_private(&self) -> bool {
         self.private
@@ -399,8 +408,9 @@ fn trackers(root: Node<'_, '_>) -> Vec<Vec<String>> {
     tiers
 }
 
-fn web_seeds(root: Node<'_, '_>) -> Vec<String> {
-    let Some(node) = root.get(b"url-list") else {
+/// One URL or a list of them.
+fn urls(root: Node<'_, '_>, key: &[u8]) -> Vec<String> {
+    let Some(node) = root.get(key) else {
         return Vec::new();
     };
     let many = node.list().into_iter().flatten().filter_map(url);

@@ -237,7 +237,11 @@ impl Disk {
 
     /// How the files look.
     pub fn observe(&self) -> Observed {
-        Observed { root_device: Some(1), files: self.files.iter().map(|file| file.seen).collect() }
+        Observed {
+            root_device: Some(1),
+            files: self.files.iter().map(|file| file.seen).collect(),
+            apart: BTreeSet::new(),
+        }
     }
 }
 

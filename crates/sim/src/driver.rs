@@ -68,8 +68,8 @@ impl World {
         Handshake { reserved, info_hash: self.data.info_hash, peer_id }
     }
 
-    pub(crate) fn dialled(&mut self, node: usize, addr: SocketAddr) {
-        let link = self.connect(node, addr);
+    pub(crate) fn dialled(&mut self, node: usize, addr: SocketAddr, punch: bool) {
+        let link = self.connect(node, addr, punch);
         if matches!(self.nodes[node].plan.behaviour, Behaviour::Script(_)) {
             return link.map_or((), |link| self.script_connected(node, link));
         }
@@ -81,7 +81,11 @@ impl World {
             let bytes = self.handshake_of(node).encode().to_vec();
             self.transmit(node, link, vec![Chunk::Bytes(bytes)]);
         } else if let Some(brain) = &mut self.nodes[node].brain {
-            brain.swarm.dial_failed(now, addr);
+            if punch {
+                brain.swarm.punch_failed(addr);
+            } else {
+                brain.swarm.dial_failed(now, addr);
+            }
         }
         self.wake(node);
     }
@@ -249,13 +253,14 @@ impl World {
             if brain.half_open >= HALF_OPEN_MAX {
                 break;
             }
-            let Some(addr) = brain.swarm.next_dial(now) else { break };
+            let punch = brain.swarm.next_punch();
+            let Some(addr) = punch.or_else(|| brain.swarm.next_dial(now)) else { break };
             brain.half_open += 1;
             let is_told = self.nodes[node].told.contains(&addr);
             if self.plan.private && self.nodes[node].is_honest() && !is_told {
                 self.violated(Invariant::Leaked, node, format!("dials {addr}"));
             }
-            self.dial(node, addr);
+            if punch.is_some() { self.punch(node, addr) } else { self.dial(node, addr) }
         }
         let Some(brain) = &self.nodes[node].brain else { return };
         let next = brain.swarm.next_timeout().into_iter().chain(brain.retry_at).min();
@@ -437,7 +442,8 @@ impl World {
         let Ok(ours) = ExtendedHandshake::decode(payload) else { return };
         let harmless = |name: &str| {
             let known = Extension::ALL.iter().find(|extension| extension.name() == name);
-            known.is_some_and(|extension| *extension != Extension::PeerExchange)
+            let tells = [Extension::PeerExchange, Extension::Holepunch];
+            known.is_some_and(|extension| !tells.contains(extension))
         };
         for (name, _) in ours.extensions.iter().filter(|(name, _)| !harmless(name)) {
             self.violated(Invariant::Leaked, node, format!("offers {name}"));

@@ -24,6 +24,11 @@ const WAITING_MAX: u32 = 1024 * 1024;
 /// One segment of this many is cut at a random place.
 const CUTS: u32 = 8;
 
+/// After which a uTP connection's first packet is sent again.
+const RESEND: Duration = Duration::from_secs(1);
+/// How long a dial sends packets that keep a NAT open.
+const HOLE_LASTS: Duration = Duration::from_secs(7);
+
 /// A connection between two peers.
 pub(crate) struct Link {
     pub(crate) ends: [usize; 2],
@@ -60,6 +65,7 @@ impl World {
     /// Begins a dial; its end is an event.
     pub(crate) fn dial(&mut self, node: usize, addr: SocketAddr) {
         let round_trip = self.latency() * 2;
+        self.opens_hole(node, addr);
         let target = self.at.get(&addr.ip()).copied();
         let answers = target.is_some_and(|target| {
             self.nodes[target].addr == addr
@@ -69,14 +75,35 @@ impl World {
         });
         let takes = if answers { round_trip } else { DIAL_LIMIT };
         let epoch = self.nodes[node].epoch;
-        self.queue.push(self.now + takes, Event::Dialled { node, epoch, addr });
+        let dialled = Event::Dialled { node, epoch, addr, punch: false };
+        self.queue.push(self.now + takes, dialled);
+    }
+
+    /// Begins a dial by uTP at a moment when the other side is told to do the same (BEP 55): one
+    /// packet may be lost at its NAT, and is sent again.
+    pub(crate) fn punch(&mut self, node: usize, addr: SocketAddr) {
+        self.opens_hole(node, addr);
+        let (at, epoch) = (self.now + RESEND + self.latency() * 2, self.nodes[node].epoch);
+        self.queue.push(at, Event::Dialled { node, epoch, addr, punch: true });
+    }
+
+    /// A NAT lets in what comes from where something was sent to.
+    fn opens_hole(&mut self, node: usize, addr: SocketAddr) {
+        let until = self.now + HOLE_LASTS;
+        self.nodes[node].holes.insert(addr.ip(), until);
+    }
+
+    fn is_let_in(&self, node: usize, target: usize) -> bool {
+        let holes = &self.nodes[target].holes;
+        holes.get(&self.nodes[node].addr.ip()).is_some_and(|until| self.now < *until)
     }
 
     /// The dial's outcome: a connection, if the other side is there.
-    pub(crate) fn connect(&mut self, node: usize, addr: SocketAddr) -> Option<LinkId> {
+    pub(crate) fn connect(&mut self, node: usize, addr: SocketAddr, punch: bool) -> Option<LinkId> {
         let target = self.at.get(&addr.ip()).copied()?;
         let there = &self.nodes[target];
-        let can = there.addr == addr && there.running && there.plan.nat == Nat::Open;
+        let punched = punch && there.plan.nat == Nat::Outgoing && self.is_let_in(node, target);
+        let can = there.addr == addr && there.running && (there.plan.nat == Nat::Open || punched);
         if !can
             || target == node
             || self.is_separated(node, target)
@@ -99,7 +126,8 @@ impl World {
             waiting: [Vec::new(), Vec::new()],
         });
         let port = self.rng.u16(20_000..60_000);
-        let from = SocketAddr::new(self.nodes[node].addr.ip(), port);
+        let from = self.nodes[node].addr;
+        let from = if punched { from } else { SocketAddr::new(from.ip(), port) };
         for (end, outgoing, addr) in [(0, true, addr), (1, false, from)] {
             let session = Session {
                 receiver: Receiver::default(),

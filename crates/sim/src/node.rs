@@ -86,6 +86,8 @@ pub(crate) struct Node {
     pub(crate) links: BTreeMap<LinkId, Session>,
     /// Addresses that the tracker gave, or that came by themselves.
     pub(crate) told: BTreeSet<SocketAddr>,
+    /// Until when its NAT lets in what comes from there.
+    pub(crate) holes: BTreeMap<IpAddr, Duration>,
     pub(crate) uplink_free: Duration,
     pub(crate) downlink_free: Duration,
     /// Connections with something to upload, in turn.
@@ -134,6 +136,7 @@ impl Node {
             connection: None,
             links: BTreeMap::new(),
             told: BTreeSet::new(),
+            holes: BTreeMap::new(),
             uplink_free: Duration::ZERO,
             downlink_free: Duration::ZERO,
             ring: VecDeque::new(),

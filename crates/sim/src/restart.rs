@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use storage::resume::{self, Verdict};
-use storage::{Observed, Progress, ResumeRecord};
+use storage::{Arrangement, Observed, Progress, ResumeRecord};
 use swarm::{Config, Source, Swarm};
 use tracker::{Policy, Schedule, ScheduleConfig};
 use wire::{Bitfield, PeerId};
@@ -187,7 +187,12 @@ impl World {
         progress.clean = true;
         progress.root_device = Some(1);
         let files = state.disk.observe().files;
-        let record = Some(ResumeRecord { progress, files, torrent: None });
+        let record = Some(ResumeRecord {
+            progress,
+            files,
+            torrent: None,
+            arrangement: Arrangement::default(),
+        });
         state.saved = Saved { cached: record.clone(), durable: record };
     }
 

@@ -49,6 +49,7 @@ pub(crate) enum Event {
         node: usize,
         epoch: u32,
         addr: SocketAddr,
+        punch: bool,
     },
     HandshakeDue {
         link: LinkId,
@@ -307,8 +308,8 @@ impl World {
             Event::Deliver { link, to } => self.deliver(link, to),
             Event::Closed { link, to } => self.hears_close(link, to),
             Event::Starved { link } => self.starved(link),
-            Event::Dialled { node, epoch, addr } if self.is_current(node, epoch) => {
-                self.dialled(node, addr);
+            Event::Dialled { node, epoch, addr, punch } if self.is_current(node, epoch) => {
+                self.dialled(node, addr, punch);
             }
             Event::HandshakeDue { link, end } => self.handshake_due(link, end),
             Event::Tick { node, epoch } if self.is_current(node, epoch) => self.tick(node),

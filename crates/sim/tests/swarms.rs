@@ -80,13 +80,14 @@ fn who_gives_nothing_gets_only_turns_on_trust() {
     for seed in 0..3 {
         // The seed brings more than the leechers can pass on: their upload is what is scarce. Both it
         // and the one that gives nothing are behind a NAT, so that these two never meet. It comes last,
-        // when the tracker knows the others.
+        // when the tracker knows the others, and nobody helps them through their NATs.
         let (nat, joins) = (Nat::Outgoing, Duration::from_secs(2));
         let mut peers = vec![PeerPlan { nat, joins, ..PeerPlan::seed(3_000_000) }];
         peers.extend([PeerPlan::leecher(300_000, 20_000_000); 6]);
         peers.push(PeerPlan { behaviour: Behaviour::Refuses, nat, joins, ..peers[1] });
         let mut plan = plan(seed, 2500, peers);
         plan.settings.upload_slots = 3;
+        plan.settings.holepunch = false;
         plan.limit = Duration::from_mins(2); // in the middle: in the end all have everything
         let outcome = World::new(plan).run();
         let leech = outcome.peers[7].sums.downloaded;
@@ -129,4 +130,22 @@ fn a_swarm_stays_close_to_the_fluid_limit() {
     assert!(measured.duplicates < 0.02, "{}", measured.duplicates);
     let svg = sim::scale::plot("forty", limit, &[measured]);
     assert!(svg.starts_with("<svg") && svg.contains("fluid limit") && svg.ends_with("</svg>\n"));
+}
+
+#[test]
+fn a_super_seed_sends_little_more_than_one_copy() {
+    for seed in 0..5 {
+        let mut peers = vec![PeerPlan::seed(1_000_000)];
+        peers.extend([PeerPlan::leecher(1_000_000, 20_000_000); 8]);
+        let mut plan = plan(seed, 200, peers);
+        plan.settings.super_seed = true;
+        let outcome = run(plan.clone());
+        let size = (800 * BLOCK) as f64;
+        let copies = outcome.peers[0].sums.uploaded as f64 / size;
+        assert!(copies <= 1.10, "seed {seed}: the seed sent {copies} copies");
+        plan.settings.super_seed = false;
+        let usual = run(plan).peers[0].sums.uploaded as f64 / size;
+        assert!(usual > copies, "seed {seed}: {usual} copies without");
+        assert!(outcome.took < Duration::from_mins(2), "seed {seed}: {:?}", outcome.took);
+    }
 }

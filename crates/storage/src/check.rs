@@ -137,7 +137,7 @@ pub fn check(
     let total_bytes = pieces.iter().map(|piece| u64::from(geometry.piece_size(piece))).sum();
     let check = Check {
         store,
-        looks: store.info().files().iter().map(|_| OnceLock::new()).collect(),
+        looks: (0..=store.parts_index()).map(|_| OnceLock::new()).collect(),
         extents: Mutex::default(),
         zeros: Mutex::default(),
         found: Mutex::new(CheckReport::new(geometry.piece_count())),
@@ -279,8 +279,9 @@ impl Check<'_> {
         let size = info.geometry().piece_size(piece);
         let mut only_holes = true;
         let mut is_there = true;
-        for segment in info.segments(piece, 0, size) {
-            if info.files().get(segment.file).is_none_or(|entry| entry.attributes.pad) {
+        let segments = info.segments(piece, 0, size);
+        for segment in segments.flat_map(|segment| self.store.places(segment)) {
+            if info.files().get(segment.file).is_some_and(|entry| entry.attributes.pad) {
                 continue; // zeros, like a hole
             }
             match self.look(segment.file) {

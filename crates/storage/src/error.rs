@@ -28,6 +28,24 @@ pub enum StorageError {
         /// The file being written.
         path: PathBuf,
     },
+    /// Something has the name that a file is to be moved to.
+    #[error("{path} exists already; nothing was moved", path = path.display())]
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A copy that was read back is not what was copied.
+    #[error("{path} is not what was copied there; the disk may be failing. The files stay where they were", path = path.display())]
+    CopyDiffers {
+        /// The copy.
+        path: PathBuf,
+    },
+    /// The record of a torrent could not be read or saved.
+    #[error("the state: {0}; the files stay where they were")]
+    State(String),
+    /// A move was given up.
+    #[error("it was given up; the files stay where they were")]
+    Cancelled,
     /// The file system is mounted read-only.
     #[error("{path} is on a read-only file system", path = path.display())]
     ReadOnly {

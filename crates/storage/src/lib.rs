@@ -12,6 +12,7 @@
 //! has the bytes) and *durable* (the disk has them).
 
 mod arena;
+mod arrangement;
 mod beneath;
 mod buffer;
 mod check;
@@ -24,12 +25,14 @@ mod memory;
 mod pools;
 mod record;
 pub mod resume;
+mod reuse;
 mod sqlite;
 mod state;
 mod store;
 mod writer;
 
 pub use arena::{Arena, Block};
+pub use arrangement::Arrangement;
 pub use check::{CheckProgress, CheckReport, FileReport, FileTrouble, check, hash_kernel};
 pub use error::{Obstacle, StorageError};
 pub use handles::{HandleCache, raise_file_limit};
@@ -40,8 +43,9 @@ pub use pools::{
     PieceOutcome, PoolSettings, Pools, READ_BYTES_MAX, ReadBuffer, TreeCheck, Unproved,
 };
 pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};
+pub use reuse::{Reused, reuse};
 pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
-pub use store::{Effort, FileStore, Root, Space, StoreOptions};
+pub use store::{Effort, FileStore, MoveProgress, Root, Space, StoreOptions};
 pub use sys::trim;
 pub use writer::{RecordHandle, StateWriter};

@@ -1,11 +1,14 @@
 //! What is remembered of a torrent between two runs, and what a look at its files finds.
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
 use metainfo::{InfoHash, PieceIndex};
 use wire::Bitfield;
+
+use crate::arrangement::Arrangement;
 
 /// Names a record: the same torrent in two folders has two.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +40,11 @@ pub struct FileSeen {
 pub struct Observed {
     /// The device number of the download folder's file system; `None` when the folder is not there.
     pub root_device: Option<u64>,
-    /// For each file of the torrent; `None` when it is not there, and for pads and links.
+    /// For each file of the torrent; `None` when it is not there, and for pads and links. One more
+    /// is the part store, if there is one.
     pub files: Vec<Option<FileSeen>>,
+    /// Files whose shares of pieces that others have parts of too are in the part store.
+    pub apart: BTreeSet<usize>,
 }
 
 /// The part of a record that changes while a torrent runs.
@@ -110,10 +116,13 @@ impl Progress {
 pub struct ResumeRecord {
     /// What changes as it runs.
     pub progress: Progress,
-    /// The files as they were at the last save; as many as the torrent has.
+    /// The files as they were at the last save; as many as the torrent has, and one more if it had a
+    /// part store.
     pub files: Vec<Option<FileSeen>>,
     /// The .torrent file, when the owner wants it kept.
     pub torrent: Option<Arc<[u8]>>,
+    /// What its owner arranged.
+    pub arrangement: Arrangement,
 }
 
 #[cfg(test)]

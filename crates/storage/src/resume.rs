@@ -18,6 +18,7 @@ use std::time::Duration;
 use metainfo::{FileEntry, Info, PieceIndex};
 use wire::Bitfield;
 
+use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Observed, Progress, ResumeRecord};
 use crate::writer::SAVE_EVERY;
 
@@ -103,7 +104,7 @@ pub fn plan(
     let record = record.filter(|record| {
         record.progress.written.len() == count
             && record.progress.durable.len() == count
-            && record.files.len() == info.files().len()
+            && [0, 1].contains(&record.files.len().wrapping_sub(info.files().len()))
     });
     let mut plan = match record {
         // Nothing is known: whatever is there is to be hashed.
@@ -119,7 +120,7 @@ pub fn plan(
     if let Some(record) = record {
         for (file, (entry, seen)) in files().filter(|(_, (entry, _))| has_data(entry)) {
             let recorded = record.files.get(file).copied().flatten();
-            if let Some(doubt) = doubt(record, entry, recorded, *seen, boot_id) {
+            if let Some(doubt) = doubt(record, entry.length, recorded, *seen, boot_id) {
                 for piece in info.pieces_of_file(file) {
                     plan.trusted.remove(piece);
                     plan.recheck.insert(piece);
@@ -128,9 +129,16 @@ pub fn plan(
             }
         }
     }
+    doubt_parts(info, record, observed, boot_id, &mut plan);
     // Last, so that a piece shared with a file in doubt does not come back.
     for (file, (entry, seen)) in files().filter(|(_, (entry, _))| has_data(entry)) {
-        for piece in gone(info, file, entry, *seen) {
+        // The pieces that an apart file shares are in the part store.
+        let elsewhere = |piece: &PieceIndex| {
+            observed.apart.contains(&file)
+                && observed.files.len() > info.files().len()
+                && is_shared(info, *piece)
+        };
+        for piece in gone(info, file, entry, *seen).filter(|piece| !elsewhere(piece)) {
             plan.trusted.remove(piece);
             plan.recheck.remove(piece);
         }
@@ -151,9 +159,9 @@ pub fn begin(
     observed: Observed,
     now: i64,
 ) -> ResumeRecord {
-    let (mut progress, recorded_files, torrent) = match record {
-        Some(record) => (record.progress, record.files, record.torrent),
-        None => (Progress::new(have.len(), now), Vec::new(), None),
+    let (mut progress, recorded_files, torrent, arrangement) = match record {
+        Some(record) => (record.progress, record.files, record.torrent, record.arrangement),
+        None => (Progress::new(have.len(), now), Vec::new(), None, Arrangement::default()),
     };
     let is_complete = have.count() == have.len();
     progress.clean &= is_complete
@@ -167,7 +175,34 @@ pub fn begin(
     }
     progress.written = have.clone();
     progress.durable = durable;
-    ResumeRecord { progress, files: observed.files, torrent }
+    ResumeRecord { progress, files: observed.files, torrent, arrangement }
+}
+
+/// Of a part store that was changed, nothing is believed. One that is gone is no part of `observed`:
+/// then the files that are apart are simply missing.
+fn doubt_parts(
+    info: &Info,
+    record: Option<&ResumeRecord>,
+    observed: &Observed,
+    boot_id: &str,
+    plan: &mut Plan,
+) {
+    let index = info.files().len();
+    let (Some(record), Some(seen)) = (record, observed.files.get(index).copied()) else { return };
+    let recorded = record.files.get(index).copied().flatten();
+    let Some(doubt) = doubt(record, u64::MAX, recorded, seen, boot_id) else { return };
+    let apart = observed.apart.iter().flat_map(|file| info.pieces_of_file(*file));
+    for piece in apart.filter(|piece| is_shared(info, *piece)) {
+        plan.trusted.remove(piece);
+        plan.recheck.insert(piece);
+    }
+    plan.notes.push(Note { file: index, doubt });
+}
+
+/// Whether several files have bytes of a piece.
+fn is_shared(info: &Info, piece: PieceIndex) -> bool {
+    let files = info.files_of_piece(piece).filter_map(|file| info.files().get(file));
+    files.filter(|entry| has_data(entry)).take(2).count() > 1
 }
 
 fn has_data(entry: &FileEntry) -> bool {
@@ -210,7 +245,7 @@ fn same_boot(record: &ResumeRecord, boot_id: &str) -> bool {
 /// Whether a file differs from its record in a way that is not our own doing.
 fn doubt(
     record: &ResumeRecord,
-    entry: &FileEntry,
+    length_max: u64,
     recorded: Option<FileSeen>,
     seen: Option<FileSeen>,
     boot_id: &str,
@@ -218,7 +253,7 @@ fn doubt(
     let unclean = !record.progress.clean;
     let until = record.progress.committed_ns.saturating_add(nanoseconds(LATE_WRITES));
     let is_late_write = |seen: FileSeen, not_before: i64| {
-        unclean && (not_before..=until).contains(&seen.modified_ns) && seen.length <= entry.length
+        unclean && (not_before..=until).contains(&seen.modified_ns) && seen.length <= length_max
     };
     let (was, is) = match (recorded, seen) {
         (None, None) => return None,

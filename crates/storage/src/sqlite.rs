@@ -17,6 +17,7 @@ use metainfo::{FILES_MAX, InfoHash};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 use wire::Bitfield;
 
+use crate::arrangement::Arrangement;
 use crate::last_use::LastUse;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
 use crate::state::{Save, StateError, StateStore};
@@ -25,7 +26,7 @@ use crate::state::{Save, StateError, StateStore};
 const FILE_NAME: &str = "state.sqlite";
 
 /// The format below; older ones are brought up to it when opened.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long another process may hold the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +64,14 @@ CREATE TABLE files (
     modified_ns INTEGER NOT NULL,
     PRIMARY KEY (torrent, file)
 ) WITHOUT ROWID;
+";
+
+/// What version 2 added: only torrents that their owner arranged have a row.
+const ARRANGEMENTS: &str = "
+CREATE TABLE arrangements (
+    torrent INTEGER PRIMARY KEY REFERENCES torrents (id) ON DELETE CASCADE,
+    arrangement BLOB NOT NULL
+);
 ";
 
 /// Records in a database file.
@@ -150,6 +159,9 @@ fn migrate(mut connection: Connection, path: &Path) -> Result<Connection, StateE
     }
     if version == 0 {
         change.execute_batch(TABLES).map_err(from_sqlite)?;
+    }
+    if version < VERSION {
+        change.execute_batch(ARRANGEMENTS).map_err(from_sqlite)?;
         change.pragma_update(None, "user_version", VERSION).map_err(from_sqlite)?;
     }
     change.commit().map_err(from_sqlite)?;
@@ -298,7 +310,25 @@ fn load_one(reader: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Res
             *slot = Some(seen);
         }
     }
-    Ok(Some(ResumeRecord { progress, files, torrent: header.torrent.map(Into::into) }))
+    let arrangement = load_arrangement(reader, key, header.id)?;
+    let torrent = header.torrent.map(Into::into);
+    Ok(Some(ResumeRecord { progress, files, torrent, arrangement }))
+}
+
+fn load_arrangement(
+    reader: &Connection,
+    key: &RecordKey,
+    id: i64,
+) -> rusqlite::Result<Arrangement> {
+    let mut find =
+        reader.prepare_cached("SELECT arrangement FROM arrangements WHERE torrent = ?1")?;
+    let found: Option<Vec<u8>> = find.query_row([id], |row| row.get(0)).optional()?;
+    Ok(found.map_or_else(Arrangement::default, |bytes| {
+        Arrangement::decode(&bytes).unwrap_or_else(|| {
+            tracing::error!(torrent = %key.info_hash, "a damaged arrangement is ignored");
+            Arrangement::default()
+        })
+    }))
 }
 
 fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
@@ -337,6 +367,17 @@ fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
             ],
             |row| row.get(0),
         )?;
+    if let Some(arrangement) = &save.arrangement {
+        if *arrangement == Arrangement::default() {
+            change.prepare_cached("DELETE FROM arrangements WHERE torrent = ?1")?.execute([id])?;
+        } else {
+            change
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO arrangements (torrent, arrangement) VALUES (?1, ?2)",
+                )?
+                .execute(params![id, arrangement.encode()])?;
+        }
+    }
     let mut put = change.prepare_cached(
         "INSERT OR REPLACE INTO files (torrent, file, length, modified_ns) VALUES (?1, ?2, ?3, ?4)",
     )?;
@@ -386,7 +427,7 @@ impl Header {
             downloaded: row.get(9)?,
             added_at: row.get(10)?,
             completed_at: row.get(11)?,
-            file_count: usize::try_from(row.get::<_, i64>(12)?).unwrap_or(0).min(FILES_MAX),
+            file_count: usize::try_from(row.get::<_, i64>(12)?).unwrap_or(0).min(FILES_MAX + 1),
             torrent: row.get(13)?,
         })
     }

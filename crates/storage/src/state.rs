@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
 
 /// Why state could not be read or saved.
@@ -49,6 +50,8 @@ pub struct Save {
     pub file_count: usize,
     /// The .torrent file, when it is to be stored anew.
     pub torrent: Option<Arc<[u8]>>,
+    /// What its owner arranged, when it is to be stored anew.
+    pub arrangement: Option<Arrangement>,
 }
 
 /// A place that keeps records. Calls may wait for a disk, but who looks should not wait for who
@@ -126,10 +129,10 @@ impl StateStore for MemoryState {
         let mut records = self.records();
         for save in batch {
             let old = records.remove(&save.key);
-            let (mut files, old_torrent) =
-                old.map_or((Vec::new(), None), |old| (old.files, old.torrent));
+            let (mut files, old_torrent, old_arrangement) =
+                old.map_or_else(Default::default, |old| (old.files, old.torrent, old.arrangement));
             if files.len() != save.file_count {
-                files = vec![None; save.file_count];
+                files.resize(save.file_count, None);
             }
             for (file, seen) in &save.files {
                 if let Some(slot) = files.get_mut(*file) {
@@ -137,7 +140,9 @@ impl StateStore for MemoryState {
                 }
             }
             let torrent = save.torrent.clone().or(old_torrent);
-            let record = ResumeRecord { progress: save.progress.clone(), files, torrent };
+            let arrangement = save.arrangement.clone().unwrap_or(old_arrangement);
+            let progress = save.progress.clone();
+            let record = ResumeRecord { progress, files, torrent, arrangement };
             records.insert(save.key.clone(), record);
         }
         Ok(())

@@ -9,7 +9,9 @@
 mod effort;
 mod extents;
 mod layout;
+mod moving;
 mod open;
+mod parts;
 mod read;
 mod root;
 mod strangers;
@@ -28,13 +30,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use metainfo::merkle::MerkleHash;
-use metainfo::{FileEntry, Info, PieceIndex, PieceLayers, PieceTree};
+use metainfo::{FileEntry, Info, PieceIndex, PieceLayers, PieceTree, SafePath};
 
 use crate::error::StorageError;
 use crate::handles::{HandleCache, HandleKey};
 use crate::record::FileSeen;
 
 pub use effort::Effort;
+pub use moving::MoveProgress;
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};
@@ -69,7 +72,16 @@ pub struct FileStore {
     device: u64,
     /// Device and inode of the root, once there is one: another volume in its place is noticed.
     root_identity: OnceLock<(u64, u64)>,
+    /// One for each file, and one for the part store.
     marks: Vec<AtomicU8>,
+    parts: OnceLock<Box<parts::Parts>>,
+    /// A file is marked as apart.
+    any_apart: AtomicBool,
+    /// Held for writing while a file's bytes change places.
+    placing: RwLock<()>,
+    names: RwLock<BTreeMap<usize, SafePath>>,
+    /// There is one in `names`.
+    any_renamed: AtomicBool,
     changes: Mutex<Changes>,
     /// Held during a sync: a second one must not return while the first, which took all there was
     /// to do, is still at it.
@@ -92,6 +104,10 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 const SEEN: u8 = 1;
 /// The file was made by this store.
 const OURS: u8 = 2;
+/// Its shares of pieces that it has in common with others are in the part store.
+const APART: u8 = 4;
+/// Its owner does not want it.
+const UNWANTED: u8 = 8;
 
 /// What happened since somebody last asked.
 #[derive(Debug, Default)]
@@ -104,6 +120,8 @@ struct Changes {
     not_durable: BTreeMap<usize, String>,
     /// Files as they were right after our last write to them, since [`FileStore::take_seen`].
     seen: BTreeMap<usize, FileSeen>,
+    /// Pieces with bytes that went to the part store while this store was open.
+    in_parts: BTreeSet<PieceIndex>,
 }
 
 impl FileStore {
@@ -127,7 +145,7 @@ impl FileStore {
         handles: Arc<HandleCache>,
         options: StoreOptions,
     ) -> Arc<Self> {
-        let marks = info.files().iter().map(|_| AtomicU8::new(0)).collect();
+        let marks = (0..=info.files().len()).map(|_| AtomicU8::new(0)).collect();
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             root: Arc::clone(root.path()),
@@ -138,6 +156,11 @@ impl FileStore {
             device: root.device,
             root_identity: root.identity().map_or_else(OnceLock::new, OnceLock::from),
             marks,
+            parts: OnceLock::new(),
+            any_apart: AtomicBool::new(false),
+            placing: RwLock::default(),
+            names: RwLock::default(),
+            any_renamed: AtomicBool::new(false),
             changes: Mutex::default(),
             syncing: Mutex::default(),
             writing: OnceLock::new(),
@@ -180,8 +203,7 @@ impl FileStore {
 
     /// Where a file of the torrent is or will be.
     pub fn file_path(&self, file: usize) -> PathBuf {
-        let entry = self.info.files().get(file);
-        entry.map_or_else(|| self.root.to_path_buf(), |entry| entry.path.under(&self.root))
+        self.safe_path(file).map_or_else(|_| self.root.to_path_buf(), |path| path.under(&self.root))
     }
 
     /// Closes all files, for a torrent at rest. They are opened again when needed.
@@ -211,6 +233,14 @@ impl FileStore {
     fn mark(&self, file: usize, mark: u8) {
         if let Some(marks) = self.marks.get(file) {
             marks.fetch_or(mark, Ordering::Relaxed);
+        }
+    }
+
+    fn set_mark(&self, file: usize, mark: u8, set: bool) {
+        match self.marks.get(file) {
+            Some(marks) if set => _ = marks.fetch_or(mark, Ordering::Relaxed),
+            Some(marks) => _ = marks.fetch_and(!mark, Ordering::Relaxed),
+            None => {}
         }
     }
 

@@ -154,7 +154,7 @@ impl StateWriter {
     ) -> RecordHandle {
         let shared = &self.0.shared;
         let key = RecordKey { info_hash, root: Arc::clone(store.root()) };
-        let ResumeRecord { mut progress, files, torrent } = record;
+        let ResumeRecord { mut progress, files, torrent, arrangement } = record;
         progress.boot_id = resume::boot_id();
         progress.root_device = Some(store.device());
         store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
@@ -165,6 +165,7 @@ impl StateWriter {
             progress,
             files,
             torrent,
+            arrangement: handle::boxed(arrangement),
             unsaved,
             queued: false,
             closed: false,

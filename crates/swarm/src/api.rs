@@ -7,6 +7,8 @@ use metainfo::merkle::MerkleHash;
 use metainfo::{Geometry, InfoHash, PieceIndex};
 use wire::{Bitfield, BlockRequest, HashRequest, Message, PeerId, Reserved};
 
+use crate::SeedLimit;
+
 /// Names a connected peer. A key outlives its peer harmlessly: calls with it do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerKey {
@@ -52,9 +54,15 @@ pub struct Settings {
     pub reqq: u32,
     /// Whether peers tell each other of peers (BEP 11). Those of private torrents don't (BEP 27).
     pub peer_exchange: bool,
+    /// Whether peers bring each other together (BEP 55), for which uTP must be there. Only where
+    /// there is peer exchange.
+    pub holepunch: bool,
     /// Where our DHT node listens (BEP 5): peers that have one are told, and what they say of
     /// theirs comes as [`Action::DhtNode`]. `None` for a private torrent, or without a DHT.
     pub dht_port: Option<u16>,
+    /// Whether a seed tells each peer of one piece at a time (BEP 16), so that it sends little more
+    /// than one copy. For the first seed of a torrent; slower for any other.
+    pub super_seed: bool,
     /// Parts of the brain that are switched off: none, but in experiments.
     pub without: Without,
 }
@@ -75,7 +83,9 @@ impl Default for Settings {
             upload_slots: 8,
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
             peer_exchange: true,
+            holepunch: true,
             dht_port: None,
+            super_seed: false,
             without: Without::default(),
         }
     }
@@ -234,8 +244,22 @@ pub enum Action {
         /// Where.
         addr: SocketAddr,
     },
-    /// The last wanted piece was written.
+    /// [`crate::Swarm::next_punch`] has an address, whose owner does not wait.
+    Dial,
+    /// A peer sees us at an address (BEP 10 `yourip`): a vote, not a truth.
+    SeenAt {
+        /// Who.
+        peer: IpAddr,
+        /// Us, there.
+        ip: IpAddr,
+    },
+    /// The last wanted piece was written, or what is missing is no longer wanted.
     Complete,
+    /// Seeding came to the end that its owner set.
+    SeededEnough {
+        /// What was reached.
+        limit: SeedLimit,
+    },
 }
 
 impl Action {
@@ -258,6 +282,9 @@ impl Action {
             | Self::Impossible { .. }
             | Self::Banned { .. }
             | Self::DhtNode { .. }
+            | Self::Dial
+            | Self::SeenAt { .. }
+            | Self::SeededEnough { .. }
             | Self::Complete => None,
         }
     }
@@ -291,6 +318,9 @@ pub enum Refusal {
     /// It sent bad data before.
     #[error("the address is banned: it sent bad data")]
     Banned,
+    /// The user's filter has its address.
+    #[error("the IP filter refuses the address")]
+    Filtered,
     /// The same peer is connected already.
     #[error("the peer is connected already")]
     Duplicate,
@@ -339,6 +369,9 @@ pub enum Fault {
     /// The same peer is connected twice; the other connection stays.
     #[error("the peer is connected twice")]
     Duplicate,
+    /// The user's filter has its address since.
+    #[error("the IP filter refuses its address")]
+    Filtered,
     /// It sent bad data.
     #[error("it sent bad data")]
     SentBadData,

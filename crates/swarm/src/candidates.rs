@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Source, steps};
+use wire::PexFlags;
+
+use crate::{IpFilter, PeerKey, Source, steps};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
@@ -52,6 +55,10 @@ struct Candidate {
     uploads_only: bool,
     /// Whether the last connection to it was encrypted.
     encrypted: Option<bool>,
+    /// The peer that told of it last, and what it said: it may bring us together (BEP 55).
+    told: Option<(PeerKey, PexFlags)>,
+    /// Its owner and we dial each other at this moment.
+    punching: bool,
     state: State,
 }
 
@@ -63,8 +70,11 @@ pub(crate) struct Candidates {
     /// How many only peers told of.
     hearsay: usize,
     tried: Tried,
-    /// Our address as others see it, for the canonical order (BEP 40).
-    external: Option<SocketAddr>,
+    /// Our IPv4 and our IPv6 address as others see them, for the canonical order (BEP 40).
+    external: [Option<SocketAddr>; 2],
+    filter: Arc<IpFilter>,
+    /// How often somebody named an address that the filter refuses.
+    filtered: u64,
 }
 
 impl Candidates {
@@ -75,17 +85,50 @@ impl Candidates {
             dialling: 0,
             hearsay: 0,
             tried: Tried::Nothing,
-            external: None,
+            external: [None; 2],
+            filter: Arc::default(),
+            filtered: 0,
         }
     }
 
     pub(crate) fn set_external(&mut self, addr: SocketAddr) {
-        self.external = Some(addr);
+        let [v4, v6] = &mut self.external;
+        *if addr.is_ipv4() { v4 } else { v6 } = Some(addr);
+    }
+
+    pub(crate) fn set_external_port(&mut self, port: u16) {
+        for external in self.external.iter_mut().flatten() {
+            external.set_port(port);
+        }
+    }
+
+    /// Whom it refuses is never dialled: who is known is forgotten, unless it is being dialled or
+    /// connected, which its end sees to.
+    pub(crate) fn set_filter(&mut self, filter: Arc<IpFilter>) {
+        self.filter = filter;
+        let refused = self.idle.iter().filter(|(_, addr)| self.filter.contains(addr.ip()));
+        for addr in refused.map(|(_, addr)| *addr).collect::<Vec<_>>() {
+            self.filtered = self.filtered.saturating_add(1);
+            self.forget(addr);
+        }
+    }
+
+    /// Whether the filter refuses an address.
+    pub(crate) fn refuses(&self, ip: IpAddr) -> bool {
+        self.filter.contains(ip)
+    }
+
+    pub(crate) fn filtered(&self) -> u64 {
+        self.filtered
     }
 
     pub(crate) fn add(&mut self, now: Duration, source: Source, addr: SocketAddr) {
         let ip = addr.ip();
         if addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) {
+            return;
+        }
+        if self.filter.contains(ip) {
+            self.filtered = self.filtered.saturating_add(1);
             return;
         }
         if let Some(candidate) = self.known.get_mut(&addr) {
@@ -106,8 +149,15 @@ impl Candidates {
         self.hearsay += usize::from(is_hearsay(source));
         let state = State::Idle { from: now };
         self.idle.insert((now, addr));
-        let candidate =
-            Candidate { source, failures: 0, uploads_only: false, encrypted: None, state };
+        let candidate = Candidate {
+            source,
+            failures: 0,
+            uploads_only: false,
+            encrypted: None,
+            told: None,
+            punching: false,
+            state,
+        };
         self.known.insert(addr, candidate);
     }
 
@@ -151,9 +201,10 @@ impl Candidates {
         complete: bool,
         refused: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
-        let external = self.external;
+        let [v4, v6] = self.external;
         let ready = self.of_use(complete, refused).take_while(|(from, ..)| *from <= now);
         let best = ready.min_by_key(|(_, addr, candidate)| {
+            let external = if addr.is_ipv4() { v4 } else { v6 };
             let priority = external.map_or(0, |ours| wire::peer_priority(ours, *addr));
             (candidate.source != Source::User, candidate.failures, u32::MAX - priority, *addr)
         });
@@ -172,7 +223,9 @@ impl Candidates {
         self.idle.iter().filter_map(move |(from, addr)| {
             steps::count();
             let candidate = self.known.get(addr)?;
-            let useless = complete && candidate.uploads_only || refused(*addr);
+            let useless = complete && candidate.uploads_only
+                || refused(*addr)
+                || self.external.contains(&Some(*addr));
             (!useless).then_some((*from, *addr, candidate))
         })
     }
@@ -187,6 +240,7 @@ impl Candidates {
     }
 
     pub(crate) fn connected(&mut self, addr: SocketAddr) {
+        self.punched(addr);
         self.enter(addr, State::Connected);
     }
 
@@ -195,6 +249,55 @@ impl Candidates {
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.encrypted = Some(encrypted);
         }
+    }
+
+    /// A peer told of it.
+    pub(crate) fn told(&mut self, addr: SocketAddr, by: PeerKey, flags: PexFlags) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.told = Some((by, flags));
+        }
+    }
+
+    /// The peer that told of it last.
+    pub(crate) fn told_by(&self, addr: SocketAddr) -> Option<PeerKey> {
+        self.known.get(&addr)?.told.map(|(by, _)| by)
+    }
+
+    /// Whether nobody was seen to reach it, and it can be brought together with others: who told of
+    /// it does that while it is dialled, not after.
+    pub(crate) fn needs_introduction(&self, addr: SocketAddr) -> bool {
+        let told = self.known.get(&addr).and_then(|candidate| candidate.told);
+        told.is_some_and(|(_, flags)| {
+            flags.has(PexFlags::HOLEPUNCH) && !flags.has(PexFlags::REACHABLE)
+        })
+    }
+
+    /// That peer can't bring us together, and is not asked again.
+    pub(crate) fn not_introduced(&mut self, addr: SocketAddr, by: PeerKey) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.told.take_if(|(teller, _)| *teller == by);
+        }
+    }
+
+    /// Begins to dial an address as its owner dials us, whether or not it is dialled in the usual way
+    /// too; false where that makes no sense.
+    pub(crate) fn punch(&mut self, addr: SocketAddr) -> bool {
+        let Some(candidate) = self.known.get_mut(&addr) else { return false };
+        let apart = matches!(candidate.state, State::Idle { .. } | State::Dialling);
+        apart && !std::mem::replace(&mut candidate.punching, true)
+    }
+
+    /// That led to nothing.
+    pub(crate) fn punched(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.punching = false;
+        }
+    }
+
+    /// Whether it leads back to us, as far as we know.
+    pub(crate) fn is_ourselves(&self, addr: SocketAddr) -> bool {
+        let is_own = |candidate: &Candidate| candidate.state == State::Ourselves;
+        self.external.contains(&Some(addr)) || self.known.get(&addr).is_some_and(is_own)
     }
 
     /// Whether the last one was.
@@ -213,7 +316,9 @@ impl Candidates {
     ) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.uploads_only = uploads_only;
-        if lasted < LASTING {
+        if self.filter.contains(addr.ip()) {
+            self.forget(addr);
+        } else if lasted < LASTING {
             self.failed(now, addr, jitter);
         } else {
             candidate.failures = 0;
@@ -221,22 +326,50 @@ impl Candidates {
         }
     }
 
+    /// Something is wanted again: who only uploads, and was left for that alone, may be dialled now.
+    pub(crate) fn want_seeds(&mut self, now: Duration) {
+        let seeds = self.known.iter_mut().filter(|(_, candidate)| candidate.uploads_only);
+        let idle = seeds.filter(|(_, candidate)| matches!(candidate.state, State::Idle { .. }));
+        let addrs: Vec<SocketAddr> = idle
+            .map(|(addr, candidate)| {
+                candidate.failures = 0;
+                *addr
+            })
+            .collect();
+        addrs.into_iter().for_each(|addr| self.enter(addr, State::Idle { from: now }));
+    }
+
     /// Nobody answered, or not as a peer. `jitter` is 0 to 1.
     pub(crate) fn unreached(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         self.tried = Tried::Unreached;
-        self.failed(now, addr, jitter);
+        self.punched(addr);
+        // It may have come to us in the meantime.
+        let is_connected = |candidate: &Candidate| candidate.state == State::Connected;
+        if !self.known.get(&addr).is_some_and(is_connected) {
+            self.failed(now, addr, jitter);
+        }
     }
 
     fn failed(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.failures += 1;
-        if candidate.failures > FAILURES_MAX && candidate.source != Source::User {
+        let hopeless = candidate.failures > FAILURES_MAX && candidate.source != Source::User;
+        if hopeless || self.filter.contains(addr.ip()) {
             self.forget(addr);
             return;
         }
         let doubled = RETRY_FIRST * 2u32.pow((candidate.failures - 1).min(10));
         let wait = doubled.min(RETRY_MAX).mul_f64(1.0 + jitter / 4.0);
         self.enter(addr, State::Idle { from: now + wait });
+    }
+
+    /// What failed until now says nothing of the addresses: all may be dialled at once.
+    pub(crate) fn forgive(&mut self, now: Duration) {
+        let waiting: Vec<_> = self.idle.iter().map(|(_, addr)| *addr).collect();
+        for addr in waiting {
+            self.enter(addr, State::Idle { from: now });
+        }
+        self.known.values_mut().for_each(|candidate| candidate.failures = 0);
     }
 
     /// The address is our own.
@@ -389,6 +522,27 @@ mod tests {
             candidates.add(Duration::ZERO, Source::Tracker, numbered(number));
         }
         assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn what_failed_without_a_network_is_forgiven() {
+        let mut candidates = Candidates::new();
+        candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+        let soon = Duration::from_secs(1);
+        let next = |candidates: &mut Candidates, now| candidates.next(now, false, |_| false);
+        for _ in 0..FAILURES_MAX {
+            assert_eq!(next(&mut candidates, soon), Some(addr(1)));
+            candidates.unreached(soon, addr(1), 1.0);
+            assert_eq!(next(&mut candidates, soon), None);
+            candidates.forgive(soon);
+        }
+        assert_eq!(next(&mut candidates, soon), Some(addr(1)), "it was not forgotten");
+        candidates.forgive(soon);
+        assert_eq!(
+            (candidates.dialling(), next(&mut candidates, soon)),
+            (1, None),
+            "once at a time"
+        );
     }
 
     #[test]

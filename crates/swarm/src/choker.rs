@@ -61,6 +61,7 @@ impl Swarm {
             return;
         }
         self.choker.next_round = self.now + ROUND;
+        self.show_to_the_patient();
         let slots = self.settings.upload_slots;
         let waiting = self.peers.iter().filter(|peer| is_candidate(peer)).count();
         let mut served: Vec<PeerKey> = if waiting <= slots {

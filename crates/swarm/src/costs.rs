@@ -238,3 +238,45 @@ fn idle_peers_are_looked_at_when_something_is_due() {
     torrent.ticks(Duration::from_mins(3));
     assert!(torrent.swarm.checks.is_empty(), "all were silent for too long");
 }
+
+/// The steps of 600 blocks while somebody reads from the middle on, among peers that choke us.
+fn steps_while_reading(pieces: u32, others: u16) -> u64 {
+    let mut torrent = Torrent::new(pieces);
+    for number in 0..others {
+        torrent.joins(number, 0, 2);
+    }
+    let peer = torrent.joins(9999, 0, 1);
+    torrent.says(peer, &Message::Unchoke);
+    let middle = u64::from(pieces / 2) * u64::from(BLOCKS * BLOCK_LENGTH);
+    torrent.swarm.reader_at(torrent.now, crate::ReaderId(1), middle, u64::MAX);
+    let mut queue = std::collections::VecDeque::from(torrent.drain());
+    let mut total = 0;
+    for number in 0..600 {
+        let (peer, block) = queue.pop_front().unwrap();
+        assert!(block.piece >= pieces / 2, "{}: it reads on", block.piece);
+        torrent.now += Duration::from_millis(1);
+        let last = block.begin / BLOCK_LENGTH == BLOCKS - 1;
+        let steps = counted(|| {
+            torrent.gives(peer, block);
+            queue.extend(torrent.drain());
+        });
+        if number > 0 && !last {
+            total += steps;
+        }
+        let at = u64::from(block.piece) * u64::from(BLOCKS * BLOCK_LENGTH);
+        if last {
+            torrent.swarm.reader_at(torrent.now, crate::ReaderId(1), at, u64::MAX);
+        }
+    }
+    total
+}
+
+#[test]
+fn what_is_urgent_costs_the_same_however_large_the_torrent() {
+    let few = steps_while_reading(1000, 1);
+    assert!(few <= 600 * 10, "{few}");
+    assert_eq!(few, steps_while_reading(100_000, 1));
+    // Peers are compared now and then, never for each block.
+    let many = steps_while_reading(1000, 200);
+    assert!(many <= 600 * 20, "{many} with 200 others");
+}

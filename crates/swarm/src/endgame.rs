@@ -19,8 +19,8 @@ const GAIN: f64 = 2.0;
 /// And only when that saves at least this many seconds: less is within the noise of the guess.
 const SAVES_SECONDS: f64 = 0.5;
 /// What is taken of a peer that has not delivered yet: the middle of what is common.
-const UNMEASURED_LATENCY: Duration = Duration::from_millis(500);
-const UNMEASURED_RATE: f64 = 100_000.0;
+pub(crate) const UNMEASURED_LATENCY: Duration = Duration::from_millis(500);
+pub(crate) const UNMEASURED_RATE: f64 = 100_000.0;
 
 impl Swarm {
     /// A block for an idle peer that somebody else was asked for, if it would come much sooner.

@@ -430,9 +430,7 @@ impl Swarm {
                 let held: Vec<_> = hashes.held.range(pieces).copied().collect();
                 hashes.held.retain(|piece| !held.contains(piece));
                 for piece in held {
-                    if self.is_missing(piece) && self.pieces.get(piece).is_none() {
-                        self.picker.insert(piece);
-                    }
+                    self.pickable_again(piece);
                 }
                 if let Some((root, layer)) = layer {
                     self.actions.push_back(Action::LayerKnown { root, layer });

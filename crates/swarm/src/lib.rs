@@ -1,4 +1,4 @@
-//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 52, 54): peers, picker, request windows, end game,
+//! One torrent's brain (BEP 3, 6, 10, 11, 21, 40, 52, 54, 55): peers, picker, request windows, end game,
 //! choker, blame and candidates. Pure: no bytes of payload, no socket, no clock pass through it.
 //!
 //! A driver tells it what happened and carries out what it decides:
@@ -12,9 +12,10 @@
 //! ```
 //!
 //! Whatever one read from a socket brought is handled before the first `poll_action`, so requests
-//! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `pieces` which
-//! block, `window` how many, `requests` puts the three together, `endgame` ends it, `choker` whom to
-//! serve, `blame` whom to ban, `candidates` whom to dial, `ledger` what the peers' time goes to.
+//! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `wishes` and `levels`
+//! which come first, `urgent` what readers wait for, `pieces` which block, `window` how many, `requests`
+//! puts them together, `endgame` ends it, `choker` whom to serve, `blame` whom to ban, `candidates` whom
+//! to dial, `ledger` what the peers' time goes to.
 
 #![cfg_attr(
     not(test),
@@ -28,8 +29,12 @@ mod choker;
 #[cfg(test)]
 mod costs;
 mod endgame;
+mod external;
 mod hashes;
+mod holepunch;
+mod ip_filter;
 mod ledger;
+mod levels;
 mod messages;
 mod metadata;
 mod peer;
@@ -39,16 +44,22 @@ mod picker;
 mod pieces;
 mod rate;
 mod requests;
+mod seeding;
 mod stats;
 mod steps;
+mod superseed;
 mod throttle;
 mod timers;
 mod uploads;
+mod urgent;
 mod verdicts;
+mod web_seeds;
 mod window;
+mod wishes;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::{Geometry, InfoHash, PieceIndex};
@@ -61,17 +72,26 @@ pub use api::{
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+pub use external::{ExternalVotes, Voter};
 use hashes::Hashes;
 pub use hashes::Tree;
+pub use ip_filter::{BadLine, IpFilter, IpFilterBuilder, LINE_BYTES_MAX, ListError, ListReport};
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
+use levels::Levels;
 pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
 use peers::Peers;
-use picker::Picker;
 use pieces::Pieces;
+use seeding::Seeding;
+pub use seeding::{SeedLimit, SeedLimits};
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
+use superseed::SuperSeed;
 use throttle::Throttle;
+pub use urgent::ReaderId;
+use urgent::Urgent;
+pub use web_seeds::web_seed_ip;
+pub use wishes::{Rank, Wishes};
 
 /// The brain of one torrent.
 pub struct Swarm {
@@ -88,8 +108,11 @@ pub struct Swarm {
     wanted: Option<Bitfield>,
     /// Wanted pieces that are not there.
     missing: u32,
-    picker: Picker,
+    picker: Levels,
     pieces: Pieces,
+    urgent: Urgent,
+    super_seed: SuperSeed,
+    seeding: Seeding,
     peers: Peers,
     blame: Blame,
     candidates: Candidates,
@@ -110,6 +133,8 @@ pub struct Swarm {
     checks: BTreeSet<(Duration, PeerKey)>,
     /// When peers are told of peers next, if there is anything to tell.
     exchange_at: Option<Duration>,
+    /// Whom to dial for having been brought together.
+    punches: VecDeque<SocketAddr>,
     /// Only of v2 torrents and hybrids.
     hashes: Option<Box<Hashes>>,
 }
@@ -133,8 +158,11 @@ impl Swarm {
             rng: fastrand::Rng::with_seed(config.seed),
             now,
             missing: missing.len() as u32,
-            picker: Picker::new(count, missing.into_iter()),
+            picker: Levels::new(count, missing.into_iter()),
             pieces: Pieces::new(config.geometry.clone(), config.pad_blocks),
+            urgent: Urgent::default(),
+            super_seed: SuperSeed::default(),
+            seeding: Seeding::default(),
             peers: Peers::default(),
             blame: Blame::default(),
             candidates: Candidates::new(),
@@ -150,6 +178,7 @@ impl Swarm {
             waiting: Vec::new(),
             checks: BTreeSet::new(),
             exchange_at: None,
+            punches: VecDeque::new(),
             hashes: None,
             have: config.have,
             wanted: config.wanted,
@@ -233,11 +262,15 @@ impl Swarm {
             return None;
         }
         let (blame, complete) = (&self.blame, self.is_complete());
-        self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))
+        let addr = self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))?;
+        if self.candidates.needs_introduction(addr) {
+            self.ask_for_introduction(addr);
+        }
+        Some(addr)
     }
 
-    fn may_dial(&self) -> bool {
-        let under_way = self.peers.len() + self.candidates.dialling() as usize;
+    pub(crate) fn may_dial(&self) -> bool {
+        let under_way = self.peers.places() + self.candidates.dialling() as usize;
         under_way < self.settings.peers_max
     }
 
@@ -262,15 +295,44 @@ impl Swarm {
         self.now = now;
         let jitter = self.rng.f64();
         self.candidates.unreached(now, addr, jitter);
+        self.ask_for_introduction(addr);
         self.account_alone();
     }
 
-    /// Our address as a tracker sees it; orders candidates canonically (BEP 40).
+    /// Has nothing to do any more with whom `filter` has: peers are sent away, addresses forgotten.
+    pub fn set_ip_filter(&mut self, now: Duration, filter: Arc<IpFilter>) {
+        self.now = now;
+        self.candidates.set_filter(filter);
+        for key in self.peers.keys() {
+            let refused = |peer: &peer::Peer| self.candidates.refuses(peer.hello.addr.ip());
+            if self.peers.get(key).is_some_and(refused) {
+                self.disconnect(key, Fault::Filtered);
+            }
+        }
+        self.account_alone();
+    }
+
+    /// The network was away and is back: every address may be dialled again, and none has failed.
+    pub fn dial_again(&mut self, now: Duration) {
+        self.now = now;
+        self.candidates.forgive(now);
+        self.account_alone();
+    }
+
+    /// Our address as others see it, one of each family: orders candidates canonically (BEP 40), and is
+    /// not dialled.
     pub fn set_external_ip(&mut self, ip: IpAddr) {
         self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
     }
 
-    fn is_missing(&self, piece: PieceIndex) -> bool {
+    /// Peers that come from now on are told this port (BEP 10 `p`); 0: none.
+    pub fn set_listen_port(&mut self, port: u16) {
+        self.listen_port = Some(port).filter(|port| *port != 0);
+        self.candidates.set_external_port(port);
+    }
+
+    /// Whether a piece is wanted and not there.
+    pub fn is_missing(&self, piece: PieceIndex) -> bool {
         piece < self.geometry.piece_count()
             && !self.have.has(piece)
             && self.wanted.as_ref().is_none_or(|wanted| wanted.has(piece))
@@ -279,6 +341,9 @@ impl Swarm {
     fn send(&mut self, peer: PeerKey, message: Message<'static>) {
         let now = self.now;
         if let Some(to) = self.peers.get_mut(peer).filter(|peer| !peer.closing) {
+            if to.web_seed && !web_seeds::is_for_web_seeds(&message) {
+                return;
+            }
             to.last_sent = now;
             self.actions.push_back(Action::Send { peer, message });
         }

@@ -1,4 +1,4 @@
-//! What peers say (BEP 3, 6, 9, 10, 11, 21, 52, 54), and what it changes.
+//! What peers say (BEP 3, 6, 9, 10, 11, 21, 52, 54, 55), and what it changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -134,6 +134,7 @@ impl Swarm {
             peer.interesting = interesting;
             peer.exhausted = None;
         }
+        self.hears_of_all(key);
         self.changed_interest(key);
         self.wants_more(key);
         self.hashes_due();
@@ -169,6 +170,7 @@ impl Swarm {
             self.picker.add_copy(piece, &mut self.rng);
             self.drop_if_both_upload(key);
         }
+        self.hears_of(key, piece);
         if missing {
             self.changed_interest(key);
             self.wants_more(key);
@@ -177,7 +179,7 @@ impl Swarm {
     }
 
     /// The peer no longer has a piece (BEP 54).
-    fn peer_lost(&mut self, key: PeerKey, piece: PieceIndex) {
+    pub(crate) fn peer_lost(&mut self, key: PeerKey, piece: PieceIndex) {
         if self.exists(piece).is_err() {
             return;
         }
@@ -268,6 +270,12 @@ impl Swarm {
                 let Ok(theirs) = ExtendedHandshake::decode(payload) else { return };
                 let Some(peer) = self.peers.get_mut(key) else { return };
                 peer.extensions.update(&theirs);
+                if let (Some(ip), false) =
+                    (theirs.yourip, std::mem::replace(&mut peer.saw_us, true))
+                {
+                    let peer = peer.hello.addr.ip();
+                    self.actions.push_back(Action::SeenAt { peer, ip });
+                }
                 if let Some(reqq) = theirs.reqq {
                     peer.window.set_reqq(reqq);
                 }
@@ -297,6 +305,7 @@ impl Swarm {
             }
             (_, Some(Extension::Metadata)) => self.metadata_asked(key, payload),
             (_, Some(Extension::PeerExchange)) => self.told_of_peers(key, payload),
+            (_, Some(Extension::Holepunch)) => self.holepunch(key, payload),
             (_, None) => {}
         }
     }

@@ -7,6 +7,8 @@
 //! of it first ends the search. No peer's silence, rejection or lie can end it.
 
 mod copy;
+mod dial;
+mod filter;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -93,6 +95,9 @@ pub enum MetadataAction {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetadataFault {
+    /// The user's filter has its address since.
+    #[error("the IP filter refuses its address")]
+    Filtered,
     /// It can't have the metadata, and others wait.
     #[error("it offers no metadata")]
     OffersNone,
@@ -113,6 +118,8 @@ pub struct MetadataStats {
     pub offering: u32,
     /// Addresses known.
     pub peers_known: u32,
+    /// How often an address was named that the IP filter refuses.
+    pub filtered: u64,
     /// Connections being made.
     pub half_open: u32,
     /// Copies that did not fit the hash.
@@ -191,22 +198,10 @@ impl Metadata {
         self.candidates.all().collect()
     }
 
-    /// The next address to connect to; every one is answered by [`Self::add_peer`] or
-    /// [`Self::dial_failed`].
-    pub fn next_dial(&mut self, now: Duration) -> Option<SocketAddr> {
+    /// The network was away and is back: every address may be dialled again, and none has failed.
+    pub fn dial_again(&mut self, now: Duration) {
         self.now = now;
-        if self.found || self.peers.len() >= PEERS_MAX {
-            return None;
-        }
-        let liars = &self.liars;
-        self.candidates.next(now, false, |addr| liars.contains(&addr.ip()))
-    }
-
-    /// No connection came of it.
-    pub fn dial_failed(&mut self, now: Duration, addr: SocketAddr) {
-        self.now = now;
-        let jitter = self.rng.f64();
-        self.candidates.unreached(now, addr, jitter);
+        self.candidates.forgive(now);
     }
 
     /// A peer shook hands.
@@ -252,6 +247,9 @@ impl Metadata {
         }
         if self.liars.contains(&hello.addr.ip()) {
             return Err(Refusal::Banned);
+        }
+        if self.candidates.refuses(hello.addr.ip()) {
+            return Err(Refusal::Filtered);
         }
         if self.peers.values().any(|peer| peer.hello.peer_id == hello.peer_id) {
             return Err(Refusal::Duplicate);
@@ -476,6 +474,7 @@ impl Metadata {
             peers: self.peers.len() as u32,
             offering: self.peers.values().filter(|peer| peer.offer().is_some()).count() as u32,
             peers_known: self.candidates.len(),
+            filtered: self.candidates.filtered(),
             half_open: self.candidates.dialling(),
             failed: self.failed,
             received: furthest.map_or(0, Copy::received),

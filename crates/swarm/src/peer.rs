@@ -7,8 +7,10 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use wire::{Bitfield, BlockRequest, PeerExtensions};
 
+use crate::holepunch::Holepunch;
 use crate::pex::Exchange;
 use crate::rate::Rate;
+use crate::superseed::Shown;
 use crate::window::Window;
 use crate::{Hello, PeerKey, Spent, steps};
 
@@ -64,6 +66,8 @@ pub(crate) struct Peer {
     pub(crate) allowed_blocks_left: u32,
     /// The body that is arriving is dropped.
     pub(crate) discarding: bool,
+    /// What it was told of, when it is not told of everything (BEP 16).
+    pub(crate) shown: Option<Box<Shown>>,
     /// Newest last.
     pub(crate) suggested: VecDeque<PieceIndex>,
     /// The picker's version at which it had nothing new for this peer.
@@ -80,6 +84,9 @@ pub(crate) struct Peer {
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
     pub(crate) exchange: Exchange,
+    pub(crate) holepunch: Holepunch,
+    /// Its connection is a uTP one.
+    pub(crate) by_utp: bool,
     pub(crate) uploads: VecDeque<BlockRequest>,
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
@@ -92,6 +99,8 @@ pub(crate) struct Peer {
     /// When we choked or unchoked it last.
     pub(crate) choke_changed: Duration,
     pub(crate) end_game_at: Duration,
+    /// When it looks for a late block of a reader again.
+    pub(crate) copy_at: Duration,
     pub(crate) closing: bool,
     /// What its time goes to, and since when.
     pub(crate) spent: Spent,
@@ -100,6 +109,11 @@ pub(crate) struct Peer {
     pub(crate) held_up: Option<Spent>,
     /// It said where its DHT node is; once is enough.
     pub(crate) named_node: bool,
+    /// It is a web seed, and this would be the next piece of its run.
+    pub(crate) web_seed: bool,
+    pub(crate) next_of_run: Option<PieceIndex>,
+    /// It said where it sees us; once is enough.
+    pub(crate) saw_us: bool,
     /// It waits for `poll_action` to ask it for more.
     pub(crate) refill: bool,
     /// It is among those that wait for work.
@@ -132,6 +146,7 @@ impl Peer {
             allowed_out: Vec::new(),
             allowed_blocks_left: 0,
             discarding: false,
+            shown: None,
             suggested: VecDeque::new(),
             exhausted: None,
             withdrew: false,
@@ -141,6 +156,8 @@ impl Peer {
             let_down: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
             exchange: Exchange::default(),
+            holepunch: Holepunch::default(),
+            by_utp: false,
             uploads: VecDeque::new(),
             download: Rate::new(now),
             upload: Rate::new(now),
@@ -152,11 +169,15 @@ impl Peer {
             last_sent: now,
             choke_changed: now,
             end_game_at: Duration::ZERO,
+            copy_at: Duration::ZERO,
             closing: false,
             spent: Spent::NothingNew,
             spent_since: now,
             held_up: None,
             named_node: false,
+            web_seed: false,
+            next_of_run: None,
+            saw_us: false,
             refill: false,
             waits: false,
             check_at: Duration::MAX,

@@ -7,6 +7,7 @@ use wire::{ExtendedHandshake, Extension, Message, allowed_fast_set};
 
 use crate::candidates::Tried;
 use crate::peer::{Peer, PeerPieces};
+use crate::window::Window;
 use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm, steps};
 
 /// Pieces a choked peer may request (BEP 6 suggests 10).
@@ -20,6 +21,7 @@ pub(crate) struct Peers {
     slots: Vec<Slot>,
     free: Vec<u32>,
     len: usize,
+    web_seeds: usize,
 }
 
 #[derive(Default)]
@@ -31,6 +33,11 @@ struct Slot {
 impl Peers {
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Those that take a connection's place: all but web seeds.
+    pub(crate) fn places(&self) -> usize {
+        self.len - self.web_seeds
     }
 
     pub(crate) fn get(&self, key: PeerKey) -> Option<&Peer> {
@@ -79,7 +86,9 @@ impl Peers {
         let generation = self.slots.get(index as usize).map_or(0, |slot| slot.generation);
         let key = PeerKey { index, generation };
         if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.peer = Some(Box::new(make(key)));
+            let peer = Box::new(make(key));
+            self.web_seeds += usize::from(peer.web_seed);
+            slot.peer = Some(peer);
             self.len += 1;
         }
         key
@@ -92,6 +101,7 @@ impl Peers {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.index);
         self.len -= 1;
+        self.web_seeds -= usize::from(peer.web_seed);
         Some(*peer)
     }
 }
@@ -111,7 +121,9 @@ impl Swarm {
                         self.account_alone();
                     }
                     Refusal::Duplicate => self.reached_twice(now, &hello),
-                    Refusal::Full | Refusal::Banned => self.dial_failed(now, hello.addr),
+                    Refusal::Full | Refusal::Banned | Refusal::Filtered => {
+                        self.dial_failed(now, hello.addr);
+                    }
                 }
             }
             return Err(refusal);
@@ -131,12 +143,36 @@ impl Swarm {
         Ok(key)
     }
 
+    /// A web seed begins as what it is: nothing has to be said first.
+    pub(crate) fn web_seed_joins(&mut self, hello: Hello) -> PeerKey {
+        let now = self.now;
+        let (pieces, missing) = (self.geometry.piece_count(), self.missing);
+        let key = self.peers.insert(|key| {
+            let mut peer = Peer::new(now, key, hello, pieces);
+            peer.web_seed = true;
+            peer.pieces = PeerPieces::All;
+            peer.interesting = missing;
+            peer.is_choking = false;
+            peer.upload_only = true;
+            peer.window = Window::of_web_seed(now);
+            peer
+        });
+        self.picker.add_seed();
+        self.account_alone();
+        self.account(key);
+        self.changed_interest(key);
+        key
+    }
+
     fn admit(&mut self, hello: &Hello) -> Result<(), Refusal> {
         if hello.peer_id == self.own_peer_id {
             return Err(Refusal::Ourselves);
         }
         if self.blame.is_banned(hello.addr.ip()) {
             return Err(Refusal::Banned);
+        }
+        if self.candidates.refuses(hello.addr.ip()) {
+            return Err(Refusal::Filtered);
         }
         if let Some(twin) = self.twin(hello) {
             let (key, other) = (twin.key, twin.hello.outgoing);
@@ -146,7 +182,7 @@ impl Swarm {
                 return Err(Refusal::Duplicate);
             }
             self.disconnect(key, Fault::Duplicate); // the newcomer takes its place
-        } else if self.peers.len() >= self.settings.peers_max && !self.make_room() {
+        } else if self.peers.places() >= self.settings.peers_max && !self.make_room() {
             return Err(Refusal::Full);
         }
         Ok(())
@@ -156,7 +192,11 @@ impl Swarm {
     fn make_room(&mut self) -> bool {
         let idle = |peer: &Peer| self.now.saturating_sub(peer.connected_at) >= IDLE_AFTER;
         let useless = self.peers.iter().filter(|peer| {
-            !peer.closing && !peer.is_interested && peer.interesting == 0 && idle(peer)
+            !peer.closing
+                && !peer.web_seed
+                && !peer.is_interested
+                && peer.interesting == 0
+                && idle(peer)
         });
         let Some(key) = useless.min_by_key(|peer| peer.last_block).map(|peer| peer.key) else {
             return false;
@@ -167,7 +207,8 @@ impl Swarm {
 
     /// The connection that the same peer has already.
     fn twin(&self, hello: &Hello) -> Option<&Peer> {
-        self.peers.iter().find(|peer| !peer.closing && peer.hello.peer_id == hello.peer_id)
+        let known = |peer: &&Peer| !peer.closing && !peer.web_seed;
+        self.peers.iter().filter(known).find(|peer| peer.hello.peer_id == hello.peer_id)
     }
 
     /// A dial led to a peer that is connected already: its address is not dialled while it is.
@@ -188,6 +229,7 @@ impl Swarm {
         ours.retain(|(name, _)| {
             (self.metadata_size.is_some() || name != Extension::Metadata.name())
                 && (self.settings.peer_exchange || name != Extension::PeerExchange.name())
+                && (self.punches() || name != Extension::Holepunch.name())
         });
         ours
     }
@@ -195,7 +237,12 @@ impl Swarm {
     /// What we have, what we can do, and what the peer may have while choked.
     fn greet(&mut self, peer: PeerKey, hello: &Hello) {
         let fast = hello.reserved.fast();
-        if fast && self.have.is_full() {
+        let super_seeds = self.super_seeds();
+        if super_seeds {
+            if fast {
+                self.send(peer, Message::HaveNone);
+            }
+        } else if fast && self.have.is_full() {
             self.send(peer, Message::HaveAll);
         } else if fast && self.have.count() == 0 {
             self.send(peer, Message::HaveNone);
@@ -209,7 +256,7 @@ impl Swarm {
                 yourip: Some(hello.addr.ip()),
                 reqq: Some(self.settings.reqq),
                 port: self.listen_port,
-                upload_only: self.is_complete().then_some(true),
+                upload_only: (self.is_complete() && !super_seeds).then_some(true),
                 metadata_size: self.metadata_size,
             };
             self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
@@ -217,7 +264,9 @@ impl Swarm {
         if let (true, Some(port)) = (hello.reserved.dht(), self.settings.dht_port) {
             self.send(peer, Message::Port(port));
         }
-        if let (true, std::net::IpAddr::V4(ip)) = (fast, hello.addr.ip()) {
+        if super_seeds {
+            self.begin_showing(peer);
+        } else if let (true, std::net::IpAddr::V4(ip)) = (fast, hello.addr.ip()) {
             let count = self.geometry.piece_count();
             let set = allowed_fast_set(ip, self.info_hash, count, ALLOWED_FAST);
             let set: Vec<PieceIndex> = set.into_iter().filter(|p| self.have.has(*p)).collect();
@@ -241,6 +290,7 @@ impl Swarm {
             PeerPieces::Some(set) => self.picker.remove_all(set, &mut self.rng),
         }
         self.account_last(&gone);
+        self.shows_no_more(&gone);
         self.forget_hashes_of(peer);
         self.checks.remove(&(gone.check_at, peer));
         self.release(peer.index, gone.outstanding.iter().map(|request| request.block));
@@ -253,7 +303,9 @@ impl Swarm {
         }
         self.exchange_soon();
         let banned = self.blame.is_banned(gone.hello.addr.ip());
-        self.candidates.came_to(if banned { Tried::Banned } else { Tried::Left });
+        if !gone.web_seed {
+            self.candidates.came_to(if banned { Tried::Banned } else { Tried::Left });
+        }
         self.account_alone();
         if !gone.am_choking {
             self.fill_upload_slots();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wire::{Extension, PEX_SENT_MAX, PexFlags, PexMessage};
 
 use crate::peer::Peer;
-use crate::{PeerKey, Source, Swarm};
+use crate::{PeerKey, Source, Swarm, holepunch};
 
 /// How often one peer is told (BEP 11).
 const EVERY: Duration = Duration::from_mins(1);
@@ -83,6 +83,12 @@ impl Swarm {
         if peer.hello.outgoing {
             flags = flags.with(PexFlags::REACHABLE);
         }
+        if peer.by_utp {
+            flags = flags.with(PexFlags::UTP);
+        }
+        if holepunch::speaks(peer) && self.punches() {
+            flags = flags.with(PexFlags::HOLEPUNCH);
+        }
         Some((addr, flags))
     }
 
@@ -108,6 +114,7 @@ impl Swarm {
             let useless = complete && flags.has(PexFlags::UPLOAD_ONLY);
             if !useless && may_tell(addr.ip(), teller) {
                 self.candidates.add(now, Source::PeerExchange, addr);
+                self.candidates.told(addr, key, flags);
             }
         }
     }
@@ -143,7 +150,7 @@ impl Peer {
 /// Whether an address means the same to who tells of it and to who hears of it, of whom `other` is not
 /// us: one that only a machine or a local network knows is for others there. So nobody far away makes us
 /// knock at our own doors.
-fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
+pub(crate) fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
     reach(addr) >= reach(other)
 }
 

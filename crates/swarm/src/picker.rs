@@ -65,6 +65,20 @@ impl Picker {
         }
     }
 
+    /// One that knows the same copies and picks these pieces, at a version of its own.
+    pub(crate) fn with(&self, pickable: Bitfield, version: u64) -> Self {
+        Self {
+            copies: self.copies.clone(),
+            seeds: self.seeds,
+            order: Vec::new(),
+            place: Vec::new(),
+            runs: Vec::new(),
+            pickable,
+            stale: true,
+            version,
+        }
+    }
+
     /// Gives the memory back that choosing takes. For when no peer is left and nothing is to be chosen.
     pub(crate) fn rest(&mut self) {
         self.copies = Vec::new();
@@ -78,8 +92,13 @@ impl Picker {
         self.copies.resize(self.pickable.len() as usize, 0);
     }
 
-    fn copies_of(&self, piece: PieceIndex) -> u32 {
+    pub(crate) fn copies_of(&self, piece: PieceIndex) -> u32 {
         self.copies.get(piece as usize).copied().unwrap_or_default()
+    }
+
+    /// Copies among all connected peers.
+    pub(crate) fn all_copies_of(&self, piece: PieceIndex) -> u32 {
+        self.copies_of(piece) + self.seeds
     }
 
     pub(crate) fn add_seed(&mut self) {
@@ -253,10 +272,44 @@ impl Picker {
         self.anywhere(rng, has).next()
     }
 
-    /// The rarest of these pieces that may be picked.
-    pub(crate) fn pick_of(&self, pieces: impl Iterator<Item = PieceIndex>) -> Option<PieceIndex> {
-        let pickable = pieces.filter(|piece| self.is_pickable(*piece));
-        pickable.min_by_key(|piece| self.copies_of(*piece))
+    /// The first piece in order that a peer has, from one on before which none may be picked.
+    pub(crate) fn pick_from(
+        &self,
+        first: PieceIndex,
+        has: Option<&Bitfield>,
+    ) -> Option<PieceIndex> {
+        steps::count(); // and one for each 64 pieces that were passed
+        self.pickable.common_from(has.unwrap_or(&self.pickable), first).next()
+    }
+
+    /// The first piece of the longest of some gaps: runs of pieces that may be picked and that a
+    /// peer has, with this many pieces at most counted of each.
+    pub(crate) fn pick_gap(
+        &self,
+        rng: &mut fastrand::Rng,
+        has: Option<&Bitfield>,
+        gaps: u32,
+        counted: u32,
+    ) -> Option<PieceIndex> {
+        let may = |piece: PieceIndex| {
+            steps::count();
+            self.is_pickable(piece) && has.is_none_or(|has| has.has(piece))
+        };
+        let gap_at = |piece: PieceIndex| {
+            let first =
+                (piece.saturating_sub(counted)..piece).rev().take_while(|at| may(*at)).last();
+            let first = first.unwrap_or(piece);
+            let length = (first..first.saturating_add(counted)).take_while(|at| may(*at)).count();
+            (length, first)
+        };
+        let mut longest: Option<(usize, PieceIndex)> = None;
+        for _ in 0..gaps {
+            let (length, first) = gap_at(self.anywhere(rng, has).next()?);
+            if longest.is_none_or(|(before, _)| length > before) {
+                longest = Some((length, first));
+            }
+        }
+        longest.map(|(_, first)| first)
     }
 
     fn anywhere<'a>(

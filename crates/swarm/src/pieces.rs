@@ -213,6 +213,16 @@ impl Pieces {
         self.open.len() as u32
     }
 
+    /// The pieces begun and not complete.
+    pub(crate) fn open_pieces(&self) -> impl Iterator<Item = PieceIndex> {
+        self.open.keys().copied()
+    }
+
+    /// Whether the piece is open or being verified.
+    pub(crate) fn is_begun(&self, piece: PieceIndex) -> bool {
+        self.open.contains_key(&piece) || self.verifying.contains_key(&piece)
+    }
+
     pub(crate) fn get(&self, piece: PieceIndex) -> Option<&OpenPiece> {
         self.open.get(&piece)
     }
@@ -362,6 +372,11 @@ impl Pieces {
         let senders = self.verifying.get(&piece)?.senders();
         self.good(piece);
         Some(senders)
+    }
+
+    /// Whether the piece is complete and its verification has not ended.
+    pub(crate) fn is_verifying(&self, piece: PieceIndex) -> bool {
+        self.verifying.contains_key(&piece)
     }
 
     /// Complete pieces whose verification has not ended.

@@ -7,6 +7,7 @@ use wire::{BlockRequest, Message};
 
 use crate::peer::Peer;
 use crate::pieces::BlockState;
+use crate::urgent::NextUrgent;
 use crate::{Action, BlockFate, BlockOutcome, Fault, PeerKey, Swarm};
 
 /// Blocks that were never asked for, before a peer is an attacker and not just late.
@@ -65,7 +66,9 @@ impl Swarm {
             return self.unwanted(block);
         };
         let Some((request, _)) = peer.answered(block) else { return self.unwanted(block) };
-        peer.answers_up_to(request.sent_at);
+        if !peer.web_seed {
+            peer.answers_up_to(request.sent_at); // several connections answer in no order
+        }
         peer.last_received = now;
         peer.last_block = now;
         peer.rejections = 0;
@@ -144,6 +147,7 @@ impl Swarm {
     pub(crate) fn release(&mut self, index: u32, blocks: impl IntoIterator<Item = BlockRequest>) {
         for block in blocks {
             self.pieces.release(block, index);
+            self.urgent.reopens(block.piece);
         }
     }
 
@@ -242,11 +246,17 @@ impl Swarm {
         }
     }
 
-    /// The next block for a peer: of the piece it works on, of one that nobody works on, of a new
+    /// The next block for a peer: what a reader waits for, then of the piece it works on, of one that nobody works on, of a new
     /// one, of anybody's, and last a copy of one that somebody slow was asked for.
     fn next_block(&mut self, key: PeerKey) -> Option<BlockRequest> {
+        match self.next_urgent(key) {
+            NextUrgent::Block(block) => return Some(block),
+            NextUrgent::Waits => return None,
+            NextUrgent::Nothing => {}
+        }
         let peer = self.peers.get(key)?;
         let working = peer.working.filter(|piece| peer.may_request(*piece));
+        let working = working.filter(|piece| !self.urgent.has(*piece));
         let piece = working
             .filter(|piece| self.pieces.get(*piece).is_some_and(|open| open.free > 0))
             .or_else(|| self.orphan(key))
@@ -254,15 +264,21 @@ impl Swarm {
             .or_else(|| self.anybodys(key));
         let Some(piece) = piece else { return self.end_game(key) };
         let block = self.pieces.take_free(piece, key.index)?;
-        let before = self.peers.get_mut(key)?.working.replace(piece);
-        self.free_work(key.index, before.filter(|before| *before != piece));
+        self.works_on(key, piece);
         Some(block)
+    }
+
+    pub(crate) fn works_on(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let before = peer.working.replace(piece);
+        self.free_work(key.index, before.filter(|before| *before != piece));
     }
 
     /// A piece that nobody works on; of several the one that is nearest to its end.
     fn orphan(&self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(key)?;
-        let orphans = self.pieces.orphans().filter(|(piece, _)| peer.may_request(*piece));
+        let orphans = self.pieces.orphans().filter(|(piece, _)| !self.urgent.has(*piece));
+        let orphans = orphans.filter(|(piece, _)| peer.may_request(*piece));
         orphans.min_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
     }
 
@@ -270,7 +286,9 @@ impl Swarm {
         let peer = self.peers.get(key)?;
         let mut partial = self.pieces.partial();
         partial
-            .find(|(piece, open)| !open.parole && peer.may_request(*piece))
+            .find(|(piece, open)| {
+                !open.parole && peer.may_request(*piece) && !self.urgent.has(*piece)
+            })
             .map(|(piece, _)| piece)
     }
 
@@ -317,8 +335,11 @@ impl Swarm {
     fn choose(&mut self, key: PeerKey) -> Option<PieceIndex> {
         let rarest_first = !self.settings.without.rarest_first;
         let peer = self.peers.get(key)?;
+        if peer.web_seed {
+            return self.web_seed_picks(key);
+        }
         let (picker, rng) = (&mut self.picker, &mut self.rng);
-        let mut suggested = peer.suggested.iter().rev().copied();
+        let mut suggested = peer.suggested.iter().rev().copied().filter(|_| !picker.has_order());
         let suggested =
             suggested.find(|piece| picker.is_pickable(*piece) && peer.may_request(*piece));
         suggested.or_else(|| match self.have.count() {
@@ -326,6 +347,7 @@ impl Swarm {
                 let allowed = peer.allowed_in.iter().copied();
                 picker.pick_of(allowed.filter(|piece| peer.has(*piece)))
             }
+            _ if picker.is_sequential() => picker.pick(rng, peer.listed()),
             RANDOM_FIRST.. if rarest_first => picker.pick(rng, peer.listed()),
             _ => picker.pick_any(rng, peer.listed()),
         })
@@ -344,19 +366,17 @@ impl Swarm {
 
     /// An open piece that nobody is delivering and nobody may be asked for: of several the one
     /// with the least received.
-    fn hopeless(&self) -> Option<PieceIndex> {
+    pub(crate) fn hopeless(&self) -> Option<PieceIndex> {
         let hopeless = self.pieces.partial().filter(|(piece, open)| {
             !open.is_requested() && !self.peers.iter().any(|peer| peer.may_request(*piece))
         });
         hopeless.max_by_key(|(_, open)| open.missing).map(|(piece, _)| piece)
     }
 
-    fn abandon(&mut self, piece: PieceIndex) {
+    pub(crate) fn abandon(&mut self, piece: PieceIndex) {
         self.totals.wasted += self.pieces.abandon(piece);
         self.forget_leaves(piece);
-        if self.is_missing(piece) {
-            self.picker.insert(piece);
-        }
+        self.pickable_again(piece);
         self.actions.push_back(Action::Abandon { piece });
     }
 }

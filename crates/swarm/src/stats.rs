@@ -32,12 +32,16 @@ pub struct Stats {
     pub peers: u32,
     /// Connected peers that have everything.
     pub seeds: u32,
+    /// Web seeds in use.
+    pub web_seeds: u32,
     /// Connected peers that want something we have.
     pub interested: u32,
     /// Peers that may ask us for blocks.
     pub unchoked: u32,
     /// Addresses known.
     pub candidates: u32,
+    /// How often an address was named that the IP filter refuses.
+    pub filtered: u64,
     /// Addresses being dialled.
     pub half_open: u32,
     /// Copies of the rarest piece among connected peers.
@@ -57,6 +61,8 @@ pub struct PeerStats {
     pub peer_id: PeerId,
     /// Its client by its own word: not to be shown unescaped.
     pub client: Option<String>,
+    /// Whether it is a web seed, and no peer.
+    pub web_seed: bool,
     /// Whether we connected to it.
     pub outgoing: bool,
     /// 0 to 1.
@@ -145,11 +151,13 @@ impl Swarm {
             failed: self.totals.failed,
             download_rate: self.totals.download_rate.get(now),
             upload_rate: self.totals.upload_rate.get(now),
-            peers: self.peers.len() as u32,
-            seeds: self.peers.iter().filter(|peer| peer.is_seed()).count() as u32,
+            peers: self.peers.places() as u32,
+            seeds: self.peers.iter().filter(|peer| peer.is_seed() && !peer.web_seed).count() as u32,
+            web_seeds: (self.peers.len() - self.peers.places()) as u32,
             interested: self.peers.iter().filter(|peer| peer.is_interested).count() as u32,
             unchoked: self.peers.iter().filter(|peer| !peer.am_choking).count() as u32,
             candidates: self.candidates.len(),
+            filtered: self.candidates.filtered(),
             half_open: self.candidates.dialling(),
             availability: self.picker.fewest_copies(),
             availability_fraction: self.picker.commoner_share(),
@@ -164,6 +172,7 @@ impl Swarm {
             addr: peer.hello.addr,
             peer_id: peer.hello.peer_id,
             client: peer.client.clone(),
+            web_seed: peer.web_seed,
             outgoing: peer.hello.outgoing,
             progress: f64::from(peer.count(pieces)) / f64::from(pieces.max(1)),
             download_rate: peer.download.get(now),

@@ -33,6 +33,7 @@ impl Swarm {
         self.hash_round();
         self.wake_waiting();
         self.choke_round();
+        self.check_seed_limits();
     }
 
     /// When [`Self::tick`] or [`Self::next_dial`] has something to do next.
@@ -41,9 +42,10 @@ impl Swarm {
         let round = (self.peers.len() > 0).then(|| self.choker.next_round());
         let exchange = self.exchange_at.filter(|_| self.peers.len() > 0);
         let end_game = self.is_waiting().then(|| self.now + endgame::RECHECK);
+        let ends = self.seed_limit_at();
         let hashes = self.hashes.as_ref().filter(|_| self.peers.len() > 0);
         let hashes = hashes.and_then(|hashes| hashes.next_timeout());
-        let times = [check, round, end_game, exchange, hashes, self.next_dial_at()];
+        let times = [check, round, end_game, exchange, ends, hashes, self.next_dial_at()];
         times.into_iter().flatten().min()
     }
 
@@ -67,7 +69,8 @@ impl Swarm {
         }
         let waits = |peer: &Peer| peer.is_idle(self.now) && !peer.window.is_snubbed();
         let mut waiting = self.waiting.iter().inspect(|_| steps::count());
-        waiting.any(|key| self.peers.get(*key).is_some_and(waits)) && self.pieces.any_requested()
+        waiting.any(|key| self.peers.get(*key).is_some_and(waits))
+            && (self.urgent.has_todo() || self.pieces.any_requested())
     }
 
     /// The end game may have work by now for those who found none.
@@ -88,7 +91,7 @@ impl Swarm {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.closing) else { return };
         let silent = now.saturating_sub(peer.last_received);
-        if silent >= SILENCE_MAX {
+        if silent >= SILENCE_MAX && !peer.web_seed {
             self.disconnect(key, Fault::Silent(silent.as_secs()));
             return;
         }
@@ -128,7 +131,11 @@ impl Swarm {
 impl Peer {
     /// When something is due for it next.
     fn due(&self, now: Duration) -> Duration {
-        let heard = (self.last_sent + KEEP_ALIVE).min(self.last_received + SILENCE_MAX);
+        let heard = if self.web_seed {
+            Duration::MAX // silence between answers is how HTTP is
+        } else {
+            (self.last_sent + KEEP_ALIVE).min(self.last_received + SILENCE_MAX)
+        };
         let patient = Some(self.patient_until).filter(|until| *until > now);
         patient.into_iter().chain(self.times_out_at()).fold(heard, Duration::min)
     }

@@ -18,7 +18,7 @@ impl Swarm {
         if !inside || block.length > BLOCK_BYTES_MAX {
             return Err(Fault::BadRequest(block));
         }
-        let there = self.have.has(block.piece);
+        let there = self.have.has(block.piece) && self.may_see(key, block.piece);
         let queue_max = self.settings.reqq as usize;
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let blocks = block.length.div_ceil(BLOCK_LENGTH);
@@ -112,6 +112,7 @@ impl Swarm {
     pub fn uploaded(&mut self, now: Duration, peer: PeerKey, bytes: u32) {
         self.now = now;
         self.totals.upload(now, bytes);
+        self.seeded();
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.uploaded += u64::from(bytes);
             peer.upload.add(now, bytes);

@@ -28,6 +28,7 @@ impl Swarm {
     pub fn piece_written(&mut self, now: Duration, piece: PieceIndex) {
         self.now = now;
         self.pieces.good(piece);
+        self.urgent.done(piece);
         let missing = self.is_missing(piece);
         if !self.have.insert(piece) {
             return;
@@ -53,8 +54,9 @@ impl Swarm {
         }
     }
 
-    fn completed(&mut self) {
+    pub(crate) fn completed(&mut self) {
         self.actions.push_back(Action::Complete);
+        self.check_seed_limits();
         for key in self.peers.keys() {
             self.send_extended(key, Extension::UploadOnly, vec![1]);
             self.drop_if_both_upload(key);
@@ -71,9 +73,7 @@ impl Swarm {
             self.actions.push_back(Action::Impossible { piece });
             return;
         }
-        if self.is_missing(piece) {
-            self.picker.insert(piece);
-        }
+        self.pickable_again(piece);
         if let Some(guilty) = self.blame.failed(piece, &senders, digests) {
             self.banned(guilty);
         }

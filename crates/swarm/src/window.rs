@@ -26,6 +26,11 @@ const BLOCKS_MIN: u32 = 4;
 const REQUESTS_MAX: u32 = 16_384;
 /// What a peer takes that does not say (libtorrent's default when `reqq` is absent).
 const REQQ_DEFAULT: u32 = 250;
+/// Requests to a web seed at most: 32 MiB, a second of what a fast server sends.
+const WEB_SEED_REQUESTS: u32 = 2048;
+/// Bytes at first: a range for each connection. Then at least a range at a time.
+const WEB_SEED_BYTES_FIRST: u64 = 1024 * 1024;
+const WEB_SEED_BYTES_MIN: u64 = 256 * 1024;
 /// A window is what limits the rate when so much of it is what the rate and the shortest latency hold
 /// in flight: it is refilled at four fifths, and one that is measured right is two thirds full.
 const LIMITS_FROM: f64 = 0.75;
@@ -50,6 +55,7 @@ pub(crate) struct Window {
     latency_min: Option<Duration>,
     latency_mean: f64,
     latency_deviation: f64,
+    web_seed: bool,
 }
 
 impl Window {
@@ -67,7 +73,17 @@ impl Window {
             latency_min: None,
             latency_mean: 0.0,
             latency_deviation: 0.0,
+            web_seed: false,
         }
+    }
+
+    /// That of a web seed: a range costs a round trip and several connections want one each, so it
+    /// is asked for at least a second's worth.
+    pub(crate) fn of_web_seed(now: Duration) -> Self {
+        let mut window = Self::new(now);
+        window.set_reqq(WEB_SEED_REQUESTS);
+        window.web_seed = true;
+        window
     }
 
     /// The peer said how many requests it queues.
@@ -81,7 +97,16 @@ impl Window {
         if self.snubbed {
             return u64::from(BLOCK_LENGTH);
         }
-        self.bytes.min(self.bytes_cap)
+        let floor = if self.web_seed { self.web_seed_floor() } else { 0 };
+        self.bytes.max(floor).min(self.bytes_cap)
+    }
+
+    /// A second's worth. One that was not measured yet gets enough for all its connections.
+    fn web_seed_floor(&self) -> u64 {
+        match self.best_rate() as u64 {
+            0 => WEB_SEED_BYTES_FIRST,
+            rate => rate.max(WEB_SEED_BYTES_MIN),
+        }
     }
 
     /// Requests that may be outstanding, whatever their size: the peer counts them, not bytes.

@@ -45,6 +45,9 @@ pub enum Event {
     Completed,
     /// We leave; sent once, as best effort.
     Stopped,
+    /// A regular announce of a partial seed, which wants nothing more and has not all (BEP 21). The
+    /// schedule never asks for it: who announces says so in place of [`Self::None`].
+    Paused,
 }
 
 impl Event {
@@ -55,6 +58,7 @@ impl Event {
             Self::Started => Some("started"),
             Self::Completed => Some("completed"),
             Self::Stopped => Some("stopped"),
+            Self::Paused => Some("paused"),
         }
     }
 }

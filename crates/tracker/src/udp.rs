@@ -310,7 +310,7 @@ impl Exchange {
 /// The announce request after its 16-byte head (BEP 15), 82 bytes.
 fn write_announce(packet: &mut Vec<u8>, request: &AnnounceRequest) {
     let event: u32 = match request.event {
-        Event::None => 0,
+        Event::None | Event::Paused => 0, // BEP 15 has no number for it
         Event::Completed => 1,
         Event::Started => 2,
         Event::Stopped => 3,

@@ -1,4 +1,4 @@
-//! The extension protocol's handshake (BEP 10) and the extensions we speak (BEP 9, 11, 21, 54).
+//! The extension protocol's handshake (BEP 10) and the extensions we speak (BEP 9, 11, 21, 54, 55).
 //!
 //! A message id belongs to its receiver: we send with the peer's ids and read with ours. A new
 //! extension is a variant of [`Extension`], its name, and our id for it.
@@ -23,12 +23,14 @@ pub enum Extension {
     Metadata,
     /// Whom the sender has met and lost (BEP 11), see [`crate::PexMessage`].
     PeerExchange,
+    /// Two peers that a third one has dial each other (BEP 55), see [`crate::HolepunchMessage`].
+    Holepunch,
 }
 
 impl Extension {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::UploadOnly, Self::DontHave, Self::Metadata, Self::PeerExchange];
+    pub const ALL: [Self; 5] =
+        [Self::UploadOnly, Self::DontHave, Self::Metadata, Self::PeerExchange, Self::Holepunch];
 
     /// The name in the handshake's `m`.
     pub fn name(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Extension {
             Self::DontHave => "lt_donthave",
             Self::Metadata => "ut_metadata",
             Self::PeerExchange => "ut_pex",
+            Self::Holepunch => "ut_holepunch",
         }
     }
 
@@ -47,6 +50,7 @@ impl Extension {
             Self::DontHave => 2,
             Self::Metadata => 3,
             Self::PeerExchange => 4,
+            Self::Holepunch => 5,
         }
     }
 
@@ -164,6 +168,7 @@ pub struct PeerExtensions {
     dont_have: Option<u8>,
     metadata: Option<u8>,
     peer_exchange: Option<u8>,
+    holepunch: Option<u8>,
 }
 
 impl PeerExtensions {
@@ -189,6 +194,7 @@ impl PeerExtensions {
             Extension::DontHave => &mut self.dont_have,
             Extension::Metadata => &mut self.metadata,
             Extension::PeerExchange => &mut self.peer_exchange,
+            Extension::Holepunch => &mut self.holepunch,
         }
     }
 }

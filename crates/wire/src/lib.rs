@@ -1,4 +1,5 @@
-//! The peer wire protocol (BEP 3, 4, 6, 10, 11, 14, 20, 21, 40, 52, 54): bytes to typed views and back.
+//! The peer wire protocol (BEP 3, 4, 6, 10, 11, 14, 20, 21, 40, 52, 54, 55): bytes to typed views and
+//! back.
 //!
 //! Pure: a caller reads and writes sockets; this crate turns byte slices into messages and
 //! messages into byte slices. It allocates nothing on the strength of a length it was told.
@@ -45,6 +46,7 @@ mod extended;
 mod fast;
 mod handshake;
 mod hashes;
+mod holepunch;
 mod local_search;
 mod message;
 mod metadata;
@@ -52,12 +54,14 @@ pub mod mse;
 mod peer_id;
 mod pex;
 mod priority;
+pub mod proxy;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use extended::{ExtendedHandshake, Extension, PeerExtensions};
 pub use fast::allowed_fast_set;
 pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, Reserved};
 pub use hashes::{HASHES_MAX, HashRequest};
+pub use holepunch::{HolepunchError, HolepunchMessage};
 pub use local_search::{LOCAL_GROUP_V4, LOCAL_GROUP_V6, LOCAL_TORRENTS_MAX, LocalSearch};
 pub use message::{
     BLOCK_HEAD_LENGTH, BlockRequest, Decoded, FrameError, Limits, Message, decode,

@@ -24,6 +24,8 @@ impl PexFlags {
     pub const UPLOAD_ONLY: Self = Self(0x02);
     /// It speaks uTP.
     pub const UTP: Self = Self(0x04);
+    /// It can be reached by holepunching (BEP 55).
+    pub const HOLEPUNCH: Self = Self(0x08);
     /// Somebody connected to it at this address.
     pub const REACHABLE: Self = Self(0x10);
 

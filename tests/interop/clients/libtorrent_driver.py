@@ -3,12 +3,13 @@
 Arguments: settings beside the ones below, as JSON; `--as-shipped` for more than plain TCP, `--utp`
 for plain uTP alone.
 Commands: `add`, `wait` (until all that was added is complete), `status`, `describe` (what
-libtorrent reads in .torrent files).
+libtorrent reads in .torrent files), `create` (a .torrent with web seeds).
 """
 
 import json
 import sys
 import time
+from pathlib import Path
 
 import libtorrent as lt
 
@@ -98,6 +99,15 @@ class Driver:
             for handle in self.handles
             for state in [handle.status()]
         }
+
+    def create(self, source, path, web_seeds, seconds=0):
+        files = lt.file_storage()
+        lt.add_files(files, source)
+        made = lt.create_torrent(files, flags=lt.create_torrent.v1_only)
+        for url in web_seeds:
+            made.add_url_seed(url)
+        lt.set_piece_hashes(made, str(Path(source).parent))
+        Path(path).write_bytes(lt.bencode(made.generate()))
 
     def describe(self, torrents, seconds=0):
         return [describe(path) for path in torrents]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use engine::metainfo::{CreateOptions, Torrent};
-use engine::{AddTorrent, HandshakeRequest, Session};
+use engine::{AddTorrent, HandshakeRequest, Network, Session};
 use serde_json::json;
 
 use super::create;
@@ -131,7 +131,8 @@ async fn shake_hands(torrent: &Torrent, addr: SocketAddr, output: Output) -> Res
         peer_id: engine::wire::PeerId::generate(|| rng.u8(..)),
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(5),
-        bind: None,
+        network: Network::default(),
+        ip_filter: std::sync::Arc::default(),
         encryption: engine::Encryption::Off,
     })
     .await?;

@@ -3,7 +3,6 @@
 mod items;
 mod show;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use engine::metainfo::InfoHash;
 use engine::{DhtHandle, Session, StateLocation};
 use serde_json::json;
 
+use super::network::Reach;
 use super::session;
 use crate::exit::{Code, Failure};
 use crate::format::untrusted;
@@ -41,12 +41,13 @@ pub(crate) struct Args {
     /// UDP port to ask from; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0, global = true)]
     port: u16,
-    /// Use only this local address.
-    #[arg(long, value_name = "IP", global = true)]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
     /// Seconds until the first node must have answered.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
     timeout: u64,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
     /// Where known nodes are kept; default: the user's own state folder.
     #[arg(long, value_name = "DIR", global = true)]
     state_dir: Option<PathBuf>,
@@ -86,7 +87,7 @@ enum What {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
-        let session = self.session().await?;
+        let session = self.session(output).await?;
         let result = tokio::select! {
             result = self.ask(&session, output) => result,
             () = interrupt.wait() => Err(Failure::interrupted()),
@@ -95,17 +96,17 @@ impl Args {
         result
     }
 
-    async fn session(&self) -> Result<Session, Failure> {
-        let mut builder = Session::builder().port(self.port);
-        if let Some(ip) = self.bind {
-            builder = builder.bind(ip);
-        }
+    async fn session(&self, output: Output) -> Result<Session, Failure> {
+        let network = self.reach.network();
+        let filter = self.ip_filter.read(output)?;
+        let mut builder =
+            Session::builder().port(self.port).ip_filter(filter).network(network.clone());
         // A ping asks one node, and nobody else.
         if !matches!(self.what, What::Ping { .. }) {
             let state = session::state_directory(self.state_dir.as_ref())?;
             builder = builder
                 .state(StateLocation::Directory(state))
-                .dht_bootstrap(session::dht_bootstrap(&self.dht_bootstrap, self.bind));
+                .dht_bootstrap(session::dht_bootstrap(&self.dht_bootstrap, &network));
         }
         Ok(builder.start().await?)
     }
@@ -114,7 +115,7 @@ impl Args {
         let none = || Failure::other("the system gives no UDP socket");
         let dht = session.dht().ok_or_else(none)?;
         match &self.what {
-            What::Ping { node } => ping(&dht, node, output).await,
+            What::Ping { node } => ping(session, &dht, node, output).await,
             What::Peers { hash, scrape, announce } => {
                 self.join(&dht, output).await?;
                 let announce =
@@ -156,12 +157,18 @@ impl Args {
     }
 }
 
-async fn ping(dht: &DhtHandle, node: &str, output: Output) -> Result<(), Failure> {
+async fn ping(
+    session: &Session,
+    dht: &DhtHandle,
+    node: &str,
+    output: Output,
+) -> Result<(), Failure> {
     let advice = "give HOST:PORT, or [V6]:PORT";
-    let addrs = tokio::net::lookup_host(node)
+    let addrs = session
+        .network()
+        .resolve_authority(node)
         .await
         .map_err(|error| Failure::usage(format!("{node}: {error}")).advise(advice))?;
-    let addrs: Vec<_> = addrs.collect();
     for addr in addrs.iter().cycle().take(addrs.len() * PINGS) {
         let Some(pong) = dht.ping(*addr).await.map_err(Failure::other)? else { continue };
         let client = pong.client.map(show::client);

@@ -53,12 +53,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
+        let network = self.options.network()?;
+        let peers = self.options.peers(&network).await?;
         let source = tokio::select! {
-            source = Source::anywhere(&self.torrent, self.options.bind()) => source?,
+            source = Source::anywhere(&self.torrent, &network) => source?,
             () = interrupt.wait() => return Err(Failure::interrupted()),
         };
-        let session = self.options.builder()?.start().await?;
+        let session = self.options.builder(&network, output)?.start().await?;
         let request = match source {
             Source::Torrent(torrent) => AddTorrent::new(torrent, &self.output),
             Source::Magnet(magnet) => {
@@ -112,6 +113,7 @@ fn show(handle: &TorrentHandle, explanation: &Explanation, took: Duration, outpu
         "download_rate": stats.download_rate,
         "peers": stats.peers,
         "addresses": stats.peers_known,
+        "filtered": stats.filtered,
         "causes": causes,
     }));
     let rate = stats.downloaded as f64 / took.as_secs_f64().max(0.001);

@@ -9,7 +9,10 @@ use engine::metainfo::Magnet;
 use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
 use tokio::task::JoinSet;
 
+use super::choosing::Choosing;
 use super::magnet;
+use super::network;
+use super::seeding::{self, SeedOptions};
 use super::session::{self, Options};
 use super::source::Source;
 use super::{explain, stalls};
@@ -28,6 +31,7 @@ Examples:
   peerless get ubuntu.torrent -o ~/Downloads
   peerless get https://example.org/a.torrent b.torrent
   peerless get 'magnet:?xt=urn:btih:…&tr=…'
+  peerless get album.torrent --files '0,3-5,*.flac'
   peerless get a.torrent --peer 192.0.2.7:6881 --seed --ratio 1.5
 
 Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that
@@ -40,19 +44,28 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
     #[command(flatten)]
+    choosing: Choosing,
+    #[command(flatten)]
     options: Options,
+    /// A web seed (BEP 19) of these torrents besides those that they name: the URL of a folder, with
+    /// a slash at its end, or of a single file; again for more.
+    #[arg(long, value_name = "URL")]
+    web_seed: Vec<String>,
     /// Go on seeding once complete.
     #[arg(long)]
     seed: bool,
-    /// With --seed: until this many times the size was sent.
-    #[arg(long, value_name = "R", requires = "seed")]
-    ratio: Option<f64>,
+    #[command(flatten)]
+    until: SeedOptions,
     /// Give up after this long without any peer; 0: never.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
     /// Hash what is there instead of trusting what an earlier run remembered.
     #[arg(long)]
     recheck: bool,
+    /// Take files that are below this folder already, under whatever name, by reflink or copy; again
+    /// for more.
+    #[arg(long, value_name = "DIR")]
+    reuse: Vec<PathBuf>,
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
@@ -60,13 +73,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        self.until.need(self.seed)?;
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
-        let peers = self.options.peers().await?;
+        let network = self.options.network()?;
+        let peers = self.options.peers(&network).await?;
         let mut sources: Vec<Source> = Vec::new();
         for text in &self.torrents {
             let source = tokio::select! {
-                source = Source::anywhere(text, self.options.bind()) => source,
+                source = Source::anywhere(text, &network) => source,
                 () = interrupt.wait() => return Err(Failure::interrupted()),
             };
             // The same torrent named twice is one download.
@@ -79,8 +94,10 @@ impl Args {
         if sources.is_empty() {
             return failures.result();
         }
-        let session = self.options.builder()?.start().await?;
-        let reporting = tokio::spawn(session::report(session.events(), output));
+        let session = self.options.builder(&network, output)?.start().await?;
+        let reporting =
+            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
+        let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {
             session: session.clone(),
@@ -123,6 +140,7 @@ impl Args {
         }
         session.shutdown().await;
         reporting.abort();
+        listing.abort();
         for (handle, reason) in handles.iter().zip(reasons) {
             let mut summary = session::summary(handle, since);
             summary["why"] = reason.as_ref().map(explain::document).into();
@@ -148,10 +166,13 @@ struct Getting {
 
 impl Getting {
     async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, Failure> {
+        let request = self.args.choosing.apply(request)?;
         let request = request
             .peers(self.peers.iter().copied())
+            .web_seeds(self.args.web_seed.iter().cloned())
             .use_trackers(!self.args.options.no_tracker)
             .recheck(self.args.recheck)
+            .reuse(self.args.reuse.iter().cloned())
             .overwrite(self.args.overwrite);
         let handle = self.session.add(request).await?;
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());
@@ -178,7 +199,8 @@ impl Getting {
             () = stalls::watch(&handle, self.output) => {}
         }
         if self.args.seed {
-            seeded(&handle, self.args.ratio).await;
+            handle.set_seed_limits(self.args.until.limits());
+            seeding::seeded(&handle, self.output).await?;
         }
         Ok(())
     }
@@ -201,19 +223,6 @@ impl Failures {
     /// The first of them, for the exit code.
     fn result(self) -> Result<(), Failure> {
         self.first.map_or(Ok(()), Err)
-    }
-}
-
-/// Until the torrent was sent `ratio` times; for ever without one.
-async fn seeded(handle: &TorrentHandle, ratio: Option<f64>) {
-    let Some(ratio) = ratio else { return std::future::pending().await };
-    let mut every = tokio::time::interval(DRAW_EVERY);
-    loop {
-        every.tick().await;
-        let stats = handle.stats();
-        if stats.uploaded as f64 >= ratio * stats.total_bytes as f64 {
-            return;
-        }
     }
 }
 

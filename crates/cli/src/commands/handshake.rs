@@ -1,6 +1,5 @@
 //! `peerless handshake`: who answers at an address, and what it can do.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::wire::PeerId;
@@ -8,6 +7,7 @@ use engine::wire::mse::Method;
 use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
+use super::network::Reach;
 use super::session::EncryptionMode;
 use super::source::Source;
 use crate::exit::{Code, Failure};
@@ -34,9 +34,12 @@ pub(crate) struct Args {
     /// Encrypt the handshake (MSE). `allow` and `prefer` try both ways.
     #[arg(long, value_name = "MODE", value_enum, default_value = "off")]
     encryption: EncryptionMode,
-    /// Connect from this local address.
-    #[arg(long, value_name = "IP")]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
 }
 
 impl Args {
@@ -55,7 +58,8 @@ impl Args {
             peer_id: PeerId::generate(|| rng.u8(..)),
             connect_timeout: timeout,
             timeout,
-            bind: self.bind,
+            network: self.proxy.network(&self.reach)?,
+            ip_filter: self.ip_filter.read(output)?.into(),
             encryption: self.encryption.into(),
         };
         let interrupt = Interrupt::listen();

@@ -46,8 +46,9 @@ impl Args {
 
     async fn ask_peers(&self, magnet: Magnet, output: Output) -> Result<Torrent, Failure> {
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
-        let session = self.options.builder()?.start().await?;
+        let network = self.options.network()?;
+        let peers = self.options.peers(&network).await?;
+        let session = self.options.builder(&network, output)?.start().await?;
         let patience = session::patience(self.wait_peers);
         let request = FollowMagnet::new(magnet).peers(peers).use_trackers(!self.options.no_tracker);
         let found = tokio::select! {
@@ -61,9 +62,10 @@ impl Args {
 
 fn document(torrent: &Torrent) -> serde_json::Value {
     let (info, geometry) = (&torrent.info, torrent.info.geometry());
-    let files = info.files().iter().map(|file| {
+    let files = info.files().iter().enumerate().map(|(index, file)| {
         let attributes = file.attributes;
         json!({
+            "index": index,
             "path": file.path.display(), "length": file.length, "offset": file.offset,
             "pad": attributes.pad, "executable": attributes.executable,
             "hidden": attributes.hidden, "symlink": attributes.symlink,
@@ -85,6 +87,7 @@ fn document(torrent: &Torrent) -> serde_json::Value {
         "files": files.collect::<Vec<_>>(),
         "trackers": torrent.trackers,
         "web_seeds": torrent.web_seeds,
+        "http_seeds": torrent.http_seeds,
         "comment": torrent.comment,
         "created_by": torrent.created_by,
         "creation_date": torrent.creation_date,
@@ -121,6 +124,9 @@ fn text(torrent: &Torrent, output: Output) {
     for url in &torrent.web_seeds {
         row("Web seed:", untrusted(url));
     }
+    for url in &torrent.http_seeds {
+        row("HTTP seed:", untrusted(url));
+    }
     if let Some(comment) = &torrent.comment {
         row("Comment:", untrusted(comment));
     }
@@ -131,13 +137,15 @@ fn text(torrent: &Torrent, output: Output) {
         row("Created:", format::date(date));
     }
     row("Magnet:", torrent.magnet());
-    let real: Vec<_> = info.files().iter().filter(|file| !file.attributes.pad).collect();
+    let files = info.files().iter().enumerate();
+    let real: Vec<_> = files.filter(|(_, file)| !file.attributes.pad).collect();
     output.line(format_args!("Files:       {}", real.len()));
-    for file in real {
-        let size = format::bytes(file.length);
-        output.line(format_args!("  {size:>10}  {}", untrusted(&file.path.display())));
+    let digits = real.last().map_or(1, |(index, _)| index.to_string().len());
+    for (index, file) in real {
+        let (size, path) = (format::bytes(file.length), untrusted(&file.path.display()));
+        output.line(format_args!("  {index:>digits$}  {size:>10}  {path}"));
         if let Some(root) = file.root {
-            output.line(format_args!("              root {}", hex(root)));
+            output.line(format_args!("  {:>digits$}              root {}", "", hex(root)));
         }
     }
 }

@@ -56,7 +56,8 @@ async fn watch(
             output.value(&json!({
                 "event": "metadata_wanted", "info_hash": info_hash,
                 "peers": metadata.peers, "offering": metadata.offering,
-                "peers_known": metadata.peers_known, "half_open": metadata.half_open,
+                "peers_known": metadata.peers_known, "filtered": metadata.filtered,
+                 "half_open": metadata.half_open,
                 "failed": metadata.failed, "received": metadata.received, "size": metadata.size,
                 "dht_nodes": stats.dht_nodes, "tracker_error": stats.tracker_error,
             }));

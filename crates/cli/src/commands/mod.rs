@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod check;
+pub(crate) mod choosing;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod dht;
@@ -9,15 +10,23 @@ pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod handshake;
 pub(crate) mod info;
+pub(crate) mod ip_filter;
+pub(crate) mod limits;
 pub(crate) mod magnet;
+pub(crate) mod move_torrent;
+pub(crate) mod network;
 pub(crate) mod peers;
 pub(crate) mod piece;
+pub(crate) mod proxy;
+pub(crate) mod rename;
 pub(crate) mod seed;
+pub(crate) mod seeding;
 pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod shell;
 pub(crate) mod source;
 pub(crate) mod stalls;
+pub(crate) mod stream;
 
 use std::path::Path;
 
@@ -32,6 +41,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
     let output = *output;
     match args.command {
         Command::Get(args) => args.run(output).await,
+        Command::Stream(args) => args.run(output).await,
         Command::Explain(args) => args.run(output).await,
         Command::Seed(args) => args.run(output).await,
         Command::Share(args) => args.run(output).await,
@@ -43,6 +53,9 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Piece(args) => args.run(output).await,
         Command::Handshake(args) => args.run(output).await,
         Command::Dht(args) => args.run(output).await,
+        Command::Network(args) => args.run(output).await,
+        Command::Move(args) => args.run(output).await,
+        Command::Rename(args) => args.run(output).await,
         Command::Demo(args) => args.run(output).await,
         Command::Completions(args) => args.run(),
         Command::Man(_) => shell::Man::run(),

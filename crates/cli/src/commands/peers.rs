@@ -1,6 +1,6 @@
 //! `peerless peers`: what the trackers say.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use engine::tracker::AnnounceReply;
@@ -8,6 +8,7 @@ use engine::wire::PeerId;
 use engine::{AnnounceOptions, Subject, announce_all, scrape_all};
 use serde_json::{Value, json};
 
+use super::network::Reach;
 use super::source::Source;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
@@ -31,9 +32,10 @@ pub(crate) struct Args {
     /// The port to announce; trackers hand it to others.
     #[arg(long, value_name = "N", default_value_t = 6881)]
     port: u16,
-    /// Ask from this local address.
-    #[arg(long, value_name = "IP")]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
     /// Let trackers be on loopback and private addresses.
     #[arg(long)]
     allow_private: bool,
@@ -55,7 +57,7 @@ impl Args {
         let options = AnnounceOptions {
             peer_id: PeerId::generate(|| rng.u8(..)),
             port: self.port,
-            bind: self.bind,
+            network: self.proxy.network(&self.reach)?,
             allow_private: self.allow_private,
             timeout: Duration::from_secs(self.timeout.max(1)),
         };

@@ -54,11 +54,17 @@ impl Args {
             result_file::refuse_existing(target, self.force)?;
         }
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
+        let network = self.options.network()?;
+        let peers = self.options.peers(&network).await?;
         // The piece goes through files like any other; they live in a folder of their own.
         let dir =
             tempfile::tempdir().map_err(|error| Failure::file(&std::env::temp_dir(), &error))?;
-        let session = self.options.builder()?.state(engine::StateLocation::Memory).start().await?;
+        let session = self
+            .options
+            .builder(&network, output)?
+            .state(engine::StateLocation::Memory)
+            .start()
+            .await?;
         let request = AddTorrent::new(torrent, dir.path())
             .peers(peers)
             .use_trackers(!self.options.no_tracker)

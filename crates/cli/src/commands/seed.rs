@@ -6,17 +6,21 @@ use std::time::Instant;
 use engine::{AddTorrent, TorrentState};
 use serde_json::json;
 
+use super::network;
+use super::seeding::{self, SeedOptions};
 use super::session::{self, Options};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// Seed a torrent from a folder until stopped.
+/// Seed a torrent from a folder until stopped, or until it was seeded enough.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   peerless seed ubuntu.torrent ~/Downloads
   peerless seed ubuntu.torrent ~/Downloads --port 6881
+  peerless seed ubuntu.torrent ~/Downloads --ratio 2.0 --seed-time 30m
+  peerless seed new.torrent ./new --super-seed
 
 DIR is the folder that holds the payload under the torrent's own name, as `get -o DIR` leaves it.
 The data is checked first, unless an earlier run remembered it and it has not changed.")]
@@ -27,6 +31,12 @@ pub(crate) struct Args {
     dir: PathBuf,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    until: SeedOptions,
+    /// Tell each peer of one piece at a time, so that little more than one copy is sent: for the first
+    /// seed of a torrent (BEP 16).
+    #[arg(long)]
+    super_seed: bool,
     /// Hash the data even if an earlier run remembered it.
     #[arg(long)]
     recheck: bool,
@@ -37,14 +47,19 @@ impl Args {
         let torrent = super::read_torrent(&self.torrent)?;
         super::payload_folder(&self.dir)?;
         let interrupt = Interrupt::listen();
-        let peers = self.options.peers().await?;
-        let session = self.options.builder()?.start().await?;
-        let reporting = tokio::spawn(session::report(session.events(), output));
+        let network = self.options.network()?;
+        let peers = self.options.peers(&network).await?;
+        let session = self.options.builder(&network, output)?.start().await?;
+        let reporting =
+            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
+        let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let since = Instant::now();
         let request = AddTorrent::new(torrent, &self.dir)
             .peers(peers)
             .use_trackers(!self.options.no_tracker)
             .seed_only(true)
+            .super_seed(self.super_seed)
+            .seed_limits(self.until.limits())
             .recheck(self.recheck);
         let handle = session.add(request).await?;
         let bars = super::get::draw(&handle, output);
@@ -56,6 +71,7 @@ impl Args {
         let _ = bars.await; // it was aborted
         session.shutdown().await;
         reporting.abort();
+        listing.abort();
         output.value(&session::summary(&handle, since));
         result
     }
@@ -86,5 +102,5 @@ async fn serve(
     for addr in &addresses {
         output.note(format_args!("seeding on {addr}"));
     }
-    std::future::pending().await
+    seeding::seeded(handle, output).await
 }

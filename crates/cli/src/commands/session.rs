@@ -1,17 +1,18 @@
 //! What the commands that run a session share: its options, and following a torrent to its end.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Encryption, Event, EventStream, RateLimits, Session, SessionBuilder, StateLocation,
-    TorrentHandle, TorrentState, TorrentStats, Transport,
+    Encryption, Event, EventStream, Network, PortMapping, Session, SessionBuilder, StateLocation,
+    TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
+use super::network::Reach;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::output::Output;
@@ -50,9 +51,10 @@ pub(crate) struct Options {
     /// Port to listen on, TCP and UDP; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
-    /// Use only this local address.
-    #[arg(long, value_name = "IP")]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
     /// Encrypt connections to peers (MSE), which hides the protocol from networks and costs next to
     /// nothing: the payload itself is only encrypted with peers that insist.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
@@ -69,18 +71,23 @@ pub(crate) struct Options {
     /// Let the torrent's trackers be on loopback and private addresses.
     #[arg(long)]
     allow_private: bool,
-    /// At most so many bytes a second from peers, as in 500K or 2M; 0: no limit.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
-    download_limit: u64,
-    /// The same for what is sent to peers.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
-    upload_limit: u64,
+    #[command(flatten)]
+    limits: super::limits::Limits,
     /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
     #[arg(long, value_name = "ADDR")]
     dht_bootstrap: Vec<String>,
     /// Don't use the DHT, unless --dht-bootstrap names a node of it.
     #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
     no_dht: bool,
+    #[command(flatten)]
+    ip_filter: super::ip_filter::Lists,
+    /// Have the gateway of a home network lead its port to ours, by PCP, NAT-PMP or UPnP: so it is by
+    /// default, but for --bind with a loopback address.
+    #[arg(long)]
+    port_mapping: bool,
+    /// Leave the gateway alone, unless --port-mapping is given as well.
+    #[arg(long, env = "PEERLESS_NO_PORT_MAPPING", hide_env_values = true)]
+    no_port_mapping: bool,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -88,13 +95,12 @@ pub(crate) struct Options {
 
 /// The DHT nodes to begin with: those that were named, else the well-known ones, which nobody can
 /// reach who is bound to loopback.
-pub(crate) fn dht_bootstrap(named: &[String], bind: Option<IpAddr>) -> Vec<String> {
+pub(crate) fn dht_bootstrap(named: &[String], network: &Network) -> Vec<String> {
     if !named.is_empty() {
         return named.to_vec();
     }
-    let well_known =
-        engine::DHT_BOOTSTRAP.iter().filter(|_| !bind.is_some_and(|ip| ip.is_loopback()));
-    well_known.map(ToString::to_string).collect()
+    let is_loopback = network.binding().is_loopback();
+    engine::DHT_BOOTSTRAP.iter().filter(|_| !is_loopback).map(ToString::to_string).collect()
 }
 
 /// Where state lives unless told otherwise.
@@ -129,38 +135,40 @@ impl From<Carrier> for Transport {
 }
 
 impl Options {
-    /// The address that everything is bound to.
-    pub(crate) fn bind(&self) -> Option<IpAddr> {
-        self.bind
+    /// Where all sockets come from.
+    pub(crate) fn network(&self) -> Result<Network, Failure> {
+        self.proxy.network(&self.reach)
     }
 
     /// A session as these options want it.
-    pub(crate) fn builder(&self) -> Result<SessionBuilder, Failure> {
-        let limit = |rate: u64| (rate > 0).then_some(rate);
-        let limits =
-            RateLimits { download: limit(self.download_limit), upload: limit(self.upload_limit) };
+    pub(crate) fn builder(
+        &self,
+        network: &Network,
+        output: Output,
+    ) -> Result<SessionBuilder, Failure> {
+        super::proxy::tell(network, output);
         let builder = Session::builder()
             .port(self.port)
             .transport(self.transport.into())
             .allow_private_trackers(self.allow_private)
-            .limits(limits)
+            .limits(self.limits.usual())
+            .limit_schedule(self.limits.scheduled())
+            .ip_filter(self.ip_filter.read(output)?)
+            .port_mapping(self.port_mapping || !self.no_port_mapping)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
-        let builder = match self.bind {
-            Some(ip) => builder.bind(ip),
-            None => builder,
-        };
         let builder = builder
+            .network(network.clone())
             .dht(!self.no_dht || !self.dht_bootstrap.is_empty())
-            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, self.bind));
+            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, network));
         Ok(builder.state(StateLocation::Directory(state_directory(self.state_dir.as_ref())?)))
     }
 
     /// The addresses of the peers that were named.
-    pub(crate) async fn peers(&self) -> Result<Vec<SocketAddr>, Failure> {
+    pub(crate) async fn peers(&self, network: &Network) -> Result<Vec<SocketAddr>, Failure> {
         let mut addrs = Vec::new();
         for peer in &self.peer {
-            let resolved = tokio::net::lookup_host(peer).await.map_err(|error| {
+            let resolved = network.resolve_authority(peer).await.map_err(|error| {
                 Failure::usage(format!("--peer {peer}: {error}"))
                     .advise("give HOST:PORT, or [V6]:PORT")
             })?;
@@ -190,13 +198,31 @@ pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
         "complete": stats.wanted_left == 0 && stats.state != TorrentState::Checking,
         "bytes": stats.total_bytes,
         "verified": stats.verified_bytes,
+        "left": stats.wanted_left,
         "resumed": stats.resumed_bytes,
         "downloaded": stats.downloaded,
         "uploaded": stats.uploaded,
         "wasted": stats.wasted,
         "failed": stats.failed,
+        "web_seeds": web_seeds(handle),
+        "filtered": stats.filtered,
         "elapsed_seconds": since.elapsed().as_secs_f64(),
     })
+}
+
+/// What came from each web seed, and what went wrong with it.
+fn web_seeds(handle: &TorrentHandle) -> Vec<Value> {
+    let one = |seed: WebSeedStatus| {
+        json!({
+            "url": seed.url,
+            "state": seed.state.name(),
+            "downloaded": seed.downloaded,
+            "files_missing": seed.files_missing,
+            "error": seed.error,
+            "next_step": seed.next_step,
+        })
+    };
+    handle.web_seeds().into_iter().map(one).collect()
 }
 
 /// The last line about a torrent, for people.
@@ -213,8 +239,13 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
         0 => String::new(),
         bytes => format!(", {} were there", format::bytes(bytes)),
     };
+    let from_web: u64 = handle.web_seeds().iter().map(|seed| seed.downloaded).sum();
+    let from_web = match from_web {
+        0 => String::new(),
+        bytes => format!(", {} from web seeds", format::bytes(bytes)),
+    };
     format!(
-        "{name}: complete, {} in {} ({}){resumed}",
+        "{name}: complete, {} in {} ({}){resumed}{from_web}",
         format::bytes(stats.downloaded),
         format::duration(elapsed),
         format::rate(speed as u64),
@@ -222,8 +253,12 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
 }
 
 /// Prints a session's events as JSON lines, and storage trouble for people.
-pub(crate) async fn report(mut events: EventStream, output: Output) {
+/// What the gateway said before anybody listened is said first.
+pub(crate) async fn report(mut events: EventStream, mapping: PortMapping, output: Output) {
     let mut told = HashSet::new();
+    if !matches!(mapping, PortMapping::Off | PortMapping::Asking) {
+        output.value(&port_mapping(&mapping));
+    }
     while let Some(event) = events.next().await {
         match &event {
             Event::StorageError { info_hash, message }
@@ -235,6 +270,15 @@ pub(crate) async fn report(mut events: EventStream, output: Output) {
                 told.retain(|(of, _)| of != info_hash);
                 output.note("the disk takes data again");
             }
+            Event::WebSeedFailed { url, message, next_step, .. } => {
+                let (url, message) = (untrusted(url), untrusted(message));
+                output.note(format_args!("web seed {url}: {message}; {next_step}"));
+            }
+            Event::PortMapping(PortMapping::Failed { reason }) => {
+                output.note(format_args!("no port is mapped: {}", untrusted(reason)));
+            }
+            Event::NetworkLost { message } => output.note(format_args!("warning: {message}")),
+            Event::NetworkBack => output.note("the network is back; going on"),
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
             }
@@ -265,6 +309,10 @@ fn document(event: &Event) -> Option<Value> {
         Event::PeerBanned { info_hash, addr } => {
             json!({"event": "peer_banned", "info_hash": info_hash.to_string(), "address": addr})
         }
+        Event::WebSeedFailed { info_hash, url, message, next_step } => json!({
+            "event": "web_seed_failed", "info_hash": info_hash.to_string(),
+            "url": url, "message": message, "next_step": next_step,
+        }),
         Event::TrackerReply { info_hash, tracker, peers } => json!({
             "event": "tracker_reply", "info_hash": info_hash.to_string(),
             "tracker": tracker, "peers": peers,
@@ -283,11 +331,35 @@ fn document(event: &Event) -> Option<Value> {
         Event::StorageRecovered { info_hash } => {
             json!({"event": "storage_recovered", "info_hash": info_hash.to_string()})
         }
+        Event::PortMapping(status) => port_mapping(status),
+        Event::ExternalAddress { ip } => json!({"event": "external_address", "ip": ip}),
+        Event::NetworkLost { message } => json!({ "event": "network_lost", "message": message }),
+        Event::NetworkBack => json!({ "event": "network_back" }),
         Event::TorrentFailed { info_hash, message } => json!({
             "event": "torrent_failed", "info_hash": info_hash.to_string(), "message": message,
         }),
         _ => return None, // one line for each piece would be most of the output
     })
+}
+
+fn port_mapping(status: &PortMapping) -> Value {
+    let (state, more) = match status {
+        PortMapping::Mapped(ports) => (
+            "mapped",
+            json!({
+                "method": ports.method.to_string(), "gateway": ports.gateway,
+                "external_ip": ports.external_ip, "tcp": ports.tcp, "udp": ports.udp,
+            }),
+        ),
+        PortMapping::Failed { reason } => ("failed", json!({ "reason": reason })),
+        PortMapping::Needless => ("needless", json!({})),
+        _ => ("asking", json!({})),
+    };
+    let mut value = json!({ "event": "port_mapping", "state": state });
+    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+    value
 }
 
 /// Waits for the torrent to complete; fails when no peer was seen for `patience` (none: for ever).
@@ -302,7 +374,8 @@ pub(crate) async fn complete(
         loop {
             every.tick().await;
             let stats = handle.stats();
-            let waits = stats.state == TorrentState::Downloading && stats.peers == 0;
+            let alone = stats.peers + stats.web_seeds == 0;
+            let waits = stats.state == TorrentState::Downloading && alone;
             if !waits {
                 last_company = Instant::now();
             } else if last_company.elapsed() >= patience {

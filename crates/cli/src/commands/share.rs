@@ -1,14 +1,15 @@
 //! `peerless share`: from a file or folder to one command that fetches it on another machine.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::tracker::server::{Registry, ServerLimits};
-use engine::{AddTorrent, Session, StateLocation, TrackerServer};
+use engine::{AddTorrent, Network, Session, StateLocation, TrackerServer};
 use serde_json::json;
 
+use super::network::Reach;
 use super::{create, session};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
@@ -31,9 +32,12 @@ pub(crate) struct Args {
     /// TCP port for the tracker and the .torrent; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     tracker_port: u16,
-    /// Use only this local address.
-    #[arg(long, value_name = "IP")]
-    bind: Option<IpAddr>,
+    #[command(flatten)]
+    reach: Reach,
+    /// Tell each peer of one piece at a time, so that little more than one copy is sent (BEP 16): for
+    /// many that fetch it at once.
+    #[arg(long)]
+    super_seed: bool,
 }
 
 impl Args {
@@ -45,13 +49,13 @@ impl Args {
         let bare = create::create(&path, CreateOptions::default(), output).await?;
         let bare = Torrent::parse(&bare).map_err(Failure::other)?;
 
-        let mut builder = Session::builder().port(self.port).state(StateLocation::Memory);
-        if let Some(ip) = self.bind {
-            builder = builder.bind(ip);
-        }
-        let session = builder.start().await?;
-        let reporting = tokio::spawn(session::report(session.events(), output));
+        let network = self.reach.network();
+        let builder = Session::builder().port(self.port).state(StateLocation::Memory);
+        let session = builder.network(network.clone()).start().await?;
+        let reporting =
+            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
         let request = AddTorrent::new(bare.clone(), root).use_trackers(false).seed_only(true);
+        let request = request.super_seed(self.super_seed);
         let handle = session.add(request).await?;
         handle.checked().await?;
         if handle.stats().pieces_have < handle.stats().pieces_total {
@@ -62,9 +66,9 @@ impl Args {
             .advise("try again when they are at rest"));
         }
 
-        let host = self.bind.unwrap_or_else(own_address);
+        let host = network.own_address().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let server = self.serve(self.bind.unwrap_or(everywhere))?;
+        let server = self.serve(&network, network.binding().address().unwrap_or(everywhere))?;
         let authority = SocketAddr::new(host, server.local_addr().port());
         let document = with_tracker(&bare, &format!("http://{authority}/announce"));
         let name = file_name(&bare.info.name());
@@ -100,10 +104,11 @@ impl Args {
         Err(Failure::interrupted())
     }
 
-    fn serve(&self, ip: IpAddr) -> Result<TrackerServer, Failure> {
+    fn serve(&self, network: &Network, ip: IpAddr) -> Result<TrackerServer, Failure> {
         let limits = ServerLimits::default();
         let addr = SocketAddr::new(ip, self.tracker_port);
-        TrackerServer::bind(addr, Registry::new(limits, fastrand::u64(..))).map_err(|error| {
+        let registry = Registry::new(limits, fastrand::u64(..));
+        TrackerServer::bind(network, addr, registry).map_err(|error| {
             Failure::other(format!("can't listen on port {}: {error}", self.tracker_port))
                 .advise("choose another --tracker-port")
         })
@@ -122,16 +127,4 @@ fn file_name(name: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let kept: String = name.chars().map(|c| if safe(c) { c } else { '_' }).take(80).collect();
     format!("{kept}.torrent")
-}
-
-/// The address by which this machine would leave towards the internet: the most likely one to be
-/// reached on. Nothing is sent.
-fn own_address() -> IpAddr {
-    let any = |ip: &str| std::net::UdpSocket::bind((ip, 0));
-    let towards = |socket: std::net::UdpSocket, to: &str| {
-        socket.connect((to, 9)).and_then(|()| socket.local_addr()).map(|addr| addr.ip())
-    };
-    let v4 = any("0.0.0.0").and_then(|socket| towards(socket, "192.0.2.1"));
-    let v6 = || any("::").and_then(|socket| towards(socket, "2001:db8::1"));
-    v4.or_else(|_| v6()).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
 }

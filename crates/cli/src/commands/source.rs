@@ -1,7 +1,6 @@
 //! What a person may give where a torrent is wanted: a file, a URL of one, or a magnet link.
 
-use std::net::IpAddr;
-
+use engine::Network;
 use engine::metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 
 use crate::exit::{Code, Failure};
@@ -31,9 +30,9 @@ impl Source {
     }
 
     /// The same, or an http(s) URL of a .torrent file, which is fetched.
-    pub(crate) async fn anywhere(text: &str, bind: Option<IpAddr>) -> Result<Self, Failure> {
+    pub(crate) async fn anywhere(text: &str, network: &Network) -> Result<Self, Failure> {
         if text.starts_with("http://") || text.starts_with("https://") {
-            let bytes = engine::fetch_torrent(text, bind).await?;
+            let bytes = engine::fetch_torrent(text, network).await?;
             let torrent = Torrent::parse(&bytes).map_err(|error| Failure::torrent(text, &error));
             return torrent.map(Self::Torrent);
         }

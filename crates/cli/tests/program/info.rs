@@ -12,7 +12,7 @@ const INFO_HASH: &str = "3ae647fb153d183667664de3055284fdfc9d2520";
 
 fn hello(world: &World) {
     let mut bytes = b"d8:announce27:http://tracker.example:80/a\
-        7:comment12:made\x1b[2Jhere13:creation datei951782400e4:info"
+        7:comment12:made\x1b[2Jhere13:creation datei951782400e9:httpseedsl23:http://script.example/pe4:info"
         .to_vec();
     bytes.extend_from_slice(INFO);
     bytes.extend_from_slice(b"8:url-list19:http://seed.examplee");
@@ -32,6 +32,7 @@ fn json_says_everything() {
     assert_eq!(info["private"], true);
     assert_eq!(info["trackers"], serde_json::json!([["http://tracker.example:80/a"]]));
     assert_eq!(info["web_seeds"], serde_json::json!(["http://seed.example"]));
+    assert_eq!(info["http_seeds"], serde_json::json!(["http://script.example/p"]));
     assert_eq!(info["creation_date"], 951_782_400);
     assert_eq!(info["files"][0]["path"], "hello.bin");
     assert_eq!(info["files"][0]["length"], 40_000);
@@ -51,6 +52,7 @@ fn text_says_it_too_and_drives_no_terminal() {
         "3 of 16.0 KiB",
         "http://tracker.example:80/a",
         "http://seed.example",
+        "http://script.example/p",
         "2000-02-29 00:00:00 UTC",
         "magnet:?xt=urn:btih:",
     ] {

@@ -2,14 +2,22 @@
 //!
 //! Every test runs the built program with a home directory of its own and talks to loopback only.
 
+#![allow(clippy::disallowed_methods)] // tests play the other side, with sockets of their own
+
 mod check;
+mod choosing;
 mod create;
 mod edit;
 mod explain;
 mod handshake;
 mod info;
+mod ip_filter;
+mod limits;
+mod moving;
+mod network;
 mod peer;
 mod process;
+mod stream;
 mod transfer;
 mod usage;
 mod whole;

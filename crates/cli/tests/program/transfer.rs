@@ -222,3 +222,21 @@ fn a_folder_that_cannot_be_written_is_5() {
     let done = world.run(&get("file.bin.torrent", &["--wait-peers", "5"])).expect(5);
     assert!(done.err.contains("out"), "{}", done.err);
 }
+
+#[test]
+fn seeding_ends_by_ratio_and_by_time() {
+    let world = World::new();
+    world.torrent("file.bin", 300_000, "32K");
+    let arguments = ["seed", "file.bin.torrent", "data", "--json", "--ratio", "1.0"];
+    let mut seed = world.start(&[&arguments[..], &LOCAL].concat());
+    let addr = seed.event("seeding")["addresses"][0].as_str().expect("an address").to_owned();
+    let enough = ["--peer", &addr, "--seed", "--seed-time", "1s"];
+    let done = world.run(&get("file.bin.torrent", &enough)).expect(0);
+    assert_eq!(done.event("seeded_enough")["limit"], "time");
+    assert_eq!(done.event("summary")["complete"], true);
+    let ended = seed.finish(LIMIT).expect(0);
+    assert_eq!(ended.event("seeded_enough")["limit"], "ratio");
+    assert_eq!(ended.event("summary")["uploaded"], 300_000);
+    let without = world.run(&get("file.bin.torrent", &["--ratio", "2"])).expect(2);
+    assert!(without.err.contains("--seed"), "{}", without.err);
+}

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::world::World;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "get",
     "explain",
     "seed",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 14] = [
     "piece",
     "handshake",
     "dht",
+    "network",
     "demo",
     "completions",
     "man",

@@ -47,6 +47,7 @@ impl World {
         command
             .current_dir(self.dir.path())
             .env("PEERLESS_NO_DHT", "true") // nothing leaves loopback
+            .env("PEERLESS_NO_PORT_MAPPING", "true")
             .env("HOME", self.path("home"))
             .env("XDG_STATE_HOME", self.path("state"))
             .env("TMPDIR", self.path("tmp"))

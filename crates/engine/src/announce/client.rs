@@ -12,12 +12,14 @@ use tracker::http::{announce_url, parse_announce, parse_scrape, refusal, scrape_
 use tracker::udp::{Family, Outcome, Query, SCRAPE_HASHES_MAX};
 use tracker::{AnnounceReply, AnnounceRequest, ReplyError, ScrapeReply, udp_target};
 use url::Host;
+use wire::proxy::ProxyTarget;
 
 use super::error::AnnounceError;
 use super::families::FamilyReplies;
 use super::in_flight::InFlight;
 use super::udp::Udp;
 use crate::http::{AddressError, GetOptions, HttpClient, HttpReply, Lookup, PrivatePolicy};
+use crate::net::Network;
 
 /// Bytes of an answer. One with 5,000 peers as dictionaries has about 400 KiB.
 const REPLY_BYTES_MAX: usize = 1024 * 1024;
@@ -54,15 +56,21 @@ impl Default for AskOptions {
 #[derive(Clone)]
 pub(crate) struct TrackerClient {
     http: HttpClient,
+    network: Network,
     udp: Arc<Udp>,
     in_flight: Arc<InFlight>,
 }
 
 impl TrackerClient {
-    /// A client whose UDP sockets are bound to `bind`; those of `http` are its own affair.
-    pub(crate) fn new(http: HttpClient, bind: Option<IpAddr>) -> Self {
-        let (udp, in_flight) = (Arc::new(Udp::new(bind)), Arc::new(InFlight::new()));
-        Self { http, udp, in_flight }
+    /// A client whose UDP sockets come from `network`; those of `http` are its own affair.
+    pub(crate) fn new(http: HttpClient, network: Network) -> Self {
+        let udp = Arc::new(Udp::new(network.clone()));
+        Self { http, network, udp, in_flight: Arc::new(InFlight::new()) }
+    }
+
+    /// What it asks HTTP trackers with.
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
     }
 
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
@@ -137,7 +145,8 @@ impl TrackerClient {
     pub(crate) async fn resolve_named(&self, named: &[(String, u16)]) -> Vec<SocketAddr> {
         let mut lookups = JoinSet::new();
         for (name, port) in named.iter().take(NAMED_PEERS_MAX).cloned() {
-            lookups.spawn(async move { tokio::net::lookup_host((name, port)).await });
+            let network = self.network.clone();
+            lookups.spawn(async move { network.resolve(&name, port).await });
         }
         let mut peers = Vec::new();
         let all = async {
@@ -209,15 +218,25 @@ impl TrackerClient {
             private_addresses: options.private_addresses,
         };
         let host = lookup.host.to_string();
-        let addrs = timeout_at(until, lookup.addresses()).await;
-        let late = |_| AnnounceError::TimedOut { limit: options.deadline };
-        let mut addrs = addrs.map_err(late)??;
-        addrs.truncate(UDP_ADDRESSES_MAX);
+        let named = match (&lookup.host, self.network.proxy()) {
+            (Host::Domain(name), Some(_)) => {
+                lookup.judge_name()?;
+                ProxyTarget::new(name, target.port) // which the proxy looks up
+            }
+            _ => None,
+        };
+        let addrs = if let Some(named) = named {
+            vec![named]
+        } else {
+            let addrs = timeout_at(until, lookup.addresses(&self.network)).await;
+            let late = |_| AnnounceError::TimedOut { limit: options.deadline };
+            addrs.map_err(late)??.into_iter().take(UDP_ADDRESSES_MAX).map(Into::into).collect()
+        };
         let mut failure = None;
-        for (tried, addr) in addrs.iter().enumerate() {
+        for (tried, at) in addrs.iter().enumerate() {
             let left = until.saturating_duration_since(Instant::now());
             let patience = left / u32::try_from(addrs.len() - tried).unwrap_or(1);
-            let asked = self.udp.ask(*addr, &host, &target.url_data, query.clone(), patience);
+            let asked = self.udp.ask(at, &host, &target.url_data, query.clone(), patience);
             match asked.await {
                 Ok(outcome) => return Ok(outcome),
                 Err(refused @ AnnounceError::Udp(tracker::udp::UdpError::Reply(_))) => {

@@ -14,12 +14,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracker::server::Registry;
 
-use crate::net;
+use crate::net::{Held, Listener, Network, Purpose};
 
 /// Connections served at once by one listener; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
@@ -50,12 +50,16 @@ struct Shared {
 }
 
 impl TrackerServer {
-    /// Listens on `addr`; on `[::]` it serves IPv4 too, on the same port. Port 0 takes any. Must
+    /// Listens on `addr`; on `[::]` it listens wherever `network` is bound to, IPv4 too, on the same port. Port 0 takes any. Must
     /// be called within a tokio runtime.
-    pub fn bind(addr: SocketAddr, registry: Registry) -> io::Result<Self> {
+    pub fn bind(network: &Network, addr: SocketAddr, registry: Registry) -> io::Result<Self> {
         let everywhere = addr.is_ipv6() && addr.ip().is_unspecified();
-        let sockets = net::listen((!everywhere).then_some(addr.ip()), addr.port())?;
-        let port = sockets.first().map_or(Ok(addr), TcpListener::local_addr)?.port();
+        let sockets = if everywhere {
+            network.listen(addr.port(), Purpose::TrackerServer)?
+        } else {
+            vec![network.listen_on(addr, Purpose::TrackerServer)?]
+        };
+        let port = sockets.first().map_or(addr, Listener::local_addr).port();
         let registry = Mutex::new(registry);
         let shared = Arc::new(Shared { registry, started: Instant::now() });
         let mut listeners = JoinSet::new();
@@ -89,7 +93,7 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(mut listener: Listener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new(); // dropped with this task: closes them all
     loop {
         tokio::select! {
@@ -107,7 +111,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>) {
+async fn serve(stream: Held<TcpStream>, remote: SocketAddr, shared: Arc<Shared>) {
     let service = service_fn(|request| {
         let response = respond(&shared, remote, &request);
         async { Ok::<_, Infallible>(response) }

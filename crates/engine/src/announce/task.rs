@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +12,7 @@ use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracker::{
-    AnnounceRequest, Due, Event, Failure, Prompt, Schedule, ScheduleConfig, TrackerIndex,
-    TrackerState,
+    AnnounceRequest, Due, Event, Failure, Prompt, Schedule, ScheduleConfig, TrackerState,
 };
 
 use super::client::{AskOptions, TrackerClient};
@@ -26,18 +26,20 @@ const PEERS_MAX: usize = 10_000;
 pub(crate) struct AnnouncerConfig {
     pub(crate) info_hash: InfoHash,
     pub(crate) peer_id: [u8; 20],
-    /// The TCP port where we accept peers.
-    pub(crate) port: u16,
+    /// The TCP port where we accept peers; it may change.
+    pub(crate) port: Arc<AtomicU16>,
     pub(crate) schedule: ScheduleConfig,
     pub(crate) ask: AskOptions,
 }
 
 /// What it tells them at each announce, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Numbers {
     pub(crate) uploaded: u64,
     pub(crate) downloaded: u64,
     pub(crate) left: u64,
+    /// It wants nothing more and has not all (BEP 21).
+    pub(crate) partial: bool,
 }
 
 /// What announcing brings.
@@ -45,8 +47,13 @@ pub(crate) struct Numbers {
 pub(crate) enum News {
     /// Addresses to try, as soon as one family's answer is there.
     Peers(Vec<SocketAddr>),
-    /// Our address as most trackers see it: a vote, not a truth (BEP 24).
-    ExternalIp(IpAddr),
+    /// Our address as a tracker sees it: a vote, not a truth (BEP 24).
+    ExternalIp {
+        /// Its host, without anything secret.
+        tracker: String,
+        /// Us, there.
+        ip: IpAddr,
+    },
     /// A tracker answered.
     Reply {
         /// Its host, without anything secret.
@@ -72,7 +79,14 @@ pub(crate) struct Announcer<N, R> {
     news: Arc<R>,
     asking: JoinSet<FamilyReplies>,
     /// Whom each task of `asking` asks, so that one that panics is missed by its tracker only.
-    asked: HashMap<task::Id, Due>,
+    asked: HashMap<task::Id, Asked>,
+}
+
+/// An announce under way.
+struct Asked {
+    due: Due,
+    /// The port that it tells.
+    port: u16,
 }
 
 /// Controls one torrent's announcing. Dropping it ends that, without a word to the trackers.
@@ -84,8 +98,6 @@ pub(crate) struct AnnouncerHandle {
 struct Shared {
     schedule: Mutex<Schedule>,
     origin: Instant,
-    /// Our address as each tracker sees it, IPv4 (false) and IPv6 (true).
-    votes: Mutex<HashMap<(TrackerIndex, bool), IpAddr>>,
     /// Something above changed that the task should look at.
     changed: Notify,
     stop_until: Mutex<Option<Instant>>,
@@ -110,7 +122,6 @@ where
         let shared = Arc::new(Shared {
             schedule: Mutex::new(schedule),
             origin: Instant::now(),
-            votes: Mutex::default(),
             changed: Notify::new(),
             stop_until: Mutex::default(),
             stopping: CancellationToken::new(),
@@ -154,6 +165,7 @@ where
             let due = lock(&self.shared.schedule).next(self.shared.now());
             let Some(due) = due else { return };
             let request = self.request(&due);
+            let port = request.port;
             let (client, news) = (self.client.clone(), Arc::clone(&self.news));
             let (url, options) = (Arc::clone(&due.url), self.config.ask);
             let ask = async move {
@@ -172,20 +184,20 @@ where
                 replies
             };
             let id = self.asking.spawn(ask).id();
-            self.asked.insert(id, due);
+            self.asked.insert(id, Asked { due, port });
         }
     }
 
     fn request(&self, due: &Due) -> AnnounceRequest {
-        let Numbers { uploaded, downloaded, left } = (self.numbers)();
+        let Numbers { uploaded, downloaded, left, partial } = (self.numbers)();
         AnnounceRequest {
             info_hash: self.config.info_hash,
             peer_id: self.config.peer_id,
-            port: self.config.port,
+            port: self.config.port.load(Ordering::Relaxed),
             uploaded,
             downloaded,
             left,
-            event: due.event,
+            event: if partial && due.event == Event::None { Event::Paused } else { due.event },
             key: lock(&self.shared.schedule).key(),
             numwant: due.numwant,
             tracker_id: due.tracker_id.clone(),
@@ -198,24 +210,22 @@ where
             Ok((id, replies)) => (id, Ok(replies)),
             Err(error) => (error.id(), Err(error)),
         };
-        let Some(due) = self.asked.remove(&id) else {
-            return;
-        };
+        let Some(Asked { due, port }) = self.asked.remove(&id) else { return };
         let now = self.shared.now();
         let tracker = host_of(&due.url);
         if let Ok(replies) = &replies {
-            let mut votes = lock(&self.shared.votes);
-            votes.extend(replies.external_ips().map(|ip| ((due.tracker, ip.is_ipv6()), ip)));
-            if replies.external_ips().next().is_some()
-                && let Some(ip) = most_voted(&votes)
-            {
-                drop(votes);
-                (self.news)(News::ExternalIp(ip));
+            for ip in replies.external_ips() {
+                (self.news)(News::ExternalIp { tracker: tracker.clone(), ip });
             }
         }
         let failure = match replies.map(FamilyReplies::merged) {
             Ok(Ok(reply)) => {
-                lock(&self.shared.schedule).succeeded(now, due.tracker, &reply);
+                let mut schedule = lock(&self.shared.schedule);
+                schedule.succeeded(now, due.tracker, &reply);
+                if port != self.config.port.load(Ordering::Relaxed) {
+                    schedule.announce_now(now, Prompt::User); // it was told the old one
+                }
+                drop(schedule);
                 let peers = reply.peers.len() + reply.named_peers.len();
                 return (self.news)(News::Reply { tracker, peers });
             }
@@ -230,7 +240,7 @@ where
     /// A program that ends when its download does still has to say that it completed.
     async fn say_completed(&mut self) {
         self.start_due();
-        while self.asked.values().any(|due| due.event == Event::Completed) {
+        while self.asked.values().any(|asked| asked.due.event == Event::Completed) {
             let Some(done) = self.asking.join_next_with_id().await else { return };
             self.report(done);
         }
@@ -307,12 +317,6 @@ impl Shared {
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }
-}
-
-/// The address that most trackers name; of several, the lowest.
-fn most_voted(votes: &HashMap<(TrackerIndex, bool), IpAddr>) -> Option<IpAddr> {
-    let count = |ip: &IpAddr| votes.values().filter(|other| *other == ip).count();
-    votes.values().max_by_key(|ip| (count(ip), std::cmp::Reverse(**ip))).copied()
 }
 
 /// Each lock is held for one consistent change: what a panicking thread leaves is whole.

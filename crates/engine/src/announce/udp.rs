@@ -7,18 +7,19 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 use tracker::udp::{
-    ConnectionId, Exchange, ExchangeConfig, Outcome, Patience, Query, Step, UdpError,
+    ConnectionId, Exchange, ExchangeConfig, Family, Outcome, Patience, Query, Step, UdpError,
 };
+use wire::proxy::ProxyTarget;
 
 use super::error::AnnounceError;
 use crate::http::{NO_ROUTE_KINDS, family_of};
+use crate::net::{Held, Network, Purpose, Relay};
 
 /// Retransmissions are bounded by the deadline; this is BEP 15's own limit.
 const RETRIES_MAX: u32 = 8;
@@ -31,40 +32,76 @@ const IDLE_MAX: usize = 32;
 
 /// All exchanges of a client.
 pub(super) struct Udp {
-    bind: Option<IpAddr>,
+    network: Network,
     origin: Instant,
-    idle: Mutex<HashMap<SocketAddr, Idle>>,
+    idle: Mutex<HashMap<ProxyTarget, Idle>>,
+}
+
+/// How datagrams go to a tracker.
+enum Way {
+    Direct(Held<UdpSocket>),
+    Relayed(Relay),
+}
+
+impl Way {
+    async fn send(&self, packet: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Direct(socket) => socket.send(packet).await.map(drop),
+            Self::Relayed(relay) => relay.send(packet).await,
+        }
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Direct(socket) => socket.recv(buffer).await,
+            Self::Relayed(relay) => match relay.recv(buffer).await? {
+                (length, from) if from.is_ipv4() || !relay.is_to_name() => Ok(length),
+                // The peers in it have a length that nobody could know when it was asked.
+                _ => Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "the proxy reached the tracker by IPv6; give the tracker's IPv4 address",
+                )),
+            },
+        }
+    }
 }
 
 /// A socket that a tracker knows.
 struct Idle {
-    socket: UdpSocket,
+    socket: Way,
+    /// Which of the network's interfaces the socket was made for.
+    generation: u64,
     connection: ConnectionId,
 }
 
 impl Udp {
-    pub(super) fn new(bind: Option<IpAddr>) -> Self {
-        Self { bind, origin: Instant::now(), idle: Mutex::default() }
+    pub(super) fn new(network: Network) -> Self {
+        Self { network, origin: Instant::now(), idle: Mutex::default() }
     }
 
-    /// Asks the tracker at `addr`, for at most `patience`.
+    /// Asks the tracker at `target`, which is a name only behind a proxy, for at most `patience`.
     pub(super) async fn ask(
         &self,
-        addr: SocketAddr,
+        target: &ProxyTarget,
         host: &str,
         url_data: &str,
         query: Query,
         patience: Duration,
     ) -> Result<Outcome, AnnounceError> {
-        let known = self.take(addr);
+        let generation = self.network.generation();
+        let known = self.take(target).filter(|idle| idle.generation == generation);
         let connection = known.as_ref().map(|idle| idle.connection);
-        let socket = match known {
-            Some(idle) => idle.socket,
-            None => self.open(addr).await.map_err(|error| socket_error(host, error))?,
+        let socket = if let Some(idle) = known {
+            idle.socket
+        } else {
+            self.open(target).await.map_err(|error| socket_error(host, error))?
         };
         let config = ExchangeConfig {
             query,
-            family: family_of(addr),
+            family: match target {
+                ProxyTarget::Address(addr) => family_of(*addr),
+                ProxyTarget::Name(..) => Family::V4, // see `Way::recv`
+            },
             url_data: url_data.to_owned(),
             connection,
             patience: Patience { retries_max: RETRIES_MAX, deadline: Some(patience) },
@@ -73,15 +110,27 @@ impl Udp {
         let mut exchange = Exchange::new(self.now(), config);
         let outcome = self.drive(&mut exchange, &socket, host).await;
         if let (Ok(_), Some(connection)) = (&outcome, exchange.connection()) {
-            self.keep(addr, Idle { socket, connection });
+            self.keep(target.clone(), Idle { socket, generation, connection });
         }
         outcome
+    }
+
+    async fn open(&self, target: &ProxyTarget) -> io::Result<Way> {
+        match (self.network.proxy(), target) {
+            (Some(proxy), target) => {
+                self.network.relay(proxy, target, Purpose::Tracker).await.map(Way::Relayed)
+            }
+            (None, ProxyTarget::Address(addr)) => {
+                self.network.udp_to(*addr, Purpose::Tracker).await.map(Way::Direct)
+            }
+            (None, ProxyTarget::Name(..)) => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
     }
 
     async fn drive(
         &self,
         exchange: &mut Exchange,
-        socket: &UdpSocket,
+        socket: &Way,
         host: &str,
     ) -> Result<Outcome, AnnounceError> {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
@@ -110,33 +159,17 @@ impl Udp {
         self.origin.elapsed()
     }
 
-    /// A socket for datagrams with `addr` alone. Fails at once where there is no route.
-    async fn open(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
-        let any: IpAddr = match addr {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let from = self.bind.unwrap_or(any);
-        if from.is_ipv4() != addr.is_ipv4() {
-            let message = format!("{addr} can't be reached from the bind address {from}");
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message));
-        }
-        let socket = UdpSocket::bind((from, 0)).await?;
-        socket.connect(addr).await?;
-        Ok(socket)
-    }
-
-    fn take(&self, addr: SocketAddr) -> Option<Idle> {
+    fn take(&self, target: &ProxyTarget) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.remove(&addr)
+        idle.remove(target)
     }
 
-    fn keep(&self, addr: SocketAddr, one: Idle) {
+    fn keep(&self, target: ProxyTarget, one: Idle) {
         let now = self.now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|_, idle| now < idle.connection.expires);
         if idle.len() < IDLE_MAX {
-            idle.insert(addr, one);
+            idle.insert(target, one);
         }
     }
 }

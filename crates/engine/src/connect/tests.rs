@@ -6,12 +6,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::net::Held;
 
 /// A stream that is somebody's, told apart by its port.
 async fn stream(listener: &TcpListener) -> Stream {
     let addr = listener.local_addr().unwrap();
     let (made, _) = tokio::join!(TcpStream::connect(addr), listener.accept());
-    Stream::Tcp(made.unwrap())
+    Stream::Tcp(Held::unlisted(made.unwrap()))
 }
 
 fn refused() -> io::Result<Stream> {

@@ -12,9 +12,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::socket::Socket;
+use crate::ip_filter::Gate;
+use crate::net::Network;
 
 /// What a datagram is, by how it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,12 @@ impl Kind {
             _ => None,
         }
     }
+
+    /// Whether it asks for a uTP connection.
+    fn opens(datagram: &[u8]) -> bool {
+        let syn = datagram.first().is_some_and(|first| first >> 4 == Self::UTP_TYPE_MAX);
+        syn && Self::of(datagram) == Some(Self::Utp)
+    }
 }
 
 /// Who is at the other end, and by which of our addresses.
@@ -66,37 +74,64 @@ pub(crate) trait Handler: Send + Sync {
     fn drained(&self) {}
 }
 
+/// A socket that is received from until this is dropped.
+struct Open {
+    socket: Arc<Socket>,
+    _receiving: DropGuard,
+}
+
 /// The sockets, to send by, and who gets what they receive.
 pub(crate) struct Datagrams {
+    network: Network,
     /// Empty once closed.
-    sockets: RwLock<Vec<Arc<Socket>>>,
+    sockets: RwLock<Vec<Open>>,
     handlers: RwLock<[Option<Weak<dyn Handler>>; 2]>,
     closing: CancellationToken,
+    /// Whom nothing is sent to or taken from.
+    gate: Arc<Gate>,
 }
 
 impl Datagrams {
     /// Opens a socket on each address and receives for as long as the runtime that this is called
     /// in lives. An address that can't be had is logged and left out.
-    pub(crate) fn open(addrs: &[SocketAddr]) -> Arc<Self> {
-        let open = |addr: &SocketAddr| match Socket::open(*addr) {
-            Ok(socket) => Some(Arc::new(socket)),
-            Err(error) => {
-                tracing::info!(%addr, %error, "no datagrams by this address");
-                None
-            }
-        };
-        let sockets: Vec<_> = addrs.iter().filter_map(open).collect();
-        let receiving = sockets.clone();
+    pub(crate) fn open(network: &Network, addrs: &[SocketAddr]) -> Arc<Self> {
         let this = Arc::new(Self {
-            sockets: RwLock::new(sockets),
+            network: network.clone(),
+            sockets: RwLock::default(),
             handlers: RwLock::default(),
             closing: CancellationToken::new(),
+            gate: Arc::default(),
         });
-        for socket in receiving {
-            let receiving = receive::receive(Arc::downgrade(&this), socket);
-            tokio::spawn(this.closing.clone().run_until_cancelled_owned(receiving));
-        }
+        let sockets = addrs.iter().filter_map(|addr| this.open_one(*addr)).collect();
+        *this.sockets.write().unwrap_or_else(PoisonError::into_inner) = sockets;
         this
+    }
+
+    fn open_one(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
+        let socket = match Socket::open(&self.network, addr) {
+            Ok(socket) => Arc::new(socket),
+            Err(error) => {
+                tracing::info!(%addr, %error, "no datagrams by this address");
+                return None;
+            }
+        };
+        let receiving = receive::receive(Arc::downgrade(self), Arc::clone(&socket));
+        let until = self.closing.child_token();
+        tokio::spawn(until.clone().run_until_cancelled_owned(receiving));
+        Some(Open { socket, _receiving: until.drop_guard() })
+    }
+
+    /// Replaces sockets that are bound to an interface which may be another by now. An address can be
+    /// had on the new one while the old one still has it.
+    pub(crate) fn reopen(self: &Arc<Self>) {
+        let mut sockets = self.sockets.write().unwrap_or_else(PoisonError::into_inner);
+        for open in &mut *sockets {
+            if !open.socket.is_of(&self.network)
+                && let Some(new) = self.open_one(open.socket.local_addr())
+            {
+                *open = new;
+            }
+        }
     }
 
     /// Has `handler` take datagrams of this kind for as long as it lives, instead of who did before.
@@ -111,10 +146,14 @@ impl Datagrams {
         handlers[kind as usize].as_ref()?.upgrade()
     }
 
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     /// Where we receive: at most one address of each family.
     pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
-        sockets.iter().map(|socket| socket.local_addr()).collect()
+        sockets.iter().map(|open| open.socket.local_addr()).collect()
     }
 
     /// The port that it has, of whatever address; `None` without a socket.
@@ -126,8 +165,14 @@ impl Datagrams {
     /// sent when the error is `WouldBlock`: wait for [`Self::writable`].
     ///
     /// # Errors
-    /// What the system says. A datagram may be lost after `Ok` as well.
+    /// What the system says, or that the IP filter has the address. A datagram may be lost after `Ok` as well.
     pub(crate) fn try_send(&self, to: Path, bytes: &[u8], segment: usize) -> io::Result<()> {
+        if self.gate.holds(to.remote.ip()) {
+            return Err(Gate::error(to.remote.ip()));
+        }
+        if self.network.is_lost() {
+            return Err(io::ErrorKind::NetworkDown.into());
+        }
         self.socket(to.remote)?.try_send(to, bytes, segment)
     }
 
@@ -145,9 +190,9 @@ impl Datagrams {
 
     fn socket(&self, remote: SocketAddr) -> io::Result<Arc<Socket>> {
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |socket: &&Arc<Socket>| socket.local_addr().is_ipv4() == remote.is_ipv4();
+        let same = |open: &&Open| open.socket.local_addr().is_ipv4() == remote.is_ipv4();
         let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of that family");
-        sockets.iter().find(same).map(Arc::clone).ok_or_else(none)
+        sockets.iter().find(same).map(|open| Arc::clone(&open.socket)).ok_or_else(none)
     }
 }
 

@@ -62,6 +62,13 @@ struct Pending([Option<Arc<dyn Handler>>; 2]);
 impl Pending {
     fn pass_on(&mut self, hub: &Datagrams, from: Path, datagram: &[u8]) {
         let Some(kind) = Kind::of(datagram) else { return };
+        if hub.gate.holds(from.remote.ip()) {
+            // Who wants to connect is refused; the rest would have been for nobody.
+            if Kind::opens(datagram) {
+                hub.gate.refuses(from.remote.ip());
+            }
+            return;
+        }
         let handler = &mut self.0[kind as usize];
         if handler.is_none() {
             *handler = hub.handler(kind);

@@ -8,20 +8,28 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::Path;
-use crate::net;
+use crate::net::{Held, Network, Purpose};
 
 pub(super) struct Socket {
-    io: UdpSocket,
+    io: Held<UdpSocket>,
     state: UdpSocketState,
     addr: SocketAddr,
+    /// Which of the network's interfaces it was made for.
+    generation: u64,
 }
 
 impl Socket {
-    pub(super) fn open(addr: SocketAddr) -> io::Result<Self> {
-        let io = net::udp(addr)?;
-        let state = UdpSocketState::new((&io).into())?;
+    pub(super) fn open(network: &Network, addr: SocketAddr) -> io::Result<Self> {
+        let generation = network.generation();
+        let io = network.udp(addr, Purpose::Datagrams)?;
+        let state = UdpSocketState::new((&*io).into())?;
         let addr = io.local_addr()?;
-        Ok(Self { io, state, addr })
+        Ok(Self { io, state, addr, generation })
+    }
+
+    /// Whether the interface that it is bound to is the one that the network has now.
+    pub(super) fn is_of(&self, network: &Network) -> bool {
+        self.generation == network.generation()
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
@@ -42,7 +50,7 @@ impl Socket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> io::Result<usize> {
-        let recv = || self.state.recv((&self.io).into(), buffers, meta);
+        let recv = || self.state.recv((&*self.io).into(), buffers, meta);
         self.io.try_io(Interest::READABLE, recv)
     }
 
@@ -62,7 +70,7 @@ impl Socket {
                 segment_size: Some(segment).filter(|_| now.len() > segment),
                 src_ip: to.local,
             };
-            let send = || self.state.try_send((&self.io).into(), &transmit);
+            let send = || self.state.try_send((&*self.io).into(), &transmit);
             match self.io.try_io(Interest::WRITABLE, send) {
                 Ok(()) => {}
                 // The rest of a burst that has begun is lost, as the network might lose it.

@@ -49,7 +49,7 @@ fn the_first_byte_tells_what_a_datagram_is() {
 #[tokio::test]
 async fn each_kind_goes_to_its_handler() {
     for host in ["127.0.0.1:0", "[::1]:0"] {
-        let hub = Datagrams::open(&[host.parse().unwrap()]);
+        let hub = Datagrams::open(&Network::default(), &[host.parse().unwrap()]);
         let Some(&addr) = hub.local_addrs().first() else { continue }; // no IPv6 here
         let ((dht, mut dht_got), (utp_handler, mut utp_got)) = (told(), told());
         hub.register(Kind::Dht, &dht);
@@ -74,8 +74,8 @@ async fn each_kind_goes_to_its_handler() {
 
 #[tokio::test]
 async fn a_burst_arrives_as_its_datagrams_in_order() {
-    let ours = Datagrams::open(&["127.0.0.1:0".parse().unwrap()]);
-    let theirs = Datagrams::open(&["127.0.0.1:0".parse().unwrap()]);
+    let ours = Datagrams::open(&Network::default(), &["127.0.0.1:0".parse().unwrap()]);
+    let theirs = Datagrams::open(&Network::default(), &["127.0.0.1:0".parse().unwrap()]);
     let (handler, mut got) = told();
     theirs.register(Kind::Utp, &handler);
     let to = Path { remote: theirs.local_addrs()[0], local: None };
@@ -102,7 +102,7 @@ async fn a_burst_arrives_as_its_datagrams_in_order() {
 
 #[tokio::test]
 async fn what_has_no_socket_is_an_error() {
-    let hub = Datagrams::open(&["127.0.0.1:0".parse().unwrap()]);
+    let hub = Datagrams::open(&Network::default(), &["127.0.0.1:0".parse().unwrap()]);
     let to = Path { remote: "[::1]:1".parse().unwrap(), local: None };
     assert_eq!(hub.try_send(to, b"de", 2).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     let long = vec![0; 70_000];
@@ -114,7 +114,7 @@ async fn what_has_no_socket_is_an_error() {
 
 #[tokio::test]
 async fn a_closed_hub_gives_its_port_back() {
-    let hub = Datagrams::open(&["127.0.0.1:0".parse().unwrap()]);
+    let hub = Datagrams::open(&Network::default(), &["127.0.0.1:0".parse().unwrap()]);
     let addr = hub.local_addrs()[0];
     hub.close();
     assert!(hub.local_addrs().is_empty());

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::datagrams::{Datagrams, Kind, Path};
 use crate::events;
 use crate::handle::TorrentShared;
+use crate::net::Network;
 use crate::session::SessionShared;
 use crate::settings::{Settings, StateLocation};
 
@@ -77,6 +78,7 @@ pub(super) struct Driver {
     /// For what tasks of its own find out.
     ours: mpsc::WeakUnboundedSender<Command>,
     session: Weak<SessionShared>,
+    network: Network,
     /// Names of nodes to begin with.
     bootstrap: Vec<String>,
     keepsake: Option<Arc<Keepsake>>,
@@ -120,6 +122,7 @@ pub(crate) fn start(
         commands: theirs,
         ours: commands.downgrade(),
         session: Weak::new(),
+        network: settings.network.clone(),
         bootstrap: settings.dht_bootstrap.clone(),
         keepsake,
         save_at: clock.now() + SAVE_EVERY,
@@ -248,9 +251,12 @@ impl Driver {
 
     fn query(&self, shared: &TorrentShared) -> PeersQuery {
         let is_seed = crate::announcing::is_complete(&shared.stats());
-        let port = self.session.upgrade().map_or(0, |session| session.listen_port());
-        // Our UDP port is the one for TCP, so what a router made of it is the better guess.
-        let announce = Announce { port, is_port_implied: true, is_seed };
+        let session = self.session.upgrade();
+        let mapped = session.as_ref().and_then(|session| session.mapping.external_port());
+        let port = session.map_or(0, |session| session.announced_port());
+        // Our UDP port is the one for TCP, so what a router made of it is the better guess, unless it
+        // was told what to make of it.
+        let announce = Announce { port, is_port_implied: mapped.is_none(), is_seed };
         PeersQuery { announce: Some(announce), no_seeds: is_seed, scrape: false }
     }
 
@@ -292,7 +298,11 @@ impl Driver {
                 self.look_for_torrents(now);
             }
             Event::NeedsBootstrap { .. } => self.resolve(),
-            Event::ExternalAddress { ip, .. } => tracing::debug!(%ip, "DHT nodes see us"),
+            Event::ExternalAddress { ip, .. } => {
+                if let Some(session) = self.session.upgrade() {
+                    session.seen_at(swarm::Voter::Dht, ip);
+                }
+            }
         }
     }
 
@@ -317,11 +327,11 @@ impl Driver {
     fn resolve(&self) {
         let Some(commands) = self.ours.upgrade() else { return };
         for name in self.bootstrap.clone() {
-            let commands = commands.clone();
+            let (commands, network) = (commands.clone(), self.network.clone());
             tokio::spawn(async move {
-                match tokio::net::lookup_host(&name).await {
+                match network.resolve_authority(&name).await {
                     // None of the DHT's business any more, if it has ended.
-                    Ok(addrs) => drop(commands.send(Command::Bootstrap(addrs.collect()))),
+                    Ok(addrs) => drop(commands.send(Command::Bootstrap(addrs))),
                     Err(error) => {
                         tracing::info!(name, %error, "a DHT bootstrap node has no address");
                     }

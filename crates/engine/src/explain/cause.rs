@@ -32,6 +32,8 @@ pub enum Cause {
     DiskRefuses,
     /// The torrent was added to seed only, and is not complete.
     SeedOnly,
+    /// What the session is bound to is gone.
+    NetworkLost,
     /// Known addresses are being tried.
     Connecting,
     /// The session has all the connections that it may have.
@@ -46,6 +48,8 @@ pub enum Cause {
     PeersLeft,
     /// The peers that there were sent bad data.
     Banned,
+    /// The IP filter refuses everybody who was named.
+    Filtered,
     /// No tracker works.
     TrackerError,
     /// No tracker has answered yet.
@@ -54,6 +58,8 @@ pub enum Cause {
     NobodyKnown,
     /// There is no tracker to ask.
     NoTrackers,
+    /// No peer is known, and the web seeds fail.
+    WebSeedsFail,
     /// Files are being checked.
     Checking,
     /// The torrent was stopped, or failed.
@@ -146,6 +152,11 @@ impl Cause {
                 "the torrent was added to seed, and is not complete",
                 "download it instead, or seed from the folder that has all of it",
             ),
+            Self::NetworkLost => (
+                "network-lost",
+                "the network that the session is bound to is gone, and no other is used",
+                "bring it up as the message says: the torrent goes on by itself",
+            ),
             Self::Connecting => (
                 "connecting",
                 "the first addresses are being tried",
@@ -182,6 +193,11 @@ impl Cause {
                 "the peers that there were sent bad data",
                 "find other peers: what these have does not match the .torrent file",
             ),
+            Self::Filtered => (
+                "ip-filter",
+                "the IP filter refuses every address that was named",
+                "look at the lists of the IP filter, or find other peers",
+            ),
             Self::TrackerError => (
                 "tracker-error",
                 "no tracker works, and no peer is known otherwise",
@@ -201,6 +217,11 @@ impl Cause {
                 "no-trackers",
                 "no peer is known, and no tracker is asked",
                 "name a peer with its address, or get a .torrent file that names a tracker",
+            ),
+            Self::WebSeedsFail => (
+                "web-seeds-fail",
+                "no peer is known, and the web seeds fail",
+                "do what is said beside each web seed, or name another source",
             ),
             Self::Checking => ("checking", "what is there is being checked", "wait for its end"),
             Self::Stopped => (

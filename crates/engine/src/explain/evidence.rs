@@ -9,6 +9,7 @@ use crate::handle::TorrentShared;
 use crate::session::SessionShared;
 use crate::stats::TorrentStats;
 use crate::torrent::Tally;
+use crate::web_seed::{WebSeedState, WebSeedStatus};
 
 /// Trackers whose errors are told: torrents name dozens.
 const TRACKERS_MAX: usize = 3;
@@ -65,6 +66,21 @@ impl Facts {
         self
     }
 
+    /// What went wrong with web seeds, and what to do about it.
+    fn web_seeds(&mut self, seeds: &[WebSeedStatus]) -> &mut Self {
+        let active = seeds.iter().filter(|seed| seed.state == WebSeedState::Active);
+        if !seeds.is_empty() {
+            self.count("web seeds", seeds.len() as u64)
+                .count("of them asked", active.count() as u64);
+        }
+        for seed in seeds.iter().filter(|seed| seed.error.is_some()).take(TRACKERS_MAX) {
+            let (error, next_step) = (seed.error.as_deref(), seed.next_step);
+            let said = [error.unwrap_or_default(), next_step.unwrap_or_default()].join("; ");
+            self.text("web seed", format!("{}: {said}", seed.url));
+        }
+        self
+    }
+
     fn trackers(&mut self, shared: &TorrentShared) -> &mut Self {
         let trackers = shared.trackers();
         self.count("trackers", trackers.len() as u64);
@@ -107,6 +123,9 @@ pub(super) fn of(
     let mut facts = Facts::default();
     if has_peers(line.what) {
         facts.count("peers", line.peers).count("connected", stats.peers);
+    }
+    if let Some(message) = session.network.absence().filter(|_| cause == Cause::NetworkLost) {
+        facts.text("message", message);
     }
     match line.what {
         Spent::Sending => {
@@ -193,6 +212,12 @@ pub(super) fn of(
             facts.count("port", session.listen_port()).trackers(shared);
         }
         Spent::Rejecting | Spent::Unwanted => {}
+    }
+    if line.what != Spent::Unvisited {
+        facts.web_seeds(&account.web_seeds);
+    }
+    if !has_peers(line.what) && stats.filtered > 0 {
+        facts.count("refused by the IP filter", stats.filtered);
     }
     facts.0
 }

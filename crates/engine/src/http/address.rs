@@ -1,13 +1,15 @@
 //! From a host's name to the addresses that may be contacted.
 
 use std::io;
-use std::net::SocketAddr;
 #[cfg(test)]
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tracker::udp::Family;
 use tracker::{Forbidden, may_contact};
 use url::Host;
+
+use crate::net::Network;
 
 /// Addresses of one host that are tried: more is a mistake or a trick to make us dial a lot.
 const ADDRESSES_MAX: usize = 8;
@@ -71,11 +73,14 @@ pub(crate) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// Asks the system's resolver. At least one address, at most `ADDRESSES_MAX`.
-    pub(crate) async fn addresses(&self) -> Result<Vec<SocketAddr>, AddressError> {
+    /// Asks the resolver. At least one address, at most `ADDRESSES_MAX`.
+    pub(crate) async fn addresses(
+        &self,
+        network: &Network,
+    ) -> Result<Vec<SocketAddr>, AddressError> {
         let host = || self.host.to_string();
         let resolve_error = |source| AddressError::Resolve { host: host(), source };
-        let mut addrs = resolve(&self.host, self.port).await.map_err(resolve_error)?;
+        let mut addrs = resolve(network, &self.host, self.port).await.map_err(resolve_error)?;
         if addrs.is_empty() {
             let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             return Err(resolve_error(none));
@@ -90,6 +95,21 @@ impl Lookup<'_> {
                 Err(AddressError::OtherFamily { host: host(), family })
             }
             (Ok(permitted), _) => Ok(permitted),
+        }
+    }
+
+    /// Judges a host whose address only a proxy will know: one that says it is the proxy's own machine
+    /// is as forbidden as ours. A name is asked for once, over IPv4, since the proxy chooses the family.
+    pub(crate) fn judge_name(&self) -> Result<(), AddressError> {
+        let host = self.host.to_string();
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        if name == "localhost" || name.ends_with(".localhost") {
+            self.permitted(&[(Ipv4Addr::LOCALHOST, self.port).into()])
+                .map_err(|source| AddressError::Forbidden { host: host.clone(), source })?;
+        }
+        match self.family {
+            Some(Family::V6) => Err(AddressError::OtherFamily { host, family: Family::V6 }),
+            _ => Ok(()),
         }
     }
 
@@ -117,7 +137,7 @@ pub(crate) fn family_of(addr: SocketAddr) -> Family {
 }
 
 /// In tests two names are known that need no resolver.
-async fn resolve(host: &Host<&str>, port: u16) -> io::Result<Vec<SocketAddr>> {
+async fn resolve(network: &Network, host: &Host<&str>, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addrs: Vec<SocketAddr> = match *host {
         #[cfg(test)]
         Host::Domain("both.test") => {
@@ -127,7 +147,7 @@ async fn resolve(host: &Host<&str>, port: u16) -> io::Result<Vec<SocketAddr>> {
         Host::Domain("two.test") => {
             vec![([127, 0, 0, 2], port).into(), ([127, 0, 0, 1], port).into()]
         }
-        Host::Domain(name) => tokio::net::lookup_host((name, port)).await?.collect(),
+        Host::Domain(name) => network.resolve(name, port).await?,
         Host::Ipv4(ip) => vec![(ip, port).into()],
         Host::Ipv6(ip) => vec![(ip, port).into()],
     };
@@ -166,9 +186,10 @@ mod tests {
     #[tokio::test]
     async fn mapped_addresses_are_judged_by_what_they_are() {
         let host = Host::Ipv6("::ffff:10.0.0.1".parse().unwrap());
-        let refused = lookup("http://host/page", host.clone()).addresses().await;
+        let refused = lookup("http://host/page", host.clone()).addresses(&Network::default()).await;
         assert!(matches!(refused, Err(AddressError::Forbidden { .. })));
-        let addrs = lookup("http://host/announce", host).addresses().await.unwrap();
+        let addrs =
+            lookup("http://host/announce", host).addresses(&Network::default()).await.unwrap();
         assert_eq!(addrs, ["10.0.0.1:80".parse().unwrap()]);
     }
 
@@ -176,7 +197,7 @@ mod tests {
     async fn the_other_family_is_told_apart() {
         let host = Host::Ipv4("8.8.8.8".parse().unwrap());
         let v6 = Lookup { family: Some(Family::V6), ..lookup("http://host/", host) };
-        let error = v6.addresses().await.unwrap_err();
+        let error = v6.addresses(&Network::default()).await.unwrap_err();
         assert!(matches!(error, AddressError::OtherFamily { family: Family::V6, .. }));
         assert_eq!(error.to_string(), "8.8.8.8 has no ipv6 address");
     }

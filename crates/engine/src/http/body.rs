@@ -34,7 +34,7 @@ pub(super) async fn read(
 }
 
 /// What a failed exchange is called.
-pub(super) fn exchange_error(error: hyper::Error, host: &str) -> HttpError {
+pub(crate) fn exchange_error(error: hyper::Error, host: &str) -> HttpError {
     let host = host.to_owned();
     if error.is_incomplete_message() || is_early_end(&error) {
         HttpError::Truncated { host }

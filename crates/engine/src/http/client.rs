@@ -1,6 +1,5 @@
 //! The GET itself: one connection a hop, redirects by hand, one deadline for all of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracker::udp::Family;
+use url::Host;
 
 use super::address::{Lookup, PrivatePolicy};
 use super::body;
@@ -23,27 +23,35 @@ use super::connect::{self, NO_ROUTE_KINDS};
 use super::error::HttpError;
 use super::target::Target;
 use super::tls::{Tls, TlsError};
+use crate::net::{Network, Purpose};
 
 /// Bytes of a reply's head, and of one read of its body. Heads of trackers are below 1 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Header lines in a reply.
-const HEADERS_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 64;
 
 /// What all requests of a client share.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpSettings {
     /// Who we say we are; empty: the header is left out.
     pub user_agent: String,
-    /// The address all connections are made from; hosts without an address of its family can't
-    /// be reached then.
-    pub bind: Option<IpAddr>,
+    /// Where connections and addresses of names come from.
+    pub network: Network,
 }
 
 impl Default for HttpSettings {
     /// Our own name and version, from any address.
     fn default() -> Self {
-        Self { user_agent: concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned(), bind: None }
+        Self::over(&Network::default())
+    }
+}
+
+impl HttpSettings {
+    /// Our own name and version.
+    pub(crate) fn over(network: &Network) -> Self {
+        let user_agent = concat!("peerless/", env!("CARGO_PKG_VERSION")).to_owned();
+        Self { user_agent, network: network.clone() }
     }
 }
 
@@ -98,11 +106,11 @@ impl HttpReply {
 /// Fetches `http` and `https` URLs. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    settings: HttpSettings,
+pub(super) struct Shared {
+    pub(super) settings: HttpSettings,
     tls: Tls,
 }
 
@@ -188,13 +196,14 @@ impl HttpClient {
     }
 
     /// A connection to `target`, with TLS where its URL says so.
-    async fn open(
+    pub(super) async fn open(
         &self,
         target: &Target,
         judged_url: &str,
         options: &GetOptions,
     ) -> Result<Box<dyn Stream>, HttpError> {
         let host = target.host_name();
+        let network = &self.shared.settings.network;
         let lookup = Lookup {
             host: target.host(),
             port: target.port(),
@@ -202,9 +211,15 @@ impl HttpClient {
             judged_url,
             private_addresses: options.private_addresses,
         };
-        let addrs = lookup.addresses().await?;
-        let bind = self.shared.settings.bind;
-        let stream = connect::connect(addrs, bind).await.map_err(|source| {
+        let connected = match target.host() {
+            // The proxy looks it up: there is no address to judge, but for what a name says itself.
+            Host::Domain(name) if network.proxy().is_some() => {
+                lookup.judge_name()?;
+                network.connect_host(name, target.port(), Purpose::Http).await
+            }
+            _ => connect::connect(network, lookup.addresses(network).await?).await,
+        };
+        let stream = connected.map_err(|source| {
             let host = host.clone();
             if NO_ROUTE_KINDS.contains(&source.kind()) {
                 HttpError::NoRoute { host, source }
@@ -240,7 +255,7 @@ impl HttpClient {
 }
 
 /// Either half of TLS or none, to hyper.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// How one hop ended.
@@ -251,7 +266,7 @@ enum Step {
 }
 
 /// Where a response redirects to, if it does.
-fn redirect_location(response: &Response<Incoming>) -> Option<String> {
+pub(super) fn redirect_location(response: &Response<Incoming>) -> Option<String> {
     let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = response.headers().get(LOCATION).filter(|_| redirects)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())

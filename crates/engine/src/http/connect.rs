@@ -1,13 +1,13 @@
 //! From a host's addresses to one connection (RFC 8305).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::net;
+use crate::net::{Held, Network, Purpose};
 
 /// Head start of one address before the next is dialled too (RFC 8305's recommendation).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -22,15 +22,16 @@ pub(crate) const NO_ROUTE_KINDS: [io::ErrorKind; 3] = [
 /// Connects to the first of `addrs` that accepts: the families take turns, each attempt gets a
 /// short head start, and the slow ones go on beside the next.
 pub(super) async fn connect(
+    network: &Network,
     addrs: Vec<SocketAddr>,
-    bind: Option<IpAddr>,
-) -> Result<TcpStream, io::Error> {
+) -> Result<Held<TcpStream>, io::Error> {
     let mut waiting = taking_turns(addrs).into_iter();
     let mut attempts = JoinSet::new(); // dropping it ends those still on their way
     let mut failure: Option<io::Error> = None;
     loop {
         if let Some(addr) = waiting.next() {
-            attempts.spawn(net::connect(addr, bind));
+            let network = network.clone();
+            attempts.spawn(async move { network.connect(addr, Purpose::Http).await });
         } else if attempts.is_empty() {
             return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
         }
@@ -70,6 +71,8 @@ fn taking_turns(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use tokio::net::TcpListener;
 
     use super::*;
@@ -90,9 +93,9 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("[::1]:0").await.unwrap();
         let live = listener.local_addr().unwrap();
-        let stream = connect(vec![closed, live], None).await.unwrap();
+        let stream = connect(&Network::default(), vec![closed, live]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), live);
-        let error = connect(vec![closed], None).await.unwrap_err();
+        let error = connect(&Network::default(), vec![closed]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -101,10 +104,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = vec![listener.local_addr().unwrap()];
         let bind: IpAddr = "127.0.0.9".parse().unwrap();
-        connect(to.clone(), Some(bind)).await.unwrap();
+        connect(&Network::bound_to(bind), to.clone()).await.unwrap();
         let (_, from) = listener.accept().await.unwrap();
         assert_eq!(from.ip(), bind);
-        let error = connect(to, Some("::1".parse().unwrap())).await.unwrap_err();
+        let error = connect(&Network::bound_to("::1".parse().unwrap()), to).await.unwrap_err();
         assert!(NO_ROUTE_KINDS.contains(&error.kind()));
     }
 
@@ -112,9 +115,9 @@ mod tests {
     async fn a_refusal_says_more_than_a_missing_route() {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let elsewhere: SocketAddr = "[::1]:1".parse().unwrap();
-        let bind = Some("127.0.0.1".parse().unwrap()); // no way to IPv6 from here
+        let network = Network::bound_to("127.0.0.1".parse().unwrap()); // no way to IPv6 from here
         for addrs in [[closed, elsewhere], [elsewhere, closed]] {
-            let error = connect(addrs.to_vec(), bind).await.unwrap_err();
+            let error = connect(&network, addrs.to_vec()).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn basic(user: &str, password: &str) -> Option<HeaderValue> {
 }
 
 /// `text` with every valid `%XX` replaced by its byte.
-fn percent_decode(text: &str) -> Vec<u8> {
+pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

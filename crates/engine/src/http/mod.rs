@@ -12,6 +12,7 @@ mod client;
 mod connect;
 mod credentials;
 mod error;
+mod lines;
 mod target;
 mod tls;
 
@@ -23,6 +24,9 @@ mod tests;
 pub use address::AddressError;
 pub(crate) use address::PrivatePolicy;
 pub(crate) use address::{Lookup, family_of};
+pub(crate) use body::exchange_error;
 pub(crate) use client::{GetOptions, HttpClient, HttpReply, HttpSettings};
 pub(crate) use connect::NO_ROUTE_KINDS;
+pub(crate) use credentials::percent_decode;
 pub use error::HttpError;
+pub(crate) use lines::{Lines, Opened};

@@ -12,6 +12,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
+use crate::net::Held;
+
 /// The trust store, loaded when the first `https` URL needs it.
 #[derive(Default)]
 pub(super) struct Tls {
@@ -34,8 +36,8 @@ impl Tls {
     pub(super) async fn connect(
         &self,
         host: Host<&str>,
-        stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, TlsError> {
+        stream: Held<TcpStream>,
+    ) -> Result<TlsStream<Held<TcpStream>>, TlsError> {
         let name = server_name(&host).map_err(io::Error::other)?;
         let connector = TlsConnector::from(self.config()?);
         Ok(connector.connect(name, stream).await?)

@@ -8,14 +8,14 @@
 mod peer;
 mod search;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metainfo::{Info, InfoHash, InfoHashes, Magnet, PieceIndex, Torrent};
-use swarm::{MetadataStats, Source};
+use metainfo::{FileChoice, InfoHash, InfoHashes, Magnet, Torrent};
+use storage::Arrangement;
+use swarm::{IpFilter, MetadataStats, Source};
 use wire::mse::torrent_mark;
 
 use crate::add::AddTorrent;
@@ -102,24 +102,18 @@ impl Found {
         let private = self.torrent.info.is_private();
         let candidates = self.candidates.into_iter();
         let candidates = candidates.filter(|(source, _)| !private || source.is_private());
-        let selected = selected_pieces(&self.torrent.info, &self.magnet.files);
+        let chosen = FileChoice::numbers(&self.magnet.files).of(&self.torrent.info);
         let mut add = AddTorrent::new(self.torrent, root);
         add.candidates = candidates.collect();
         add.remember_metadata = true;
-        add.wanted = selected;
+        // A link that selects none that is there selects nothing.
+        if chosen.contains(&true) {
+            let mut arrangement = Arrangement::default();
+            arrangement.choose(&chosen);
+            add.priorities = Some(arrangement.priorities);
+        }
         add
     }
-}
-
-/// The pieces of the files that `so` names by number; `None` when it names none there are.
-fn selected_pieces(info: &Info, files: &[RangeInclusive<u32>]) -> Option<Vec<PieceIndex>> {
-    let count = info.files().len();
-    let chosen = files.iter().flat_map(|range| {
-        let (first, last) = (*range.start() as usize, *range.end() as usize);
-        (first..last.saturating_add(1).min(count)).flat_map(|file| info.pieces_of_file(file))
-    });
-    let pieces: BTreeSet<PieceIndex> = chosen.collect();
-    (!pieces.is_empty()).then(|| pieces.into_iter().collect())
 }
 
 impl MagnetSearch {
@@ -171,6 +165,7 @@ impl Session {
         if !session.searches.add(&names, &search) {
             return Err(MagnetFailure::Duplicate);
         }
+        search.set_ip_filter(session.gate.filter()); // it may have changed until now
         search.add_candidates(Source::User, &request.peers);
         control.spawn(search::run(Arc::clone(&session), Arc::clone(&search), request.use_trackers));
         Ok(MagnetSearch { search, session })
@@ -188,6 +183,10 @@ pub(crate) fn names(hashes: &InfoHashes) -> Vec<InfoHash> {
 pub(crate) struct Searches(Mutex<HashMap<InfoHash, Arc<Search>>>);
 
 impl Searches {
+    pub(crate) fn all(&self) -> Vec<Arc<Search>> {
+        self.lock().values().cloned().collect()
+    }
+
     pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<Arc<Search>> {
         self.lock().get(info_hash).cloned()
     }
@@ -204,6 +203,11 @@ impl Searches {
             searches.extend(names.iter().map(|name| (*name, Arc::clone(search))));
         }
         free
+    }
+
+    pub(crate) fn set_ip_filter(&self, filter: &Arc<IpFilter>) {
+        let searches: Vec<_> = self.lock().values().cloned().collect();
+        searches.iter().for_each(|search| search.set_ip_filter(Arc::clone(filter)));
     }
 
     fn remove(&self, search: &Arc<Search>) {
@@ -262,7 +266,15 @@ mod tests {
 
     #[test]
     fn files_that_the_link_selects_are_whole() {
-        let wanted = |files: &str| found(false, files).into_request("out").wanted;
+        let wanted = |files: &str| {
+            let request = found(false, files).into_request("out");
+            let priorities = request.priorities?;
+            let info = &request.torrent.info;
+            let arrangement = Arrangement { priorities, ..Arrangement::default() };
+            let wishes = crate::choosing::wishes(info, &arrangement);
+            let pieces = wishes.wanted(info.geometry().piece_count())?;
+            Some(pieces.iter().collect::<Vec<_>>())
+        };
         assert_eq!(wanted(""), None);
         assert_eq!(wanted("&so=0"), Some(vec![0]));
         assert_eq!(wanted("&so=1"), Some(vec![1, 2, 3]));

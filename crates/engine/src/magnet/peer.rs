@@ -28,13 +28,13 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Dials as many candidates as the limits allow.
 pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
-    while !search.over.is_cancelled() {
+    while !search.over.is_cancelled() && !session.network.is_lost() {
         let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
         let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else { return };
         let Some(addr) = search.next_dial() else { return };
         let (session, search) = (Arc::clone(session), Arc::clone(search));
         tokio::spawn(async move {
-            let opened = outgoing::open(&session, ours(&session, &search), addr, None).await;
+            let opened = outgoing::open(&session, ours(&session, &search), addr, None, false).await;
             drop(half_open);
             match opened {
                 Ok(opened) => converse(&search, opened.hello, opened.line).await,

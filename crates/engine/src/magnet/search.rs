@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use dht::PeersQuery;
 use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
-use swarm::{Hello, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
+use swarm::{Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracker::{Policy, ScheduleConfig};
+use tracker::{Policy, Prompt, ScheduleConfig};
 use wire::Message;
 
 use super::{Found, MagnetFailure, MagnetStats, names};
@@ -59,7 +59,7 @@ impl Search {
     pub(super) fn new(session: &SessionShared, magnet: Magnet) -> Arc<Self> {
         let config = MetadataConfig {
             hashes: magnet.hashes,
-            listen_port: Some(session.listen_port()).filter(|port| *port != 0),
+            listen_port: Some(session.announced_port()).filter(|port| *port != 0),
             client_version: session.settings.client_name.clone(),
             own_peer_id: session.peer_id,
             seed: fastrand::u64(..),
@@ -120,6 +120,22 @@ impl Search {
     /// Addresses to try.
     pub(crate) fn add_candidates(&self, source: Source, addrs: &[SocketAddr]) {
         self.change(|state, now| state.brain.add_candidates(now, source, addrs));
+        self.wake.notify_one();
+    }
+
+    pub(super) fn set_ip_filter(&self, filter: Arc<IpFilter>) {
+        self.change(|state, now| state.brain.set_ip_filter(now, filter));
+    }
+
+    /// Nothing can be sent: hangs up on everybody.
+    pub(crate) fn network_lost(&self) {
+        self.lock().peers.clear();
+    }
+
+    /// It can again.
+    pub(crate) fn network_back(&self) {
+        self.change(|state, now| state.brain.dial_again(now));
+        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
         self.wake.notify_one();
     }
 
@@ -270,7 +286,7 @@ fn announcer(
     let config = AnnouncerConfig {
         info_hash,
         peer_id: session.peer_id.0,
-        port: session.listen_port(),
+        port: Arc::clone(&session.announced_port),
         schedule: ScheduleConfig {
             tiers: search.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
             policy: Policy::default(),
@@ -283,7 +299,7 @@ fn announcer(
         },
     };
     let left = Subject::from(&search.magnet).left;
-    let numbers = move || Numbers { uploaded: 0, downloaded: 0, left };
+    let numbers = move || Numbers { left, ..Numbers::default() };
     let of = Arc::downgrade(search);
     let news = move |news| {
         if let (Some(search), News::Peers(addrs)) = (of.upgrade(), news) {

@@ -1,7 +1,7 @@
 //! The first 68 bytes on the wire (BEP 3), in the open or within MSE, both ways, within a time limit.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::InfoHash;
@@ -12,7 +12,7 @@ use wire::{HANDSHAKE_LENGTH, Handshake, PeerId, Reserved};
 use super::encrypt;
 use super::line::Line;
 use crate::encryption::{Encryption, Opening};
-use crate::net;
+use crate::net::{Network, Purpose};
 use crate::stream::Stream;
 
 /// A live peer answers a handshake within a round trip.
@@ -117,13 +117,13 @@ impl Ours {
     }
 }
 
-/// Connects, from this address if one is given, within a time limit.
+/// Connects within a time limit.
 pub(crate) async fn connect(
+    network: &Network,
     addr: SocketAddr,
-    bind: Option<IpAddr>,
     limit: Duration,
 ) -> Result<Stream, HandshakeFailure> {
-    match timeout(limit, net::connect(addr, bind)).await {
+    match timeout(limit, network.connect(addr, Purpose::Peers)).await {
         Ok(Ok(stream)) => Ok(Stream::Tcp(stream)),
         Ok(Err(error)) => Err(HandshakeFailure::Connect { addr, error }),
         Err(_) => Err(HandshakeFailure::ConnectTimeout { addr, limit }),

@@ -23,6 +23,11 @@ impl Line {
         Self { stream, ciphers: None, early: Vec::new(), method: None }
     }
 
+    /// Whether uTP carries it.
+    pub(crate) fn is_utp(&self) -> bool {
+        self.stream.is_utp()
+    }
+
     /// How the payload goes when the handshake was encrypted.
     pub(crate) fn method(&self) -> Option<Method> {
         self.method

@@ -27,12 +27,13 @@ pub(crate) struct Opened {
 }
 
 /// Connects in the way that worked last time, or is preferred, and if that fails for what the peer
-/// thinks of it, once more in the other.
+/// thinks of it, once more in the other. With `punch` the peer dials us at the same time (BEP 55).
 pub(crate) async fn open(
     session: &SessionShared,
     ours: Ours,
     addr: SocketAddr,
     was_encrypted: Option<bool>,
+    punch: bool,
 ) -> Result<Opened, HandshakeFailure> {
     let worked = was_encrypted.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
     let (first, other) = session.settings.encryption_out.openings(worked);
@@ -40,11 +41,12 @@ pub(crate) async fn open(
         (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
         _ => HANDSHAKE_LIMIT,
     };
-    let opened = open_by(session, addr, first, ours, patience).await;
+    let way = |opening| Way { opening, punch };
+    let opened = open_by(session, addr, way(first), ours, patience).await;
     let opened = match (opened, other) {
         (Err(error), Some(other)) if error.may_be_for(first) => {
             tracing::debug!(%addr, %error, "dialled again, {other:?}");
-            open_by(session, addr, other, ours, HANDSHAKE_LIMIT).await
+            open_by(session, addr, way(other), ours, HANDSHAKE_LIMIT).await
         }
         (opened, _) => opened,
     };
@@ -54,20 +56,26 @@ pub(crate) async fn open(
             if name != ours.info_hash =>
         {
             let ours = Ours { info_hash: name, ..ours };
-            open_by(session, addr, first, ours, HANDSHAKE_LIMIT).await
+            open_by(session, addr, way(first), ours, HANDSHAKE_LIMIT).await
         }
         (opened, _) => opened,
     }
 }
 
+/// How a connection is made.
+struct Way {
+    opening: Opening,
+    punch: bool,
+}
+
 async fn open_by(
     session: &SessionShared,
     addr: SocketAddr,
-    opening: Opening,
+    Way { opening, punch }: Way,
     ours: Ours,
     limit: Duration,
 ) -> Result<Opened, HandshakeFailure> {
-    let connected = timeout(CONNECT_LIMIT, connect::connect(session, addr)).await;
+    let connected = timeout(CONNECT_LIMIT, connect::connect(session, addr, punch)).await;
     let stream = connected
         .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })?
         .map_err(|error| HandshakeFailure::Connect { addr, error })?;

@@ -29,6 +29,7 @@ use wire::{Bitfield, BlockRequest, HANDSHAKE_LENGTH};
 use super::*;
 use crate::Session;
 use crate::limits::Bounds;
+use crate::net::Held;
 use crate::peer::calls::{Call, Calls};
 
 /// Blocks of a piece of 1 MiB.
@@ -96,13 +97,13 @@ impl Rig {
         theirs.read_exact(&mut first).unwrap();
         theirs.set_nonblocking(true).unwrap();
         peer.stream.set_nonblocking(true).unwrap();
-        let line = Line::agreed(Detached::Tcp(theirs.try_clone().unwrap()), ours);
+        let line = Line::agreed(Detached::Tcp(Held::unlisted(theirs.try_clone().unwrap())), ours);
         let ours = theirs;
         let slot = Arc::clone(&inner.connections).try_acquire_owned().unwrap();
         let local = LocalSet::new();
         {
             let (_runtime, _local) = (runtime.enter(), local.enter());
-            shard.begin(shared, config);
+            shard.begin(shared, config, None);
             shard.handle(ShardMessage::Incoming { info_hash, line, addr, first, slot });
             local.spawn_local(shard.run(receiver));
         }

@@ -99,6 +99,7 @@ impl Torrent {
             stats: state.swarm.stats(now),
             mishaps: state.mishaps.clone(),
             storage_error: state.storage_error.clone(),
+            web_seeds: state.web.statuses(now, |_| 0),
             in_pool: self.in_pool.get(),
             reserved_bytes: u64::from(state.swarm.reserved_blocks()) * u64::from(BLOCK_LENGTH),
         })

@@ -22,12 +22,16 @@ impl Torrent {
     /// Dials as many candidates as the limits allow.
     pub(super) fn dial(self: &Rc<Self>) {
         let session = &self.context.session;
-        while !self.stopped.get() {
+        // Whom we can't reach anyway is not worth a failure.
+        while !self.stopped.get() && !session.network.is_lost() {
             let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
             let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else { return };
             let now = self.context.clock.now();
-            let Some(addr) = self.state.borrow_mut().swarm.next_dial(now) else { return };
-            tokio::task::spawn_local(Rc::clone(self).dial_one(addr, half_open, slot));
+            let punch = self.state.borrow_mut().swarm.next_punch();
+            let dial = || self.state.borrow_mut().swarm.next_dial(now);
+            let Some(addr) = punch.or_else(dial) else { return };
+            let dialling = Rc::clone(self).dial_one(addr, punch.is_some(), half_open, slot);
+            tokio::task::spawn_local(dialling);
         }
     }
 
@@ -47,28 +51,33 @@ impl Torrent {
     async fn dial_one(
         self: Rc<Self>,
         addr: SocketAddr,
+        punch: bool,
         half_open: OwnedSemaphorePermit,
         slot: OwnedSemaphorePermit,
     ) {
-        let opened = self.guarded_peer(addr, self.open(addr)).await;
+        let opened = self.guarded_peer(addr, self.open(addr, punch)).await;
         drop(half_open);
         let panicked = |panicked| Err(HandshakeFailure::Io(std::io::Error::other(panicked)));
         match opened.unwrap_or_else(panicked) {
             Ok((hello, line)) => self.serve(hello, line).await,
             Err(error) => {
                 tracing::debug!(%addr, %error, "dial failed");
-                self.dial_failed(addr, &error);
+                self.dial_failed(addr, punch, &error);
             }
         }
         drop(slot);
         self.wake();
     }
 
-    fn dial_failed(&self, addr: SocketAddr, failure: &HandshakeFailure) {
+    fn dial_failed(&self, addr: SocketAddr, punch: bool, failure: &HandshakeFailure) {
         if !self.failed.get() {
             self.change(|state, now| {
                 state.mishaps.dial_failed(addr, failure);
-                state.swarm.dial_failed(now, addr);
+                if punch {
+                    state.swarm.punch_failed(addr);
+                } else {
+                    state.swarm.dial_failed(now, addr);
+                }
             });
         }
     }
@@ -80,10 +89,10 @@ impl Torrent {
         Ours { info_hash, v2, peer_id: session.peer_id, dht }
     }
 
-    async fn open(&self, addr: SocketAddr) -> Result<(Hello, Line), HandshakeFailure> {
+    async fn open(&self, addr: SocketAddr, punch: bool) -> Result<(Hello, Line), HandshakeFailure> {
         let was_encrypted = self.state.borrow().swarm.was_encrypted(addr);
         let session = &self.context.session;
-        let opened = outgoing::open(session, self.ours(), addr, was_encrypted).await?;
+        let opened = outgoing::open(session, self.ours(), addr, was_encrypted, punch).await?;
         self.with_swarm(|swarm, _| swarm.opened(addr, opened.encrypted));
         Ok((opened.hello, opened.line))
     }

@@ -7,22 +7,26 @@ mod account;
 mod dial;
 mod limits;
 mod metadata;
+mod network;
 mod pieces;
 mod proving;
+pub(crate) mod readers;
+mod seeding;
 mod turns;
 mod uploads;
+mod web_seeds;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::{Block, Unproved};
-use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm};
+use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm, Voter, Wishes};
 use tokio::sync::oneshot;
 use wire::{BlockRequest, Limits, Message};
 
@@ -44,6 +48,7 @@ const BLOCK_BYTES_MAX: u32 = metainfo::BLOCK_LENGTH;
 
 /// A torrent that passed its check and is downloading or seeding.
 pub(crate) struct Torrent {
+    me: Weak<Self>,
     pub(crate) shared: Arc<TorrentShared>,
     context: Rc<ShardContext>,
     state: RefCell<State>,
@@ -69,6 +74,8 @@ struct State {
     /// Verified pieces that the disk refused, to be tried again.
     unwritten: Vec<(PieceIndex, Vec<Option<Block>>)>,
     retry_at: Option<Duration>,
+    /// Who waits for bytes.
+    readers: readers::Readers,
     /// Connections with something new in their queue.
     dirty: Vec<Rc<Connection>>,
     /// What a peer was about to be sent, when last looked at: memory for the next look.
@@ -93,6 +100,7 @@ struct State {
     read_error: Option<String>,
     /// What went wrong with its peers.
     mishaps: Mishaps,
+    web: web_seeds::WebSeeds,
 }
 
 impl Torrent {
@@ -102,7 +110,9 @@ impl Torrent {
         swarm: Swarm,
     ) -> Rc<Self> {
         let now = context.clock.now();
-        Rc::new(Self {
+        let web = web_seeds::WebSeeds::new(&shared);
+        Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             shared,
             context,
             state: RefCell::new(State {
@@ -112,6 +122,7 @@ impl Torrent {
                 unproved: Vec::new(),
                 unwritten: Vec::new(),
                 retry_at: None,
+                readers: readers::Readers::default(),
                 dirty: Vec::new(),
                 asked: Vec::new(),
                 charged: 0,
@@ -126,6 +137,7 @@ impl Torrent {
                 read_error: None,
                 unpublished: false,
                 mishaps: Mishaps::default(),
+                web,
             }),
             turn: Turn::default(),
             stopped: Cell::new(false),
@@ -142,8 +154,14 @@ impl Torrent {
             if self.shared.seed_only {
                 state.swarm.set_paused(now, true);
             }
+            let limits = self.shared.seeding.limits();
+            state.swarm.set_seed_limits(now, limits, self.shared.seed_only);
             for (source, addr) in early {
                 state.swarm.add_candidates(now, source, &[addr]);
+            }
+            state.web.join(&mut state.swarm, now, &self.shared);
+            for ip in self.context.session.external_addresses() {
+                state.swarm.set_external_ip(ip);
             }
             self.publish(state, now);
         });
@@ -165,6 +183,19 @@ impl Torrent {
         if !self.failed.get() {
             self.change(|state, now| call(&mut state.swarm, now));
         }
+    }
+
+    /// Wants other pieces from now on, or in another order.
+    pub(crate) fn set_wishes(&self, wishes: &Wishes) {
+        if self.stopped.get() {
+            return;
+        }
+        self.change(|state, now| {
+            state.swarm.set_wishes(now, wishes);
+            state.unpublished = true;
+        });
+        self.change(|state, now| self.publish(state, now));
+        self.wake();
     }
 
     /// Does something about the torrent that may panic, which is the end of it.
@@ -232,6 +263,9 @@ impl Torrent {
         }
         self.change(|state, now| {
             let key = state.swarm.add_peer(now, hello)?;
+            if line.is_utp() {
+                state.swarm.came_by_utp(key);
+            }
             let connection = Rc::new(Connection::new(key, line));
             state.peers.insert(key, Rc::clone(&connection));
             let limits = Limits {
@@ -314,6 +348,7 @@ impl Torrent {
                 }
             }
         }
+        self.serve_web_seeds(state);
         state.unpublished = true;
         self.publish_if_due(state, now);
     }
@@ -334,6 +369,7 @@ impl Torrent {
 
     fn act(&self, state: &mut State, now: Duration, action: Action) {
         match action {
+            Action::Send { peer, message } if state.web.told(peer, &message) => {}
             Action::Send { peer, message } => {
                 touch(state, peer, |connection| connection.push(&message));
             }
@@ -371,9 +407,15 @@ impl Torrent {
                     connection.flush(now);
                     connection.close(reason.to_string());
                     state.swarm.remove_peer(now, peer);
+                } else if state.web.leave(peer) {
+                    state.swarm.remove_peer(now, peer);
                 }
             }
             Action::Banned { addr } => {
+                if let Some(number) = state.web.number_of(addr) {
+                    let failure = webseed::Failure::SentBadData;
+                    return self.web_seed_failed(state, now, number, failure);
+                }
                 tracing::warn!(%addr, torrent = %self.shared.info_hash(), "peer banned: it sent bad data");
                 state.mishaps.banned(addr);
                 let info_hash = self.shared.info_hash();
@@ -391,7 +433,12 @@ impl Torrent {
                     dht.candidate(addr);
                 }
             }
+            Action::Dial => self.wake(),
+            Action::SeenAt { peer, ip } => {
+                self.context.session.seen_at(Voter::Peer(peer), ip);
+            }
             Action::Complete => self.completed(state, now),
+            Action::SeededEnough { limit } => self.seeded_enough(limit),
             // A kind of action that this driver does not know yet asks for nothing.
             _ => {}
         }
@@ -435,11 +482,12 @@ impl Torrent {
         let peers = std::mem::take(&mut state.peers);
         peers.values().for_each(|connection| connection.close(why.into()));
         state.pieces.clear();
+        state.readers.clear();
         state.unproved.clear();
         state.unwritten.clear();
         self.context.session.budget.moved(state.charged, 0);
         state.charged = 0;
-        peers.into_keys().collect()
+        peers.into_keys().chain(state.web.leave_all()).collect()
     }
 
     /// Lets who waits for its end know when that has come.
@@ -463,7 +511,14 @@ impl Torrent {
             None => TorrentState::Downloading,
         };
         let stats = state.swarm.stats(now);
-        self.shared.publish(status, &stats, state.swarm.have(), state.swarm.peers(now));
+        let (web, peers): (Vec<_>, Vec<_>) =
+            state.swarm.peers(now).into_iter().partition(|peer| peer.web_seed);
+        let rate_of = |ip| {
+            let same = web.iter().find(|peer| peer.addr.ip() == ip);
+            same.map_or(0, |peer| peer.download_rate)
+        };
+        self.shared.publish_web_seeds(state.web.statuses(now, rate_of));
+        self.shared.publish(status, &stats, state.swarm.have(), peers);
     }
 }
 

@@ -79,6 +79,7 @@ impl Torrent {
                 #[cfg(test)]
                 self.shared.spot(crate::panics::Spot::Piece);
                 state.swarm.piece_written(now, piece);
+                state.readers.proved(piece);
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PieceCompleted { info_hash, piece });
                 let recovers = state.unwritten.is_empty() && !state.contradicts;

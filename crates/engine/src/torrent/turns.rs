@@ -39,8 +39,11 @@ impl Torrent {
                 state.let_go_of_held(now);
                 // A tick is no news by itself, but rates age.
                 let aged = now.saturating_sub(state.published_at) >= BUSY_TICK;
-                let news = state.unpublished || aged && !state.peers.is_empty();
+                let moves = !state.peers.is_empty() || state.web.is_active();
+                let news = state.unpublished || aged && moves;
                 state.swarm.tick(now);
+                let State { web, swarm, .. } = &mut *state;
+                web.join(swarm, now, &self.shared);
                 self.settle(&mut state, now);
                 state.unpublished &= news;
             }
@@ -63,15 +66,20 @@ impl Torrent {
         let timeout = state.swarm.next_timeout();
         // What is due and stays so is an address that no connection is free for: it waits its turn.
         let waits = timeout.is_some_and(|at| at <= now);
-        let look = if waits || !state.peers.is_empty() {
+        let look = if waits || !state.peers.is_empty() || state.web.is_active() {
             Some(now + BUSY_TICK)
         } else if self.shared.seed_only || state.swarm.is_complete() {
             None
         } else {
             Some(now + dial::SEEK_EVERY)
         };
-        let next =
-            timeout.into_iter().chain(state.retry_at).chain(state.room_at).filter(|at| *at > now);
+        let web = state.web.next_at().filter(|_| !state.swarm.is_complete());
+        let next = timeout
+            .into_iter()
+            .chain(state.retry_at)
+            .chain(state.room_at)
+            .chain(web)
+            .filter(|at| *at > now);
         let publish = state.unpublished.then_some(state.published_at + PUBLISH_EVERY);
         next.chain(publish).chain(look).min()
     }

@@ -4,10 +4,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 
 use super::*;
+use crate::net::Network;
 use crate::stream::Stream;
 
 fn start(accept: bool) -> (Arc<Utp>, mpsc::UnboundedReceiver<UtpStream>, SocketAddr) {
-    let hub = Datagrams::open(&["127.0.0.1:0".parse().unwrap()]);
+    let hub = Datagrams::open(&Network::default(), &["127.0.0.1:0".parse().unwrap()]);
     let addr = hub.local_addrs()[0];
     let config = Config { accept, ..Config::new(fastrand::u64(..)) };
     let (utp, incoming) = Utp::start(hub, Clock::start(), config);

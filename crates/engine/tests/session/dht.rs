@@ -7,7 +7,7 @@ use engine::dht_core::{PeersQuery, SecretKey};
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::wire::PeerId;
 use engine::{
-    AddTorrent, Encryption, Event, HandshakeRequest, Session, StateLocation, TorrentHandle,
+    AddTorrent, Encryption, Event, HandshakeRequest, Network, Session, StateLocation, TorrentHandle,
 };
 
 use crate::support::{DEADLINE, payload, single_file, within};
@@ -99,7 +99,8 @@ async fn reserved_of(addr: SocketAddr, torrent: &Torrent) -> engine::wire::Reser
         peer_id: PeerId([7; 20]),
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
-        bind: None,
+        network: Network::default(),
+        ip_filter: std::sync::Arc::default(),
         encryption: Encryption::Off,
     };
     engine::handshake(request).await.unwrap().reserved

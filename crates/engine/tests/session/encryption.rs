@@ -9,7 +9,7 @@ use engine::metainfo::{InfoHash, Torrent};
 use engine::wire::mse::{Agreed, Initiator, Method, Methods, Responder, torrent_mark};
 use engine::wire::{Handshake, PeerId, Reserved};
 use engine::{
-    AddTorrent, Encryption, HandshakeFailure, HandshakeReport, HandshakeRequest, Session,
+    AddTorrent, Encryption, HandshakeFailure, HandshakeReport, HandshakeRequest, Network, Session,
     TorrentHandle,
 };
 
@@ -57,7 +57,8 @@ async fn asks(
         peer_id: PeerId([b'x'; 20]),
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
-        bind: None,
+        network: Network::default(),
+        ip_filter: std::sync::Arc::default(),
         encryption,
     };
     within(engine::handshake(request)).await

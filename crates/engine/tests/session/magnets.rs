@@ -7,7 +7,7 @@ use crate::support::{DEADLINE, payload, seeder, session, single_file, within};
 use engine::metainfo::{CreateOptions, Magnet, Torrent};
 use engine::wire::PeerId;
 use engine::{
-    AddTorrent, Encryption, FollowMagnet, Found, HandshakeRequest, MagnetFailure, Session,
+    AddTorrent, Encryption, FollowMagnet, Found, HandshakeRequest, MagnetFailure, Network, Session,
     StateLocation,
 };
 
@@ -146,7 +146,8 @@ async fn a_private_torrents_metadata_is_offered_to_nobody() {
             peer_id: PeerId([7; 20]),
             connect_timeout: DEADLINE,
             timeout: DEADLINE,
-            bind: None,
+            network: Network::default(),
+            ip_filter: std::sync::Arc::default(),
             encryption: Encryption::Off,
         });
         let said = report.await.unwrap().extended.unwrap();

@@ -1,15 +1,24 @@
 //! Sessions over real sockets and files on loopback.
 
+#![allow(clippy::disallowed_methods)] // tests play the other side, with sockets of their own
+
+mod binding;
+mod choosing;
 mod dht;
 mod encryption;
 mod exchange;
 mod explain;
 mod hostile_peers;
+mod ip_filter;
 mod limits;
 mod magnets;
+mod moving;
 mod overload;
+mod reader;
 mod resume;
 mod script;
+mod seeding;
 mod support;
 mod transfer;
 mod v2;
+mod web_seeds;

@@ -7,7 +7,8 @@ use crate::support::{DEADLINE, leecher, payload, seeder, session, single_file, w
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::wire::PeerId;
 use engine::{
-    AddError, AddTorrent, Encryption, Event, HandshakeRequest, Session, TorrentState, Transport,
+    AddError, AddTorrent, Encryption, Event, HandshakeRequest, Network, Session, TorrentState,
+    Transport,
 };
 
 /// Seeds `name` under `dir/seed`, downloads it into `dir/out`, and compares the trees.
@@ -187,7 +188,8 @@ async fn who_comes_during_the_check_is_served_after_it() {
         peer_id: PeerId(*b"-XX0001-early-comer-"),
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
-        bind: None,
+        network: Network::default(),
+        ip_filter: std::sync::Arc::default(),
         encryption: Encryption::Off,
     };
     // 200 MB take longer to hash than to get here.

@@ -114,6 +114,28 @@ fn path<'a>(file: Node<'_, 'a>, key: &[u8]) -> Option<Vec<&'a [u8]>> {
     components.filter(|components| !components.is_empty())
 }
 
+/// The names of files as the torrent has them, root included, where those on a disk had to be others.
+/// Names that no URL or path can have are left out.
+pub(super) fn as_written(info: Node<'_, '_>, entries: &[FileEntry]) -> Vec<(usize, Vec<Vec<u8>>)> {
+    let Some(root) = super::preferred(info, b"name.utf-8", b"name") else { return Vec::new() };
+    let files = info.get(b"files").and_then(|files| files.list());
+    let rest: Vec<Vec<&[u8]>> = match files {
+        None => vec![Vec::new()],
+        Some(files) => {
+            let named = |file| path(file, b"path.utf-8").or_else(|| path(file, b"path"));
+            files.map(|file| named(file).unwrap_or_default()).collect()
+        }
+    };
+    let paths = rest.into_iter().map(|rest| std::iter::once(root).chain(rest).collect::<Vec<_>>());
+    let usable = |name: &&[u8]| !matches!(*name, b"" | b"." | b"..") && !name.contains(&0);
+    let differing = paths.zip(entries).enumerate().filter(|(_, (path, entry))| {
+        !entry.attributes.pad
+            && path.iter().all(usable)
+            && !entry.path.components().eq(path.iter().copied())
+    });
+    differing.map(|(at, (path, _))| (at, path.into_iter().map(<[u8]>::to_vec).collect())).collect()
+}
+
 /// `None` when nothing safe is left of the components.
 pub(super) fn below(root: &SafePath, components: &[&[u8]], rules: PathRules) -> Option<SafePath> {
     let path = SafePath::new(root.components().chain(components.iter().copied()), rules)?;

@@ -10,6 +10,15 @@ use super::Info;
 const PAD_BLOCKS_MAX: usize = 4_000_000;
 
 impl Info {
+    /// Names of files, by number, as the torrent has them where [`super::FileEntry::path`] had to be
+    /// another: what a web server calls them.
+    pub fn names_as_written(&self) -> Vec<(usize, Vec<Vec<u8>>)> {
+        let Ok(tape) = crate::bencode::parse(&self.bytes, crate::bencode::Limits::default()) else {
+            return Vec::new();
+        };
+        super::files::as_written(tape.root(), &self.files)
+    }
+
     /// The runs of files that `begin..begin + length` of `piece` covers, in order. Empty files are
     /// skipped, and what lies past the piece's end is left out.
     pub fn segments(

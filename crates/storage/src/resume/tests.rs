@@ -1,6 +1,7 @@
 //! What is believed of a record, by how the last run ended and how the files look.
 
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::record::Progress;
@@ -39,13 +40,22 @@ fn record() -> ResumeRecord {
     progress.boot_id = BOOT.into();
     progress.committed_ns = SAVED;
     progress.root_device = Some(1);
-    ResumeRecord { progress, files: observed().files, torrent: None }
+    ResumeRecord {
+        progress,
+        files: observed().files,
+        torrent: None,
+        arrangement: Arrangement::default(),
+    }
 }
 
 fn observed() -> Observed {
     let lengths = [80, 48, 64];
     let seen = |kib: &u64| Some(FileSeen { length: kib * 1024, modified_ns: WRITTEN });
-    Observed { root_device: Some(1), files: lengths.iter().map(seen).collect() }
+    Observed {
+        root_device: Some(1),
+        files: lengths.iter().map(seen).collect(),
+        apart: BTreeSet::new(),
+    }
 }
 
 fn run(record: &ResumeRecord, observed: &Observed) -> Plan {
@@ -191,9 +201,9 @@ fn storage_that_is_not_there_decides_nothing() {
     let decide = |record: &ResumeRecord, observed: &Observed| {
         plan(sample().info(), Some(record), observed, BOOT)
     };
-    let gone = Observed { root_device: None, files: vec![None; 3] };
+    let gone = Observed { root_device: None, files: vec![None; 3], apart: BTreeSet::new() };
     assert_eq!(decide(&record(), &gone), Verdict::StorageMissing);
-    let unmounted = Observed { root_device: Some(2), files: vec![None; 3] };
+    let unmounted = Observed { root_device: Some(2), files: vec![None; 3], apart: BTreeSet::new() };
     assert_eq!(decide(&record(), &unmounted), Verdict::StorageMissing, "an empty mount point");
     let renumbered = Observed { root_device: Some(2), ..observed() };
     assert_eq!(run(&record(), &renumbered).trusted.count(), 6, "the files are what counts");
@@ -213,7 +223,7 @@ fn without_a_record_everything_that_can_be_there_is_hashed() {
         };
         assert_eq!(summary(&plan), (vec![], vec![0, 1, 4], vec![]));
     }
-    let gone = Observed { root_device: None, files: vec![None; 3] };
+    let gone = Observed { root_device: None, files: vec![None; 3], apart: BTreeSet::new() };
     let Verdict::Run(plan) = plan(sample().info(), None, &gone, BOOT) else { panic!() };
     assert_eq!(plan.recheck.count(), 0);
 }
@@ -254,8 +264,11 @@ fn only_a_complete_torrent_as_it_was_left_stays_clean() {
 fn pads_are_never_missed() {
     let sample = Sample::new(&[file("a", 1024), pad(31 * 1024), file("b", 32 * 1024)], 32 * 1024);
     let seen = |length| Some(FileSeen { length, modified_ns: WRITTEN });
-    let observed =
-        Observed { root_device: Some(1), files: vec![seen(1024), None, seen(32 * 1024)] };
+    let observed = Observed {
+        root_device: Some(1),
+        files: vec![seen(1024), None, seen(32 * 1024)],
+        apart: BTreeSet::new(),
+    };
     let mut record = record();
     record.progress.written = Bitfield::full(2);
     record.progress.durable = Bitfield::new(2);
@@ -285,7 +298,7 @@ fn any_course() -> impl Strategy<Value = (ResumeRecord, Observed, bool)> {
             record.files = were;
             record.progress = Progress { written, durable, clean, ..record.progress };
             let root_device = Some(if same_device { 1 } else { 2 });
-            (record, Observed { root_device, files: are }, same_boot)
+            (record, Observed { root_device, files: are, apart: BTreeSet::new() }, same_boot)
         },
     )
 }

@@ -32,6 +32,7 @@ fn save(number: u8, pieces: &[u32]) -> Save {
         files,
         file_count: 3,
         torrent: Some(Arc::from(*b"d4:infoe")),
+        arrangement: None,
     }
 }
 
@@ -154,7 +155,7 @@ fn another_versions_state_is_left_alone() {
     lock(&state.writer).pragma_update(None, "user_version", VERSION + 1).unwrap();
     drop(state);
     let result = SqliteState::open(dir.path());
-    assert!(matches!(result, Err(StateError::Newer { version: 2, known: 1, .. })), "{result:?}");
+    assert!(matches!(result, Err(StateError::Newer { version: 3, known: 2, .. })), "{result:?}");
     assert!(dir.path().join(FILE_NAME).exists());
 }
 
@@ -230,4 +231,47 @@ fn many_are_loaded_in_the_order_asked_for() {
     let loaded = state.load_all(&[key(2), key(7), key(1)]).unwrap();
     let first = |record: &Option<ResumeRecord>| record.as_ref()?.progress.written.iter().next();
     assert_eq!(loaded.iter().map(first).collect::<Vec<_>>(), [Some(2), None, Some(1)]);
+}
+
+#[test]
+fn what_was_arranged_comes_back_and_goes_with_the_torrent() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
+    let arranged = Arrangement {
+        sequential: true,
+        apart: [2].into(),
+        priorities: vec![metainfo::FilePriority::Skip],
+        ..Arrangement::default()
+    };
+    let with = |arrangement| Save { arrangement, ..save(1, &[1]) };
+    let loaded = || state.load(&key(1)).unwrap().unwrap().arrangement;
+    state.save(&[with(None)], false).unwrap();
+    assert_eq!(loaded(), Arrangement::default());
+    state.save(&[with(Some(arranged.clone()))], true).unwrap();
+    assert_eq!(loaded(), arranged);
+    state.save(&[with(None)], false).unwrap();
+    assert_eq!(loaded(), arranged, "not told anew, it stays");
+    state.save(&[with(Some(Arrangement::default()))], true).unwrap();
+    assert_eq!(loaded(), Arrangement::default());
+    state.save(&[with(Some(arranged))], true).unwrap();
+    state.remove(&key(1)).unwrap();
+    let rows: i64 = lock(&state.writer)
+        .query_row("SELECT count(*) FROM arrangements", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 0);
+}
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(TABLES).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let state = SqliteState::open(dir.path()).unwrap();
+    let arranged = Arrangement { first_last: true, ..Arrangement::default() };
+    let one = Save { arrangement: Some(arranged.clone()), ..save(1, &[1]) };
+    state.save(&[one], false).unwrap();
+    assert_eq!(state.load(&key(1)).unwrap().unwrap().arrangement, arranged);
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -18,6 +19,7 @@ impl FileStore {
             if entry.length == 0 || entry.attributes.pad || is_link(entry) {
                 continue;
             }
+            // What an apart file has under its name are its own pieces alone.
             let Ok(file) = self.readable(index) else { continue };
             let of_file = self.info.pieces_of_file(index);
             for data in extents(&file, entry.length) {
@@ -29,12 +31,17 @@ impl FileStore {
                 }
             }
         }
+        if self.any_apart.load(Ordering::Acquire)
+            && let Ok(file) = self.readable(self.parts_index())
+        {
+            self.parts_with_data(extents(&file, self.parts_entry().length), &mut pieces);
+        }
         pieces
     }
 }
 
 /// The byte ranges of the first `length` bytes that are not holes.
-fn extents(file: &File, length: u64) -> impl Iterator<Item = Range<u64>> {
+pub(super) fn extents(file: &File, length: u64) -> impl Iterator<Item = Range<u64>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         if at >= length {

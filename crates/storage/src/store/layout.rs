@@ -32,7 +32,7 @@ impl FileStore {
             self.refuse_read_only(file)?;
         }
         for (file, entry) in self.info.files().iter().enumerate() {
-            if entry.attributes.pad {
+            if entry.attributes.pad || self.is_unwanted(file) {
                 continue;
             }
             if is_link(entry) {
@@ -62,7 +62,7 @@ impl FileStore {
         file: usize,
         entry: &FileEntry,
     ) -> Result<(), StorageError> {
-        let Some(found) = self.look(root, entry)? else { return Ok(()) };
+        let Some(found) = self.look(root, file)? else { return Ok(()) };
         let obstacle = match beneath::kind(&found) {
             FileType::RegularFile => {
                 self.mark(file, SEEN);
@@ -72,11 +72,11 @@ impl FileStore {
             FileType::Symlink => Obstacle::Symlink,
             _ => Obstacle::Special,
         };
-        Err(StorageError::InTheWay { path: entry.path.under(&self.root), found: obstacle })
+        Err(StorageError::InTheWay { path: self.file_path(file), found: obstacle })
     }
 
     /// The download folder, for looking at many files below it; `None` when it was never there.
-    fn existing_root(&self) -> Result<Option<OwnedFd>, StorageError> {
+    pub(super) fn existing_root(&self) -> Result<Option<OwnedFd>, StorageError> {
         match self.root_folder(false) {
             Ok(root) => Ok(Some(root)),
             Err(StorageError::RootMissing { .. }) if self.root_identity.get().is_none() => Ok(None),
@@ -85,11 +85,12 @@ impl FileStore {
     }
 
     /// What is where a file belongs; `None` when nothing is.
-    fn look(&self, root: &OwnedFd, entry: &FileEntry) -> Result<Option<Stat>, StorageError> {
-        match beneath::look(root.as_fd(), &entry.path) {
+    pub(super) fn look(&self, root: &OwnedFd, file: usize) -> Result<Option<Stat>, StorageError> {
+        let path = self.safe_path(file)?;
+        match beneath::look(root.as_fd(), &path) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(self.open_error(&entry.path, error)),
+            Err(error) => Err(self.open_error(&path, error)),
         }
     }
 
@@ -136,15 +137,26 @@ impl FileStore {
 
     /// Starts from the root, whose device is named with it.
     fn observe_below(&self, root: Option<(BorrowedFd<'_>, u64)>) -> Observed {
-        let files = self.info.files().iter();
-        let files = files.map(|entry| {
-            if entry.attributes.pad || is_link(entry) {
-                return None;
-            }
-            let found = beneath::look(root?.0, &entry.path).ok()?;
+        let look = |file: usize| {
+            let found = beneath::look(root?.0, &*self.safe_path(file).ok()?).ok()?;
             (beneath::kind(&found) == FileType::RegularFile).then(|| seen(&found))
+        };
+        let mut files = Vec::with_capacity(self.parts_index());
+        let mut missing = Vec::new();
+        for (file, entry) in self.info.files().iter().enumerate() {
+            let found = if entry.attributes.pad || is_link(entry) { None } else { look(file) };
+            if found.is_none() && entry.length > 0 {
+                missing.push(file);
+            }
+            files.push(found);
+        }
+        let mut parts = None;
+        self.find_apart(&missing, || {
+            parts = look(self.parts_index());
+            parts.is_some()
         });
-        Observed { files: files.collect(), root_device: root.map(|(_, device)| device) }
+        files.extend(parts.map(Some));
+        Observed { files, root_device: root.map(|(_, device)| device), apart: self.apart() }
     }
 
     /// Free space, and how much the torrent still needs.
@@ -153,10 +165,11 @@ impl FileStore {
     /// When the file system does not say.
     pub fn space(&self) -> Result<Space, StorageError> {
         let system = file_system_of(&self.root)?;
-        let files = self.info.files().iter().filter(|entry| !entry.attributes.pad);
+        let files = self.info.files().iter().enumerate();
+        let files = files.filter(|(file, entry)| !entry.attributes.pad && !self.is_unwanted(*file));
         let root = self.existing_root().ok().flatten();
-        let needed = files.map(|entry| {
-            let found = root.as_ref().and_then(|root| self.look(root, entry).ok().flatten());
+        let needed = files.map(|(file, entry)| {
+            let found = root.as_ref().and_then(|root| self.look(root, file).ok().flatten());
             let occupied = found.map_or(0, |found| occupied(&found));
             entry.length.saturating_sub(occupied)
         });

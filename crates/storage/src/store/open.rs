@@ -31,7 +31,7 @@ impl FileStore {
 
     /// The download folder as a place to start from. It is the same one as long as this store is
     /// open: an unmounted volume leaves an empty folder behind that must not be filled.
-    pub(super) fn root_folder(&self, make: bool) -> Result<OwnedFd, StorageError> {
+    pub(crate) fn root_folder(&self, make: bool) -> Result<OwnedFd, StorageError> {
         let missing = || StorageError::RootMissing { path: self.root.to_path_buf() };
         let folder = match beneath::open_root(&self.root) {
             Err(Errno::NOENT) if make && self.root_identity.get().is_none() => {
@@ -69,28 +69,32 @@ impl FileStore {
 
     pub(super) fn entry(&self, file: usize) -> Result<&FileEntry, StorageError> {
         let missing = || StorageError::Missing { path: self.root.to_path_buf() };
+        if file == self.parts_index() {
+            return Ok(self.parts_entry());
+        }
         self.info.files().get(file).ok_or_else(missing)
     }
 
     fn open_to_read(&self, file: usize) -> Result<File, StorageError> {
-        let entry = self.entry(file)?;
+        let path = self.safe_path(file)?;
         let root = self.root_folder(false)?;
-        let opened = beneath::open(root.as_fd(), &entry.path, OFlags::RDONLY, Mode::empty());
-        let opened = opened.map_err(|errno| self.open_error(&entry.path, errno))?;
-        let (opened, _) = self.regular(opened, &entry.path)?;
+        let opened = beneath::open(root.as_fd(), &path, OFlags::RDONLY, Mode::empty());
+        let opened = opened.map_err(|errno| self.open_error(&path, errno))?;
+        let (opened, _) = self.regular(opened, &path)?;
         self.mark(file, SEEN);
         Ok(opened)
     }
 
     fn open_to_write(&self, file: usize) -> Result<File, StorageError> {
         let entry = self.entry(file)?;
+        let path = self.safe_path(file)?;
         let root = self.root_folder(true)?;
         let mut is_there = self.is_marked(file, SEEN);
         for _ in 0..RACES_MAX {
             // What nobody saw is most likely not there: making it first saves a fruitless look for
             // each file of a large tree.
             if is_there {
-                match beneath::open(root.as_fd(), &entry.path, OFlags::RDWR, Mode::empty()) {
+                match beneath::open(root.as_fd(), &path, OFlags::RDWR, Mode::empty()) {
                     Ok(opened) => return self.existing(file, entry, opened),
                     // It was there, with data in it. An empty one in its place would be zeros that
                     // pass for pieces.
@@ -98,12 +102,12 @@ impl FileStore {
                         return Err(StorageError::Missing { path: self.file_path(file) });
                     }
                     Err(Errno::NOENT) => {}
-                    Err(error) => return Err(self.open_error(&entry.path, error)),
+                    Err(error) => return Err(self.open_error(&path, error)),
                 }
             }
-            match self.make_file(&root, file, entry) {
+            match self.make_file(&root, file, entry, &path) {
                 Err(Errno::EXIST) => is_there = true,
-                Err(error) => return Err(self.open_error(&entry.path, error)),
+                Err(error) => return Err(self.open_error(&path, error)),
                 Ok(made) => return Ok(made),
             }
         }
@@ -117,7 +121,7 @@ impl FileStore {
         entry: &FileEntry,
         opened: OwnedFd,
     ) -> Result<File, StorageError> {
-        let (opened, found) = self.regular(opened, &entry.path)?;
+        let (opened, found) = self.regular(opened, &*self.safe_path(file)?)?;
         self.consent(file, entry, found.len(), found.nlink())?;
         if found.len() > entry.length {
             let cut = opened.set_len(entry.length);
@@ -149,8 +153,13 @@ impl FileStore {
         Ok(())
     }
 
-    fn make_file(&self, root: &OwnedFd, file: usize, entry: &FileEntry) -> Result<File, Errno> {
-        let path = &entry.path;
+    fn make_file(
+        &self,
+        root: &OwnedFd,
+        file: usize,
+        entry: &FileEntry,
+        path: &SafePath,
+    ) -> Result<File, Errno> {
         let read_write =
             Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
         let execute = Mode::XUSR | Mode::XGRP | Mode::XOTH;
@@ -181,7 +190,7 @@ impl FileStore {
 
     /// Remembers which folders have a new entry: the file's own, and from the first new one on the
     /// way down each.
-    pub(super) fn folders_changed(&self, path: &SafePath, first_new: Option<usize>) {
+    pub(crate) fn folders_changed(&self, path: &SafePath, first_new: Option<usize>) {
         let whole = path.under(&self.root);
         let depth = path.components().count();
         let new = depth - first_new.unwrap_or(depth - 1);

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use metainfo::{PieceIndex, Segment};
 use rustix::io::Errno;
@@ -35,7 +35,10 @@ impl FileStore {
         if in_vain || !self.info.geometry().contains(piece, begin, length) {
             return false;
         }
-        for segment in self.info.segments(piece, begin, length) {
+        // Who must not wait does not wait for a file on its way out of the part store either.
+        let Ok(_in_place) = self.placing.try_read() else { return false };
+        let segments = self.info.segments(piece, begin, length);
+        for segment in segments.flat_map(|segment| self.places(segment)) {
             let (now, rest) = out.split_at_mut(segment.length as usize);
             out = rest;
             if self.entry(segment.file).is_ok_and(|entry| entry.attributes.pad) {
@@ -91,7 +94,8 @@ impl FileStore {
         segments: impl Iterator<Item = Segment>,
         mut out: &mut [u8],
     ) -> Result<(), StorageError> {
-        for segment in segments {
+        let _in_place = self.placing.read().unwrap_or_else(PoisonError::into_inner);
+        for segment in segments.flat_map(|segment| self.places(segment)) {
             let (now, rest) = out.split_at_mut(segment.length as usize);
             out = rest;
             if self.entry(segment.file)?.attributes.pad {
@@ -99,17 +103,27 @@ impl FileStore {
                 continue;
             }
             let file = self.readable(segment.file)?;
-            if let Err(error) = file.read_exact_at(now, segment.offset) {
-                // The file may have been replaced: look again next time.
-                self.handles.forget(self.key(segment.file));
-                let path = self.file_path(segment.file);
-                return Err(match error.kind() {
-                    io::ErrorKind::UnexpectedEof => StorageError::Missing { path },
-                    _ => StorageError::on_open_file(path, errno(&error)),
-                });
-            }
+            self.read_place(&file, segment.file, now, segment.offset)?;
         }
         Ok(())
+    }
+
+    pub(super) fn read_place(
+        &self,
+        file: &File,
+        index: usize,
+        out: &mut [u8],
+        offset: u64,
+    ) -> Result<(), StorageError> {
+        file.read_exact_at(out, offset).map_err(|error| {
+            // The file may have been replaced: look again next time.
+            self.handles.forget(self.key(index));
+            let path = self.file_path(index);
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => StorageError::Missing { path },
+                _ => StorageError::on_open_file(path, errno(&error)),
+            }
+        })
     }
 
     /// Opens a file to find out where it has data.

@@ -60,21 +60,34 @@ impl FileStore {
         let mut changes = self.changes();
         for file in pieces.flat_map(|piece| self.info.files_of_piece(piece)) {
             let Some(entry) = self.info.files().get(file) else { continue };
-            if !entry.attributes.pad && !is_link(entry) && changes.unsynced.insert(file) {
-                let depth = entry.path.components().count();
-                let path = entry.path.under(&self.root);
-                let folders = path.ancestors().skip(1).take(depth).map(Path::to_path_buf);
-                changes.unsynced_folders.extend(folders);
+            if entry.attributes.pad || is_link(entry) {
+                continue;
+            }
+            // An apart file may have pieces of its own under its name.
+            let parts = self.is_apart(file).then(|| self.parts_index());
+            let own = self.is_there(file).then_some(file);
+            for file in parts.into_iter().chain(own) {
+                let Ok(path) = self.safe_path(file) else { continue };
+                if changes.unsynced.insert(file) {
+                    let depth = path.components().count();
+                    let path = path.under(&self.root);
+                    let folders = path.ancestors().skip(1).take(depth).map(Path::to_path_buf);
+                    changes.unsynced_folders.extend(folders);
+                }
             }
         }
+    }
+
+    /// Whether a file is to be expected under its name.
+    fn is_there(&self, file: usize) -> bool {
+        !self.is_apart(file) || self.file_path(file).symlink_metadata().is_ok()
     }
 
     /// Syncs each file system that one of the files is on: a folder below the root may be the
     /// mount point of another. Fails when that is not to be had; then the files one by one say
     /// what is wrong.
     pub(super) fn sync_file_systems(&self, files: &BTreeSet<usize>) -> io::Result<()> {
-        let entries = files.iter().filter_map(|file| self.info.files().get(*file));
-        let paths = entries.map(|entry| entry.path.under(&self.root));
+        let paths = files.iter().map(|file| self.file_path(*file));
         let folders: BTreeSet<PathBuf> =
             paths.filter_map(|path| path.parent().map(Path::to_path_buf)).collect();
         let mut devices = BTreeSet::new();
@@ -87,7 +100,7 @@ impl FileStore {
         Ok(())
     }
 
-    fn sync_file(&self, file: usize) -> Result<(), StorageError> {
+    pub(super) fn sync_file(&self, file: usize) -> Result<(), StorageError> {
         let opened = match self.readable(file) {
             Ok(opened) => opened,
             Err(error) => {
@@ -103,7 +116,7 @@ impl FileStore {
         })
     }
 
-    fn sync_folder(&self, folder: PathBuf) -> Result<(), StorageError> {
+    pub(super) fn sync_folder(&self, folder: PathBuf) -> Result<(), StorageError> {
         sync_folder(&folder).map_err(|error| {
             let error = StorageError::new(folder.clone(), errno(&error));
             self.changes().unsynced_folders.insert(folder);

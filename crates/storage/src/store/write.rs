@@ -1,8 +1,10 @@
 //! Writing verified pieces: one `pwritev` for each file that a run of pieces touches.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::PoisonError;
 
 use metainfo::{BLOCK_LENGTH, PieceIndex};
 use rustix::io::Errno;
@@ -50,34 +52,44 @@ impl FileStore {
             slice: 0,
             at: 0,
         };
-        for segment in segments {
+        let _in_place = self.placing.read().unwrap_or_else(PoisonError::into_inner);
+        for segment in segments.into_iter().flat_map(|segment| self.places(segment)) {
             if self.entry(segment.file)?.attributes.pad {
                 source.skip(segment.length);
                 continue;
             }
             let file = self.writable(segment.file)?;
-            let path = || self.file_path(segment.file);
             let turns = self.writing.get_or_init(Box::default);
             let turn = turns[segment.file % turns.len()].lock();
             let written = write_at(&file, segment.offset, segment.length, &mut source);
             drop(turn);
+            let path = || self.file_path(segment.file);
             written.map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
-            let found = file
-                .metadata()
-                .map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
-            if found.nlink() == 0 {
-                // Deleted under us: what we wrote has no name and will vanish.
-                self.handles.forget(self.key(segment.file));
-                return Err(StorageError::Missing { path: path() });
+            if segment.file == self.parts_index() {
+                self.changes().in_parts.extend(run.iter().map(|(piece, _)| *piece));
             }
-            let modified_ns =
-                found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-            let seen = FileSeen { length: found.len(), modified_ns };
-            // After the write: a sync that runs at this moment must not count it as done.
-            let mut changes = self.changes();
-            changes.unsynced.insert(segment.file);
-            changes.seen.insert(segment.file, seen);
+            self.wrote(segment.file, &file)?;
         }
+        Ok(())
+    }
+
+    /// A file was written to.
+    pub(super) fn wrote(&self, index: usize, file: &File) -> Result<(), StorageError> {
+        let path = || self.file_path(index);
+        let found =
+            file.metadata().map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
+        if found.nlink() == 0 {
+            // Deleted under us: what we wrote has no name and will vanish.
+            self.handles.forget(self.key(index));
+            return Err(StorageError::Missing { path: path() });
+        }
+        let modified_ns =
+            found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
+        let seen = FileSeen { length: found.len(), modified_ns };
+        // After the write: a sync that runs at this moment must not count it as done.
+        let mut changes = self.changes();
+        changes.unsynced.insert(index);
+        changes.seen.insert(index, seen);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use wire::Bitfield;
 
 use super::tracked::Tracked;
 use super::{BATCH_CHANGES, Shared};
+use crate::arrangement::Arrangement;
 use crate::record::{Progress, RecordKey};
 
 /// How a running torrent reports what happened. None of the methods waits for a disk.
@@ -42,6 +43,28 @@ impl RecordHandle {
     /// [`Self::progress`]'s `written` before the sync, and pass it here after.
     pub fn durable(&self, pieces: &Bitfield) {
         self.change(true, |progress| progress.add_durable(pieces));
+    }
+
+    /// What its owner arranged, as it is in memory.
+    pub fn arrangement(&self) -> Arrangement {
+        self.tracked.state().arrangement.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Its owner arranged it anew, or a file's bytes changed places: what is told here outlives a
+    /// power cut once [`crate::StateWriter::flush`] returned well.
+    pub fn arrange(&self, arrangement: Arrangement) {
+        let mut state = self.tracked.state();
+        let before = state.arrangement.as_deref();
+        if before.unwrap_or(&Arrangement::default()) == &arrangement || state.closed {
+            return;
+        }
+        state.arrangement = boxed(arrangement);
+        state.progress.clean = false;
+        state.unsaved.progress = true;
+        state.unsaved.arrangement = true;
+        state.unsaved.through = true;
+        drop(state);
+        self.note_change();
     }
 
     /// Payload bytes sent and received since the last call.
@@ -123,4 +146,9 @@ impl RecordHandle {
             self.shared.changed.notify_all();
         }
     }
+}
+
+/// What most have takes no memory.
+pub(super) fn boxed(arrangement: Arrangement) -> Option<Box<Arrangement>> {
+    (arrangement != Arrangement::default()).then(|| Box::new(arrangement))
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use super::*;
+use crate::arrangement::Arrangement;
 use crate::record::Progress;
 use crate::sqlite::SqliteState;
 use crate::state::Save;
@@ -77,7 +78,12 @@ fn fixture() -> Fixture {
 
 fn fresh() -> ResumeRecord {
     let torrent = Some(Arc::from(*b"torrent"));
-    ResumeRecord { progress: Progress::new(100, 0), files: vec![None], torrent }
+    ResumeRecord {
+        progress: Progress::new(100, 0),
+        files: vec![None],
+        torrent,
+        arrangement: Arrangement::default(),
+    }
 }
 
 impl Fixture {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Progress, RecordKey};
 use crate::state::Save;
 use crate::store::FileStore;
@@ -44,6 +45,8 @@ pub(super) struct TrackedState {
     pub(super) progress: Progress,
     pub(super) files: Vec<Option<FileSeen>>,
     pub(super) torrent: Option<Arc<[u8]>>,
+    /// `None` for the default: most have no other.
+    pub(super) arrangement: Option<Box<Arrangement>>,
     pub(super) unsaved: Unsaved,
     /// It is in [`super::Schedule::changed`].
     pub(super) queued: bool,
@@ -58,6 +61,7 @@ pub(super) struct Unsaved {
     pub(super) progress: bool,
     pub(super) files: BTreeMap<usize, Option<FileSeen>>,
     pub(super) torrent: bool,
+    pub(super) arrangement: bool,
     /// It must survive a power cut: something is claimed that was not, or no longer.
     pub(super) through: bool,
 }
@@ -65,7 +69,7 @@ pub(super) struct Unsaved {
 impl Unsaved {
     pub(super) fn all(files: &[Option<FileSeen>], torrent: bool) -> Self {
         let files = files.iter().copied().enumerate().collect();
-        Self { progress: true, files, torrent, through: true }
+        Self { progress: true, files, torrent, arrangement: true, through: true }
     }
 }
 
@@ -82,6 +86,9 @@ impl Tracked {
             return None;
         }
         for (file, seen) in self.store.take_seen() {
+            if file == state.files.len() {
+                state.files.push(None); // the part store was made
+            }
             if let Some(slot) = state.files.get_mut(file) {
                 *slot = Some(seen);
                 state.unsaved.files.insert(file, Some(seen));
@@ -98,6 +105,9 @@ impl Tracked {
             files: unsaved.files,
             file_count: state.files.len(),
             torrent: state.torrent.clone().filter(|_| unsaved.torrent),
+            arrangement: unsaved
+                .arrangement
+                .then(|| state.arrangement.as_deref().cloned().unwrap_or_default()),
         };
         Some((save, unsaved.through))
     }
@@ -108,6 +118,7 @@ impl Tracked {
         state.unsaved.progress = true;
         state.unsaved.through |= through;
         state.unsaved.torrent |= save.torrent.is_some();
+        state.unsaved.arrangement |= save.arrangement.is_some();
         for (file, seen) in save.files {
             state.unsaved.files.entry(file).or_insert(seen); // a newer look is better
         }

@@ -154,6 +154,43 @@ fn a_known_external_address_gives_the_canonical_order() {
 }
 
 #[test]
+fn our_own_address_is_not_dialled_while_it_is_thought_to_be_ours() {
+    let mut script = Script::leecher(8);
+    let [ours, other]: [SocketAddr; 2] =
+        ["8.8.8.8:6881", "8.8.4.4:6881"].map(|addr| addr.parse().unwrap());
+    script.swarm.set_external_ip(ours.ip());
+    script.swarm.set_external_ip("2600::1".parse().unwrap()); // of the other family
+    script.swarm.add_candidates(script.now, Source::Tracker, &[ours]);
+    assert_eq!(dials(&mut script), []);
+    script.swarm.set_listen_port(7000);
+    assert_eq!(dials(&mut script), [ours], "somebody else's, behind the same address");
+    script.swarm.set_external_ip(other.ip());
+    let moved = SocketAddr::new(other.ip(), 7000);
+    script.swarm.add_candidates(script.now, Source::Tracker, &[moved]);
+    assert_eq!(dials(&mut script), []);
+}
+
+#[test]
+fn a_peer_says_once_where_it_sees_us() {
+    let mut script = Script::leecher(8);
+    let peer = script.joins(crate::script::extended(1));
+    let says = |ip: &str| wire::ExtendedHandshake {
+        yourip: ip.parse().ok(),
+        ..wire::ExtendedHandshake::default()
+    };
+    script.actions();
+    script.handshake(peer, &says("8.8.8.8"));
+    script.handshake(peer, &says("7.7.7.7"));
+    let seen: Vec<_> = script
+        .actions()
+        .into_iter()
+        .filter(|action| matches!(action, swarm::Action::SeenAt { .. }))
+        .collect();
+    let ip = "8.8.8.8".parse().unwrap();
+    assert_eq!(seen, [swarm::Action::SeenAt { peer: crate::script::addr(1).ip(), ip }]);
+}
+
+#[test]
 fn loopback_and_private_addresses_are_welcome() {
     let mut script = Script::leecher(8);
     let addrs = ["127.0.0.1:1", "10.0.0.1:1", "[::1]:1"].map(|addr| addr.parse().unwrap());

@@ -31,7 +31,13 @@ fn our_handshake_says_what_it_must() {
     assert_eq!(ours.upload_only, None);
     let mut names = ours.extensions;
     names.sort();
-    let expected = [("lt_donthave", 2), ("upload_only", 1), ("ut_metadata", 3), ("ut_pex", 4)];
+    let expected = [
+        ("lt_donthave", 2),
+        ("upload_only", 1),
+        ("ut_holepunch", 5),
+        ("ut_metadata", 3),
+        ("ut_pex", 4),
+    ];
     assert_eq!(names, expected.map(|(name, id)| (name.to_string(), id)));
 
     let mut seed = Script::seed(8);

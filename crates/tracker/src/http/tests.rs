@@ -53,7 +53,9 @@ fn event_and_tracker_id_only_when_there_is_one() {
     };
     let url = announce_url("http://t.example/announce", &full).unwrap();
     assert!(url.ends_with("&key=0000beef&event=completed&trackerid=a%26b%FF"), "{url}");
-    for (event, name) in [(Event::Started, "started"), (Event::Stopped, "stopped")] {
+    for (event, name) in
+        [(Event::Started, "started"), (Event::Stopped, "stopped"), (Event::Paused, "paused")]
+    {
         let url = announce_url("http://t/", &AnnounceRequest { event, ..request() }).unwrap();
         assert!(url.ends_with(&format!("&event={name}")), "{url}");
     }

@@ -88,6 +88,7 @@ impl Judge {
                 prop_assert!(now >= answered + min, "{now:?} after {answered:?} + {min:?}");
             }
             Event::Stopped => prop_assert!(false, "only from stop"),
+            Event::Paused => prop_assert!(false, "for who announces to say"),
         }
         self.in_flight.push(due);
         Ok(())

@@ -148,7 +148,7 @@ impl Tracker {
     pub(super) fn ready_at(&self, round_at: Duration) -> Duration {
         let at = match self.event() {
             Event::Completed => Duration::ZERO,
-            Event::None => round_at.max(self.earliest),
+            Event::None | Event::Paused => round_at.max(self.earliest),
             Event::Started | Event::Stopped => round_at,
         };
         if self.is_failing() { at.max(self.retry_at) } else { at }
@@ -199,7 +199,7 @@ impl Tracker {
                 self.completed_owed = false;
                 self.met_incomplete = false;
             }
-            Event::None => {}
+            Event::None | Event::Paused => {}
         }
         self.failures = 0;
         self.last_error = None;

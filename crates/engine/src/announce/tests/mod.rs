@@ -12,11 +12,12 @@ use tracker::{AnnounceRequest, Event};
 
 use super::*;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
+use crate::net::Network;
 
 const HASH: InfoHash = InfoHash([0xab; 20]);
 
 fn client() -> TrackerClient {
-    TrackerClient::new(HttpClient::new(HttpSettings::default()), None)
+    TrackerClient::new(HttpClient::new(HttpSettings::default()), Network::default())
 }
 
 fn allowing() -> AskOptions {

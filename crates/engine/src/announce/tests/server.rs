@@ -12,7 +12,7 @@ use super::*;
 fn serve(on: impl Into<IpAddr>) -> TrackerServer {
     let mut registry = Registry::new(ServerLimits::default(), 1);
     registry.allow(HASH);
-    TrackerServer::bind(SocketAddr::new(on.into(), 0), registry).unwrap()
+    TrackerServer::bind(&Network::default(), SocketAddr::new(on.into(), 0), registry).unwrap()
 }
 
 /// Says `bytes` to the server and returns all that it answers.

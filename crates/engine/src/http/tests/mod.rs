@@ -24,7 +24,7 @@ fn allowing() -> GetOptions {
 }
 
 async fn get(url: &str, options: GetOptions) -> Result<HttpReply, HttpError> {
-    let settings = HttpSettings { user_agent: "Peerless/0.1".into(), bind: None };
+    let settings = HttpSettings { user_agent: "Peerless/0.1".into(), ..HttpSettings::default() };
     HttpClient::new(settings).get(url, options).await
 }
 

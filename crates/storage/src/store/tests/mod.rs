@@ -1,6 +1,8 @@
 //! Reading and writing pieces over files: what lies where, and what is refused.
 
 mod existing;
+mod moving;
+mod parts;
 mod volume;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,139 @@
+//! `peerless network`: what a session with these options would send by, socket for socket. And the
+//! options themselves, which every command that opens sockets has.
+
+use std::net::{IpAddr, SocketAddr};
+
+use engine::{Binding, Network, NetworkOptions, Session, SocketInfo, StateLocation};
+use serde_json::{Value, json};
+
+use super::session::Options;
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// A name server's port.
+const DNS_PORT: u16 = 53;
+
+/// What every socket of a command is bound to.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Reach {
+    /// Send and receive only by this network interface, or this local address, or both as in
+    /// 192.0.2.7%tun0. While an interface is gone nothing is sent at all. An address alone does not
+    /// say which way packets leave: the system's routes do.
+    #[arg(long, value_name = "INTERFACE or IP", global = true)]
+    bind: Option<Binding>,
+    /// With --bind: a server to ask for names, IP or IP:PORT; again for more. Default: the system's.
+    #[arg(long, value_name = "ADDR", value_parser = parse_server, global = true)]
+    dns: Vec<SocketAddr>,
+}
+
+impl Reach {
+    /// Where all sockets come from.
+    pub(crate) fn network(&self) -> Network {
+        Network::new(self.options())
+    }
+
+    /// What it is made with.
+    pub(crate) fn options(&self) -> NetworkOptions {
+        let options = NetworkOptions::default().bind(self.bind.clone().unwrap_or_default());
+        options.name_servers(self.dns.iter().copied())
+    }
+}
+
+fn parse_server(text: &str) -> Result<SocketAddr, String> {
+    let with_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, DNS_PORT));
+    let addr = text.parse().ok().or_else(with_port);
+    addr.ok_or_else(|| {
+        "give an IP address, or one with a port: a name would have to be asked for".into()
+    })
+}
+
+/// Show every socket that a session would have, what it is bound to, and who is asked for names.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerless network --bind tun0
+  peerless network --bind 192.0.2.7 --port 6881 --local-discovery --json
+
+Opens them, shows them and ends; nothing is sent. `get` and `seed` tell of theirs while they run: send
+them SIGUSR1.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Args {
+    pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let network = self.options.network()?;
+        // Without state and without nodes to begin with it has nobody to talk to.
+        let builder = self.options.builder(&network, output)?.state(StateLocation::Memory);
+        let session = builder.dht_bootstrap([""; 0]).start().await?;
+        let servers = network.name_servers().await;
+        let interfaces = engine::interfaces().map_err(Failure::other)?;
+        let sockets = session.sockets();
+        session.shutdown().await;
+
+        output.line(format_args!("Bound to: {}", network.binding()));
+        match &servers {
+            None => output.line("Names: by the system's resolver"),
+            Some(servers) if servers.is_empty() => {
+                output.line("Names: no server can be reached; name one with --dns");
+            }
+            Some(servers) => {
+                let all: Vec<_> = servers.iter().map(ToString::to_string).collect();
+                output.line(format_args!("Names: asked of {} by bound sockets", all.join(", ")));
+            }
+        }
+        output.line("Sockets:");
+        sockets.iter().for_each(|socket| output.line(format_args!("  {}", sentence(socket))));
+        output.line("Interfaces:");
+        for one in &interfaces {
+            let all: Vec<_> = one.addresses.iter().map(ToString::to_string).collect();
+            let up = if one.is_up { "up" } else { "down" };
+            output.line(format_args!("  {} ({up}): {}", one.name, all.join(", ")));
+        }
+        let interfaces: Vec<_> = interfaces
+            .iter()
+            .map(|one| json!({ "name": one.name, "up": one.is_up, "addresses": one.addresses }))
+            .collect();
+        output.value(&json!({
+            "interface": network.binding().interface(), "address": network.binding().address(),
+            "name_servers": servers, "sockets": documents(&sockets), "interfaces": interfaces,
+        }));
+        Ok(())
+    }
+}
+
+/// Tells of a session's sockets each time that SIGUSR1 comes.
+#[cfg(unix)]
+pub(crate) async fn list_on_signal(session: Session, output: Output) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut asked) = signal(SignalKind::user_defined1()) else { return };
+    while asked.recv().await.is_some() {
+        let sockets = session.sockets();
+        output.value(&json!({ "event": "sockets", "sockets": documents(&sockets) }));
+        sockets.iter().for_each(|socket| output.note(sentence(socket)));
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) async fn list_on_signal(_session: Session, _output: Output) {}
+
+fn documents(sockets: &[SocketInfo]) -> Vec<Value> {
+    let document = |socket: &SocketInfo| {
+        json!({
+            "purpose": socket.purpose.to_string(), "protocol": socket.protocol.to_string(),
+            "local": socket.local, "remote": socket.remote, "interface": socket.interface,
+        })
+    };
+    sockets.iter().map(document).collect()
+}
+
+fn sentence(socket: &SocketInfo) -> String {
+    let local = socket.local.map_or("?".into(), |addr| addr.to_string());
+    let remote = socket.remote.map_or(String::new(), |addr| format!(" to {addr}"));
+    let interface = match &socket.interface {
+        Some(name) => format!("bound to {name}"),
+        None => "bound to no interface".into(),
+    };
+    format!("{} {local}{remote}: {}, {interface}", socket.protocol, socket.purpose)
+}

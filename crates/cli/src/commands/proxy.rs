@@ -1,0 +1,40 @@
+//! `--proxy`: everything goes through it or nowhere.
+
+use engine::{Network, Proxy};
+
+use super::network::Reach;
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// The proxy.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Through {
+    /// Connect through this proxy alone: socks5://USER:PASSWORD@HOST:PORT or http://…; names are
+    /// looked up there. What can't go through it is off: uTP, the DHT, local discovery, peers that come
+    /// in, and with http UDP trackers.
+    // A plain string: what clap says of a bad value would repeat the password.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+}
+
+impl Through {
+    /// Where all sockets come from.
+    pub(crate) fn network(&self, reach: &Reach) -> Result<Network, Failure> {
+        let mut options = reach.options();
+        if let Some(url) = &self.proxy {
+            let proxy = url.parse::<Proxy>();
+            options =
+                options.proxy(proxy.map_err(|error| Failure::usage(format!("--proxy: {error}")))?);
+        }
+        Ok(Network::new(options))
+    }
+}
+
+/// Says what a proxy leaves out.
+pub(crate) fn tell(network: &Network, output: Output) {
+    if let Some(proxy) = network.proxy() {
+        output.note(format_args!(
+            "through {proxy} alone: no uTP, DHT, local discovery or peers that come in"
+        ));
+    }
+}

@@ -1,0 +1,42 @@
+//! What a session does when what it is bound to goes and comes back: it holds still, says so, and goes
+//! on by itself.
+
+use std::sync::{Arc, Weak};
+
+use tracker::Prompt;
+
+use crate::events::Event;
+use crate::net::Change;
+use crate::session::SessionShared;
+use crate::shard::ShardMessage;
+
+/// Watches for as long as it is polled.
+pub(crate) async fn watch(session: Arc<SessionShared>) {
+    let (network, weak) = (session.network.clone(), Arc::downgrade(&session));
+    drop(session);
+    network.watch(move |change| tell(&weak, &change)).await;
+}
+
+fn tell(session: &Weak<SessionShared>, change: &Change) {
+    let Some(session) = session.upgrade() else { return };
+    match change {
+        Change::Lost(absence) => {
+            let message = absence.to_string();
+            tracing::warn!(%message, "the network is lost");
+            // Their connections lead nowhere, and would be waited for.
+            let lost = || ShardMessage::NetworkLost { message: message.clone() };
+            session.tell_shards(lost);
+            session.searches.all().iter().for_each(|search| search.network_lost());
+            session.events.send(Event::NetworkLost { message: message.clone() });
+        }
+        Change::Back => {
+            session.datagrams.reopen();
+            session.tell_shards(|| ShardMessage::NetworkBack);
+            session.searches.all().iter().for_each(|search| search.network_back());
+            for shared in session.all() {
+                shared.announce_now(Prompt::User);
+            }
+            session.events.send(Event::NetworkBack);
+        }
+    }
+}

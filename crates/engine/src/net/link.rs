@@ -1,0 +1,123 @@
+//! Whether what we are bound to is there: an interface that is up and has an address.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use socket2::{Domain, Socket, Type};
+
+use super::Binding;
+
+/// What we are bound to, when it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Link {
+    /// The interface's number: another one is another interface, though its name be the same.
+    pub(super) index: Option<u32>,
+    /// Which addresses it has.
+    pub(super) v4: bool,
+    pub(super) v6: bool,
+}
+
+/// Why nothing is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Absence {
+    /// There is no such interface.
+    Gone(String),
+    /// It is down, or has no carrier.
+    Down(String),
+    /// It has no address.
+    Bare(String),
+    /// No interface has the address that we are bound to.
+    NoAddress(IpAddr),
+    /// The system does not tell.
+    Unknown(String),
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone(name) => write!(f, "there is no interface {name}")?,
+            Self::Down(name) => write!(f, "the interface {name} is down")?,
+            Self::Bare(name) => write!(f, "the interface {name} has no address")?,
+            Self::NoAddress(ip) => write!(f, "no interface has the address {ip}")?,
+            Self::Unknown(error) => write!(f, "the interfaces can't be listed ({error})")?,
+        }
+        f.write_str("; nothing is sent by another: bring it up, or bind to another one")
+    }
+}
+
+/// A network interface of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InterfaceInfo {
+    /// Its name.
+    pub name: String,
+    /// Whether it is up, with a carrier.
+    pub is_up: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The interfaces that have addresses.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn interfaces() -> io::Result<Vec<InterfaceInfo>> {
+    let mut all: Vec<InterfaceInfo> = Vec::new();
+    for one in if_addrs::get_if_addrs()? {
+        let (is_up, ip) = (one.is_oper_up(), one.ip());
+        match all.iter_mut().find(|known| known.name == one.name) {
+            Some(known) => known.addresses.push(ip),
+            None => all.push(InterfaceInfo { name: one.name, is_up, addresses: vec![ip] }),
+        }
+    }
+    Ok(all)
+}
+
+/// Looks for what we are bound to.
+pub(super) fn look(binding: &Binding) -> Result<Link, Absence> {
+    if binding.is_none() {
+        return Ok(Link { index: None, v4: true, v6: true });
+    }
+    let all = if_addrs::get_if_addrs().map_err(|error| Absence::Unknown(error.to_string()))?;
+    let is_ours = |one: &&if_addrs::Interface| {
+        binding.interface().is_none_or(|name| one.name == name)
+            && binding.address().is_none_or(|ip| one.ip() == ip)
+    };
+    let ours: Vec<_> = all.iter().filter(is_ours).collect();
+    let Some(first) = ours.first() else { return absent(binding) };
+    if !ours.iter().any(|one| one.is_oper_up()) {
+        return Err(Absence::Down(first.name.clone()));
+    }
+    let has = |v4: bool| ours.iter().any(|one| one.ip().is_ipv4() == v4 && is_wide(one.ip()));
+    let link = Link { index: first.index, v4: has(true), v6: has(false) };
+    if link.v4 || link.v6 { Ok(link) } else { Err(Absence::Bare(first.name.clone())) }
+}
+
+/// An address of one link leads nowhere else.
+fn is_wide(ip: IpAddr) -> bool {
+    !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// Why it is not listed.
+fn absent(binding: &Binding) -> Result<Link, Absence> {
+    if let Some(name) = binding.interface() {
+        // The system knows better than its list: a socket that is never used asks it.
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None);
+        let exists = socket.and_then(|socket| binding.bind_device(&socket)).is_ok();
+        let name = name.to_owned();
+        return Err(match binding.address() {
+            _ if !exists => Absence::Gone(name),
+            Some(ip) => Absence::NoAddress(ip),
+            None => Absence::Bare(name),
+        });
+    }
+    let ip = binding.address().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    // Of 127.0.0.0/8 only the first is listed, and all can be had.
+    let addr = std::net::SocketAddr::new(ip, 0);
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, None);
+    match socket.and_then(|socket| socket.bind(&addr.into())) {
+        Ok(()) => Ok(Link { index: None, v4: ip.is_ipv4(), v6: ip.is_ipv6() }),
+        Err(_) => Err(Absence::NoAddress(ip)),
+    }
+}

@@ -1,0 +1,263 @@
+//! The way through a proxy: which one, and the connection to a target behind it. What is said to it is
+//! in [`wire::proxy`].
+//!
+//! A [`Network`] with a proxy makes no connection but to it, and looks no name up but its own. What
+//! can't go through it (multicast, peers that come in, datagrams but those of [`super::relay`]) is
+//! refused, never sent past it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::{Host, Url};
+use wire::proxy::{
+    Credentials, HttpConnect, HttpProxyError, ProxyTarget, Request, Socks5, SocksError,
+};
+
+use super::{Held, Network, Purpose};
+use crate::http::percent_decode;
+
+/// Time for the proxy to say whether it could connect. It waits for the target meanwhile.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Port of a proxy whose URL names none.
+const SOCKS_PORT: u16 = 1080;
+const HTTP_PORT: u16 = 8080;
+
+/// A proxy, by its URL: `socks5://user:password@host:port` or `http://…`. It is shown without user and
+/// password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    kind: Kind,
+    host: String,
+    port: u16,
+    credentials: Option<Credentials>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Socks5,
+    Http,
+}
+
+/// Why a URL names no proxy. It does not repeat the URL, where a password may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyUrlError {
+    /// No URL with a host.
+    #[error("not the URL of a proxy; give socks5://HOST:PORT or http://HOST:PORT")]
+    NotAUrl,
+    /// Another scheme.
+    #[error("an unknown kind of proxy; give socks5://HOST:PORT or http://HOST:PORT")]
+    Kind,
+    /// Longer than 255 bytes, or a password without a user.
+    #[error(
+        "the proxy's user or password can't be used: 1 to 255 bytes of user, up to 255 of password"
+    )]
+    Credentials,
+}
+
+impl FromStr for Proxy {
+    type Err = ProxyUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ProxyUrlError> {
+        let url = Url::parse(text).map_err(|_| ProxyUrlError::NotAUrl)?;
+        let kind = match url.scheme() {
+            // With `h` some programs mean that the proxy looks names up, which it always does here.
+            "socks5" | "socks5h" => Kind::Socks5,
+            "http" => Kind::Http,
+            _ => return Err(ProxyUrlError::Kind),
+        };
+        let host = match url.host().ok_or(ProxyUrlError::NotAUrl)? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(ip) => ip.to_string(),
+            Host::Ipv6(ip) => ip.to_string(),
+        };
+        let port = match kind {
+            Kind::Socks5 => url.port().unwrap_or(SOCKS_PORT),
+            // The parser takes a scheme's own port away, also where it was written.
+            Kind::Http if text.trim_end_matches('/').ends_with(":80") => 80,
+            Kind::Http => url.port().unwrap_or(HTTP_PORT),
+        };
+        let (user, password) = (url.username(), url.password().unwrap_or_default());
+        let credentials = if user.is_empty() && password.is_empty() {
+            None
+        } else {
+            let credentials = Credentials::new(percent_decode(user), percent_decode(password));
+            Some(credentials.ok_or(ProxyUrlError::Credentials)?)
+        };
+        if host.is_empty() || port == 0 {
+            return Err(ProxyUrlError::NotAUrl);
+        }
+        Ok(Self { kind, host, port, credentials })
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.kind {
+            Kind::Socks5 => "socks5",
+            Kind::Http => "http",
+        };
+        let brackets = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(formatter, "{scheme}://{}{}{}:{}", brackets.0, self.host, brackets.1, self.port)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// How a connection looks that the proxy closed, with or without having read what it was told.
+const CLOSED: [io::ErrorKind; 3] =
+    [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+
+/// What the proxy said, or did not say.
+enum Failure {
+    Socks(SocksError),
+    Http(HttpProxyError),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Network {
+    /// The proxy that everything goes through.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.inner.options.proxy.as_ref()
+    }
+
+    /// Refuses what would go past the proxy, if there is one.
+    pub(crate) fn must_not_pass_proxy(&self, what: &str) -> io::Result<()> {
+        match self.proxy() {
+            None => Ok(()),
+            Some(proxy) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("{what} can't go through the proxy {proxy}"),
+            )),
+        }
+    }
+
+    /// Connects by TCP to a name that the proxy looks up, or to an address.
+    pub(crate) async fn connect_by_proxy(
+        &self,
+        proxy: &Proxy,
+        target: ProxyTarget,
+        purpose: Purpose,
+    ) -> io::Result<Held<TcpStream>> {
+        let (stream, _) = self.ask_proxy(proxy, Request::Connect(target), purpose).await?;
+        Ok(stream)
+    }
+
+    /// Asks the proxy for something. Gives the connection, and the address in its answer.
+    pub(super) async fn ask_proxy(
+        &self,
+        proxy: &Proxy,
+        request: Request,
+        purpose: Purpose,
+    ) -> io::Result<(Held<TcpStream>, Option<SocketAddr>)> {
+        let mut stream = self.reach(proxy, purpose).await.map_err(|error| {
+            let text = format!("can't reach the proxy {proxy}: {error}; nothing is sent past it");
+            io::Error::other(text)
+        })?;
+        let what = match &request {
+            Request::Connect(target) => format!("did not connect to {target}"),
+            Request::Associate => "does not relay datagrams".into(),
+        };
+        let asked = timeout(ANSWER_LIMIT, proxy.ask(&mut stream, request)).await;
+        let failure = match asked {
+            Ok(Ok(bound)) => return Ok((stream, bound)),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Io(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
+            )),
+        };
+        let (about_target, text) = match failure {
+            Failure::Socks(error) => (error.is_about_target(), error.to_string()),
+            Failure::Http(error) => (error.is_about_target(), error.to_string()),
+            Failure::Io(error) if CLOSED.contains(&error.kind()) => {
+                (false, "it closed the connection before it had answered".into())
+            }
+            Failure::Io(error) => (false, error.to_string()),
+        };
+        let kind =
+            if about_target { io::ErrorKind::ConnectionRefused } else { io::ErrorKind::Other };
+        Err(io::Error::new(kind, format!("the proxy {proxy} {what}: {text}")))
+    }
+
+    /// The proxy itself is reached as everything is without one.
+    async fn reach(&self, proxy: &Proxy, purpose: Purpose) -> io::Result<Held<TcpStream>> {
+        let addrs = match proxy.host.parse() {
+            Ok(ip) => vec![SocketAddr::new(ip, proxy.port)],
+            Err(_) => self.look_up(&proxy.host, proxy.port).await?,
+        };
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for addr in addrs {
+            match self.connect_directly(addr, purpose).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+}
+
+impl Proxy {
+    /// Whether it can relay datagrams, as far as its kind goes.
+    pub(super) fn relays(&self) -> bool {
+        self.kind == Kind::Socks5
+    }
+
+    /// Asks, and gives the address in the answer. No byte behind the answer is read.
+    async fn ask(
+        &self,
+        stream: &mut Held<TcpStream>,
+        request: Request,
+    ) -> Result<Option<SocketAddr>, Failure> {
+        match (self.kind, request) {
+            (Kind::Socks5, request) => {
+                let mut machine = Socks5::new(request, self.credentials.clone());
+                loop {
+                    let output = machine.output();
+                    if !output.is_empty() {
+                        stream.write_all(&output).await?;
+                    }
+                    let mut answer = vec![0; machine.need()];
+                    stream.read_exact(&mut answer).await?;
+                    if let Some(reply) = machine.input(&answer).map_err(Failure::Socks)? {
+                        return Ok(reply.bound);
+                    }
+                }
+            }
+            (Kind::Http, Request::Associate) => {
+                Err(io::Error::from(io::ErrorKind::Unsupported).into())
+            }
+            (Kind::Http, Request::Connect(target)) => {
+                let request = HttpConnect::request(&target, self.credentials.as_ref());
+                stream.write_all(&request).await?;
+                let mut machine = HttpConnect::default();
+                loop {
+                    let byte = stream.read_u8().await?;
+                    if machine.input(byte).map_err(Failure::Http)? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! When a torrent has been seeded enough: by what it gave, for how long, or since nobody wants it.
+
+use std::time::Duration;
+
+use crate::{Action, Swarm};
+
+/// When seeding ends. The first that is reached counts; `None` is never.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SeedLimits {
+    /// Payload sent, as a multiple of the bytes that are there.
+    pub ratio: Option<f64>,
+    /// Time since seeding began.
+    pub time: Option<Duration>,
+    /// Time without a byte sent.
+    pub idle: Option<Duration>,
+}
+
+/// Which of the limits was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeedLimit {
+    /// As much was sent as was asked for.
+    Ratio,
+    /// It was seeded for as long as was asked for.
+    Time,
+    /// Nobody wanted anything for that long.
+    Idle,
+}
+
+/// How the seeding goes.
+#[derive(Default)]
+pub(crate) struct Seeding {
+    limits: SeedLimits,
+    /// It downloads nothing, complete or not.
+    only_seeds: bool,
+    since: Option<Duration>,
+    last_upload: Duration,
+    /// The owner was told.
+    is_over: bool,
+}
+
+impl Seeding {
+    /// When a limit of time is reached, if nothing is sent until then.
+    fn ends_at(&self) -> Option<Duration> {
+        let since = self.since.filter(|_| !self.is_over)?;
+        let time = self.limits.time.map(|time| since.saturating_add(time));
+        let last = self.last_upload.max(since);
+        let idle = self.limits.idle.map(|idle| last.saturating_add(idle));
+        time.into_iter().chain(idle).min()
+    }
+}
+
+impl Swarm {
+    /// Sets when seeding ends, which is told once, by [`Action::SeededEnough`]. A torrent that
+    /// `only_seeds` does so from the start, others when they are complete.
+    pub fn set_seed_limits(&mut self, now: Duration, limits: SeedLimits, only_seeds: bool) {
+        self.now = now;
+        self.seeding.limits = limits;
+        self.seeding.only_seeds = only_seeds;
+        self.seeding.is_over = false;
+        self.check_seed_limits();
+    }
+
+    /// When [`Swarm::tick`] is to look at the limits.
+    pub(crate) fn seed_limit_at(&self) -> Option<Duration> {
+        self.seeding.ends_at()
+    }
+
+    /// Payload was sent.
+    pub(crate) fn seeded(&mut self) {
+        self.seeding.last_upload = self.now;
+        if self.seeding.limits.ratio.is_some() {
+            self.check_seed_limits();
+        }
+    }
+
+    pub(crate) fn check_seed_limits(&mut self) {
+        let (now, seeds) = (self.now, self.is_complete() || self.seeding.only_seeds);
+        if !seeds {
+            self.seeding.since = None;
+            return;
+        }
+        let since = *self.seeding.since.get_or_insert(now);
+        let SeedLimits { ratio, time, idle } = self.seeding.limits;
+        let wanted = ratio.map(|ratio| ratio * self.totals.verified as f64);
+        let sent = self.totals.uploaded as f64;
+        let passed = |from: Duration, limit: Duration| now.saturating_sub(from) >= limit;
+        let reached = if wanted.is_some_and(|wanted| sent >= wanted && self.totals.verified > 0) {
+            SeedLimit::Ratio
+        } else if time.is_some_and(|time| passed(since, time)) {
+            SeedLimit::Time
+        } else if idle.is_some_and(|idle| passed(self.seeding.last_upload.max(since), idle)) {
+            SeedLimit::Idle
+        } else {
+            return;
+        };
+        if !std::mem::replace(&mut self.seeding.is_over, true) {
+            self.actions.push_back(Action::SeededEnough { limit: reached });
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Readers that come, go and jump about while peers do what they like: every piece that is missing
+//! stays with somebody, and all of it arrives in the end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use metainfo::{BLOCK_LENGTH, Geometry, InfoHash};
+use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
+
+use super::ReaderId;
+use crate::{Action, Config, Hello, PeerKey, Settings, Swarm};
+
+const PIECES: u32 = 40;
+const PIECE: u32 = 4 * BLOCK_LENGTH;
+
+struct World {
+    swarm: Swarm,
+    now: Duration,
+    peers: Vec<PeerKey>,
+    asked: Vec<(PeerKey, BlockRequest)>,
+    verifying: Vec<u32>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let now = Duration::from_secs(1000);
+        let config = Config {
+            geometry: Geometry::new(u64::from(PIECES) * u64::from(PIECE), PIECE).unwrap(),
+            info_hash: InfoHash([1; 20]),
+            have: Bitfield::new(PIECES),
+            wanted: None,
+            pad_blocks: Vec::new(),
+            metadata_size: None,
+            listen_port: None,
+            client_version: String::new(),
+            own_peer_id: PeerId([b'm'; 20]),
+            settings: Settings::default(),
+            seed,
+        };
+        let (peers, asked, verifying) = (Vec::new(), Vec::new(), Vec::new());
+        Self { swarm: Swarm::new(now, config), now, peers, asked, verifying }
+    }
+
+    fn joins(&mut self, number: u8) {
+        let hello = Hello {
+            addr: SocketAddr::from(([10, 0, 0, number], 6881)),
+            peer_id: PeerId([number; 20]),
+            outgoing: false,
+            reserved: Reserved::default(),
+        };
+        let Ok(key) = self.swarm.add_peer(self.now, hello) else { return };
+        let all = Bitfield::full(PIECES).to_wire();
+        for message in [Message::Bitfield(&all), Message::Unchoke] {
+            self.swarm.handle(self.now, key, &message).unwrap();
+        }
+        self.peers.push(key);
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.swarm.poll_action() {
+            match action {
+                Action::Send { peer, message: Message::Request(block) } => {
+                    self.asked.push((peer, block));
+                }
+                Action::Send { peer, message: Message::Cancel(block) } => {
+                    self.asked.retain(|asked| *asked != (peer, block));
+                }
+                Action::Verify { piece } => self.verifying.push(piece),
+                Action::Disconnect { peer, .. } => self.leaves(peer),
+                _ => {}
+            }
+        }
+    }
+
+    fn leaves(&mut self, peer: PeerKey) {
+        self.peers.retain(|other| *other != peer);
+        self.asked.retain(|(of, _)| *of != peer);
+        self.swarm.remove_peer(self.now, peer);
+    }
+
+    fn gives(&mut self, which: usize) {
+        let (peer, block) = self.asked.swap_remove(which);
+        self.swarm.block_head(self.now, peer, block).unwrap();
+        self.swarm.block(self.now, peer, block);
+    }
+
+    fn step(&mut self, rng: &mut fastrand::Rng) {
+        match rng.u8(0..12) {
+            0 => self.joins(rng.u8(1..6)),
+            1 if !self.peers.is_empty() => {
+                self.leaves(self.peers[rng.usize(..self.peers.len())]);
+            }
+            2 if !self.peers.is_empty() => {
+                let peer = self.peers[rng.usize(..self.peers.len())];
+                self.swarm.handle(self.now, peer, &Message::Choke).unwrap();
+                self.asked.retain(|(of, _)| *of != peer);
+                self.swarm.handle(self.now, peer, &Message::Unchoke).unwrap();
+            }
+            3 | 4 => {
+                let at = rng.u64(..=u64::from(PIECES) * u64::from(PIECE));
+                self.swarm.reader_at(self.now, ReaderId(rng.u64(0..3)), at, rng.u64(..));
+            }
+            5 => self.swarm.reader_gone(self.now, ReaderId(rng.u64(0..3))),
+            6 if !self.verifying.is_empty() => {
+                let piece = self.verifying.swap_remove(0);
+                if rng.bool() {
+                    self.swarm.piece_written(self.now, piece);
+                } else {
+                    let digests: Vec<u64> = (0..4).map(|_| rng.u64(..)).collect();
+                    self.swarm.piece_failed(self.now, piece, &digests);
+                }
+            }
+            7 => {
+                self.now += Duration::from_millis(rng.u64(..3000));
+                self.swarm.tick(self.now);
+            }
+            8 => self.swarm.set_reserve_limit(self.now, rng.u32(..40)),
+            _ if !self.asked.is_empty() => self.gives(rng.usize(..self.asked.len())),
+            _ => {}
+        }
+        self.act();
+        self.check();
+    }
+
+    /// A piece is there, being verified, begun, urgent, or to be picked.
+    fn check(&self) {
+        self.swarm.pieces.assert_consistent();
+        let urgent = &self.swarm.urgent;
+        for piece in 0..PIECES {
+            let begun =
+                self.swarm.pieces.get(piece).is_some() || self.swarm.pieces.is_verifying(piece);
+            let picked = self.swarm.picker.is_pickable(piece);
+            let there = self.swarm.have.has(piece);
+            assert!(u8::from(begun) + u8::from(picked) + u8::from(there) <= 1, "{piece}");
+            assert!(begun || picked || there || urgent.has(piece), "{piece} is nobody's");
+            assert!(!(urgent.has(piece) && (picked || there)), "{piece}");
+        }
+        assert_eq!(urgent.due.len(), urgent.todo.len() + urgent.asked.len());
+        // What is set aside has no block to ask for.
+        for (_, piece) in &urgent.asked {
+            let free = self.swarm.pieces.get(*piece).map_or(0, |open| open.free);
+            assert_eq!(free, 0, "{piece}");
+        }
+    }
+}
+
+#[test]
+fn no_piece_is_lost_between_readers_and_the_picker() {
+    for seed in 0..200 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(seed);
+        (0..200).for_each(|_| world.step(&mut rng));
+        // Somebody honest comes, and the readers stay where they are.
+        world.swarm.set_reserve_limit(world.now, 1000);
+        world.joins(9);
+        for _ in 0..3000 {
+            world.act();
+            if let Some(piece) = world.verifying.pop() {
+                world.swarm.piece_written(world.now, piece);
+            } else if world.asked.is_empty() {
+                world.now += Duration::from_millis(250);
+                world.swarm.tick(world.now);
+            } else {
+                world.gives(0);
+            }
+        }
+        assert!(world.swarm.is_complete(), "seed {seed}");
+    }
+}

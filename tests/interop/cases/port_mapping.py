@@ -1,0 +1,160 @@
+"""Port mapping: `peerless` in a house of its own asks its gateway, which is scripted or miniupnpd."""
+
+import netns
+import payloads
+import tools
+from deadline import until
+from gateway import EXTERNAL_IP, Gateway
+from house import House
+from process import Process, run
+from runner import case
+
+SOON_SECONDS = 30
+"""Seconds in which everything here has happened long since."""
+
+
+class Dweller:
+    """A seed of ours in a house, announced to a tracker outside."""
+
+    def __init__(self, lab, house):
+        self.port = lab.port()
+        self.tracker = lab.plain_tracker
+        torrent = payloads.make(lab.directory, "mapped.bin", 100_000)
+        torrent = torrent.announcing(self.tracker.url)
+        peerless = lab.peerless()
+        peerless.program = house.program(lab.peerless_path)
+        words = ["--port", self.port, "--allow-private", "--port-mapping"]
+        self.process = peerless.start("seed.log", "seed", torrent.path, torrent.home, *words)
+        lab.at_end(self.process.stop)
+        self.peerless = peerless
+
+    def wait_for(self, state):
+        def said():
+            events = self.peerless.events(self.process)
+            found = [e for e in events if e["event"] == "port_mapping" and e["state"] == state]
+            return found or not self.process.check_running()
+
+        return until(said, SOON_SECONDS, f"the mapping to be {state}")[-1]
+
+    def announced(self):
+        return [int(announce["port"]) for announce in self.tracker.announces]
+
+
+def _mapped_by(name, speaks):
+    @case(f"port-mapping/{speaks}", cost=8)
+    def mapped(lab):
+        house = House(lab, 7)
+        gateway = Gateway(lab, house, speaks, offset=1000, life=4)
+        dweller = Dweller(lab, house)
+        event = dweller.wait_for("mapped")
+        assert event["method"] == name, event
+        assert event["external_ip"] == EXTERNAL_IP, event
+        if speaks != "upnp":
+            assert event["tcp"] == event["udp"] == dweller.port + 1000, event
+        assert event["tcp"] != dweller.port
+        # Peers are told of the gateway's port.
+        until(lambda: event["tcp"] in dweller.announced(), 20, "the gateway's port to be announced")
+        if speaks != "upnp":
+            for protocol in ("TCP", "UDP"):
+                until(lambda p=protocol: gateway.mapped(p, dweller.port) >= 2, 10, "a renewal")
+            gateway.restart()
+            until(lambda: gateway.mapped("TCP", dweller.port), 10, "it to map once more")
+        dweller.process.stop(2)
+        assert gateway.ended("TCP") and gateway.ended("UDP"), gateway.asked
+
+
+_mapped_by("PCP", "pcp")
+_mapped_by("NAT-PMP", "nat-pmp")
+_mapped_by("UPnP", "upnp")
+
+
+@case("port-mapping/misled", cost=8)
+def misled(lab):
+    """A description on another host is not fetched, and a failure is no end."""
+    house = House(lab, 7)
+    gateway = Gateway(lab, house, "upnp")
+    gateway.misled_to = netns.IPV4[-1]
+    dweller = Dweller(lab, house)
+    event = dweller.wait_for("failed")
+    assert str(dweller.port) in event["reason"] and "by hand" in event["reason"], event
+    assert gateway.asked == []
+    assert dweller.announced() == [dweller.port]
+
+
+MINIUPNPD = """
+ext_ifname=ext0
+ext_ip={external}
+listening_ip={inside}
+enable_natpmp={pcp}
+enable_upnp=yes
+secure_mode=yes
+lease_file={leases}
+uuid=22db1502-d442-473a-8ac7-215386911079
+allow 1024-65535 192.168.7.0/24 1024-65535
+upnp_table_name=filter
+upnp_nat_table_name=filter
+upnp_forward_chain=miniupnpd
+upnp_nat_chain=prerouting_miniupnpd
+upnp_nat_postrouting_chain=postrouting_miniupnpd
+"""
+RULES = """
+table inet filter {
+    chain forward { type filter hook forward priority 0; policy accept; jump miniupnpd
+    }
+    chain miniupnpd {
+    }
+    chain prerouting { type nat hook prerouting priority -100; policy accept; jump prerouting_miniupnpd
+    }
+    chain postrouting { type nat hook postrouting priority 100; policy accept; jump postrouting_miniupnpd
+    }
+    chain prerouting_miniupnpd {
+    }
+    chain postrouting_miniupnpd {
+    }
+}
+"""
+
+
+def _redirects(lab):
+    done = run([tools.program("nft"), "list", "chain", "inet", "filter", "prerouting_miniupnpd"], lab.folder("nft"), 5)
+    return done.out
+
+
+def _miniupnpd(name, speaks_pcp):
+    @case(f"port-mapping/miniupnpd-{name.lower()}", cost=5)
+    def miniupnpd(lab):
+        """A real one, of which the kernel's own rules show what it did."""
+        house = House(lab, 7)
+        _start_miniupnpd(lab, house, speaks_pcp)
+        dweller = Dweller(lab, house)
+        event = dweller.wait_for("mapped")
+        assert event["method"] == name and event["external_ip"] == EXTERNAL_IP, event
+        for protocol in ("tcp", "udp"):
+            rule = f"dport {event[protocol]} dnat ip to {house.ip}:{dweller.port}"
+            assert _redirects(lab).count(rule) == 2, _redirects(lab)
+        dweller.process.stop(2)
+        assert "dnat" not in _redirects(lab), _redirects(lab)
+
+
+_miniupnpd("PCP", True)
+_miniupnpd("UPnP", False)
+
+
+def _start_miniupnpd(lab, house, speaks_pcp):
+    home = lab.folder("miniupnpd")
+    for words in (["ip", "link", "add", "ext0", "type", "bridge"],
+                  ["ip", "addr", "add", f"{EXTERNAL_IP}/24", "dev", "ext0"],
+                  ["ip", "link", "set", "ext0", "up"]):
+        assert run(words, home, 5).code == 0, words
+    lab.at_end(lambda: run(["ip", "link", "del", "ext0"], home, 5))
+    nft = tools.program("nft")
+    assert run([nft, "-f", "-"], home, 5, stdin=RULES).code == 0
+    lab.at_end(lambda: run([nft, "delete", "table", "inet", "filter"], home, 5))
+    config = home / "miniupnpd.conf"
+    options = {"external": EXTERNAL_IP, "inside": house.outside, "leases": home / "leases"}
+    options["pcp"] = "yes" if speaks_pcp else "no"
+    config.write_text(MINIUPNPD.format(**options))
+    daemon = [tools.program("miniupnpd"), "-d", "-f", config, "-P", home / "pid"]
+    server = Process(daemon, home, "miniupnpd")
+    lab.at_end(server.stop)
+    server.wait_for_log("listening on", 10)

@@ -1,0 +1,113 @@
+"""`stream`: bytes before the file is complete, from libtorrent at a megabyte a second."""
+
+import http.client
+import shutil
+import subprocess
+import time
+from urllib.parse import urlsplit
+
+import payloads
+import tools
+from cases.corruption import damage
+from line import Line
+from process import environment
+from runner import case
+
+RATE = 1_000_000
+PIECE = 256 * 1024
+FIRST_BYTE_SECONDS = 1.0
+"""From a request to its first byte, at the start and after a seek."""
+
+
+def _serve(lab, torrent, seeders):
+    """Start it over HTTP; gives its URL."""
+    player = lab.peerless()
+    peers = [word for seeder in seeders for word in ("--peer", seeder.serving(torrent))]
+    words = [torrent.path, "--http", "--temporary", "--bind", player.ip, "--no-tracker", *peers]
+    process = player.start("stream.log", "stream", *words)
+    lab.at_end(process.stop)
+    return player.wait_for_event(process, "streaming", 20)["url"]
+
+
+def _read(url, start, count):
+    """`count` bytes from `start` on, and the seconds until the first of them."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    asked = time.monotonic()
+    connection.request("GET", parts.path, headers={"Range": f"bytes={start}-"})
+    answer = connection.getresponse()
+    assert answer.status == 206, answer.status
+    first = answer.read(1)
+    waited = time.monotonic() - asked
+    data = first + answer.read(count - 1)
+    connection.close()  # as a player does that seeks
+    return data, waited
+
+
+@case("stream/first-byte-and-seeks", seconds=60, cost=8)
+def seeks(lab):
+    torrent = payloads.make(lab.directory, "film.mkv", 24 << 20, PIECE)
+    content = (torrent.home / torrent.name).read_bytes()
+    seeder = lab.client("libtorrent")
+    seeder.seed([torrent], torrent.home)
+    url = _serve(lab, torrent, [Line(lab, seeder, torrent, RATE)])
+    # The beginning, then the index at the end, then here and there, reading on for a while.
+    for start, count in [(0, 1_500_000), ((24 << 20) - 100_000, 100_000), (9 << 20, 1_500_000),
+                         ((17 << 20) + 77, 500_000), ((4 << 20) - 5, 300_000)]:
+        data, waited = _read(url, start, count)
+        assert data == content[start : start + count], f"what came from {start} on differs"
+        assert waited <= FIRST_BYTE_SECONDS, f"{waited:.2f} s to the first byte at {start}"
+
+
+@case("stream/curl-ranges", cost=3)
+def curl(lab):
+    torrent = payloads.tree(lab.directory, "a tree", with_empty=False)
+    seeder = lab.client("libtorrent")
+    seeder.seed([torrent], torrent.home)
+    url = _serve(lab, torrent, [seeder])
+    # The largest file, of equals the first.
+    path, length = max(torrent.files, key=lambda file: file[1])
+    content = (torrent.home / path).read_bytes()
+
+    def fetch(*words, code=0):
+        argv = [tools.program("curl"), "-sS", *map(str, words)]
+        done = subprocess.run(argv, capture_output=True, timeout=30, env=environment(lab.directory))
+        assert done.returncode == code, f"{argv}: exit {done.returncode}: {done.stderr!r}"
+        return done.stdout
+
+    assert fetch(url) == content, "the whole differs"
+    for words, part in [("0-0", content[:1]), ("1000-70000", content[1000:70_001]),
+                        ("-9", content[-9:]), (f"{length - 5}-", content[-5:])]:
+        assert fetch("-r", words, url) == part, f"range {words} differs"
+    # Over one connection.
+    twice = fetch("-r", "5-9", url, url)
+    assert twice == content[5:10] * 2, twice
+    status = ["-o", "/dev/null", "-w", "%{http_code}"]
+    assert fetch(*status, "-r", f"{length}-", url) == b"416"
+    assert fetch(*status, "-H", "Host: rebound.example", url) == b"421"
+    head = fetch("-I", url).decode().lower()
+    assert f"content-length: {length}" in head and "accept-ranges: bytes" in head, head
+
+
+@case("stream/one-of-two-seeders-lies", seconds=60, cost=5)
+def lies(lab):
+    """What goes to the pipe is right all the same, and in order."""
+    torrent = payloads.make(lab.directory, "poisoned.bin", 6 << 20, 64 * 1024)
+    honest, liar = lab.client("libtorrent"), lab.client("libtorrent")
+    honest.seed([torrent], torrent.home, upload_limit=2 << 20)
+    rotten = lab.folder("rotten")
+    shutil.copy(torrent.home / torrent.name, rotten)
+    liar.seed([torrent], rotten)
+    damage(rotten / torrent.name, torrent)
+    player = lab.peerless()
+    peers = [word for seeder in (honest, liar) for word in ("--peer", seeder.serving(torrent))]
+    argv = [lab.peerless_path, "stream", torrent.path, "--temporary", "--no-tracker", "-q",
+            "--bind", player.ip, *peers]
+    done = subprocess.run(
+        [str(word) for word in argv], capture_output=True, timeout=50,
+        env=environment(player.home), cwd=player.home,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (torrent.home / torrent.name).read_bytes(), "what was streamed differs"
+    served = liar.status()[torrent.info_hash]["payload_uploaded"]
+    assert served, "the liar served nothing: the case proves nothing"
