@@ -22,7 +22,7 @@ import netns
 import runner
 import tools
 
-WORKERS = 2
+WORKERS = 4
 START_SECONDS = 30
 
 
