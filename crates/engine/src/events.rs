@@ -123,6 +123,13 @@ pub enum Event {
     },
     /// What the session is bound to is back, and it goes on.
     NetworkBack,
+    /// The proxy relays no datagrams: uTP and the DHT are off until it does.
+    RelayLost {
+        /// Why, in words.
+        message: String,
+    },
+    /// The proxy relays datagrams again.
+    RelayBack,
     /// Seeding came to the end that was set for it: the torrent stops.
     SeededEnough {
         /// Which torrent.

@@ -57,6 +57,7 @@ mod payload;
 mod peer;
 mod probe;
 mod reader;
+mod relaying;
 mod rest;
 mod resume;
 mod roster;

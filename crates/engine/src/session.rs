@@ -36,6 +36,7 @@ use crate::magnet::Searches;
 use crate::mapping::{self, Mapping, PortMapping};
 use crate::net::{Listener, Network, Proxy, Purpose, SocketInfo};
 use crate::panics::Panics;
+use crate::relaying;
 use crate::rest;
 use crate::resume;
 use crate::roster::Roster;
@@ -196,7 +197,8 @@ impl SessionShared {
             settings: swarm::Settings {
                 peers_max: self.settings.peers_per_torrent_max,
                 peer_exchange: !info.is_private(),
-                holepunch: self.settings.transport != Transport::Tcp,
+                holepunch: self.settings.transport != Transport::Tcp
+                    && self.network.proxy().is_none(),
                 dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
                 super_seed: shared.seeding.super_seeds(),
                 ..swarm::Settings::default()
@@ -347,6 +349,12 @@ impl Session {
         self.inner.shared.external_addresses()
     }
 
+    /// Why the proxy relays no datagrams, so that uTP and the DHT are off; `None` when it does, has not
+    /// answered yet, or there is none that could.
+    pub fn relay_trouble(&self) -> Option<String> {
+        relaying::trouble(&self.inner.shared)
+    }
+
     /// Whether a gateway leads its port to ours.
     pub fn port_mapping(&self) -> PortMapping {
         self.inner.shared.mapping.status()
@@ -468,7 +476,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     };
     let listening: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let (clock, guard) = (Clock::start(), control.enter());
-    let datagrams = Datagrams::open(&settings.network, &settings.datagram_addresses(&listening));
+    let datagrams = settings.datagrams(&listening);
     datagrams.gate().set(Arc::clone(&settings.ip_filter));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
     drop(guard);
@@ -516,6 +524,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
     control.spawn(link::watch(Arc::clone(&shared)));
+    control.spawn(relaying::tell(Arc::clone(&shared)));
     if shared.settings.local_discovery {
         let _guard = control.enter();
         local_search::start(&shared);

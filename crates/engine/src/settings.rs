@@ -1,13 +1,15 @@
 //! A session's settings: every default with its reason, changed through [`SessionBuilder`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use storage::{SqliteState, StateWriter};
 use swarm::IpFilter;
+use wire::proxy::datagram_head;
 
 use crate::announce::TrackerClient;
+use crate::datagrams::Datagrams;
 use crate::encryption::Encryption;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
 use crate::limits::{RateLimits, ScheduledLimits};
@@ -103,16 +105,20 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// With a proxy only what goes through it is left: connections by TCP that we make. What it would
-    /// betray otherwise, nobody is told of.
+    /// With a proxy only what goes through it is left: connections that we make, by TCP and, if it may
+    /// relay datagrams, by uTP, and the DHT. What it would betray otherwise, nobody is told of.
     pub(crate) fn behind_proxy(mut self) -> Result<Self, StartError> {
         let Some(proxy) = self.network.proxy() else { return Ok(self) };
+        (self.listen, self.local_discovery, self.port_mapping) = (false, false, false);
+        if proxy.relays() {
+            tracing::info!(%proxy, "no local discovery or peers that come in, only the proxy");
+            return Ok(self);
+        }
         if self.transport == Transport::Utp {
             return Err(StartError::Proxy { what: "uTP", proxy: proxy.clone() });
         }
         tracing::info!(%proxy, "no uTP, DHT, local discovery or peers that come in, only the proxy");
-        self.transport = Transport::Tcp;
-        (self.listen, self.local_discovery, self.dht) = (false, false, false);
+        (self.transport, self.dht) = (Transport::Tcp, false);
         Ok(self)
     }
 
@@ -134,23 +140,34 @@ impl Settings {
         }
     }
 
-    /// Where to open UDP sockets: where we listen, or anywhere.
-    pub(crate) fn datagram_addresses(&self, listening: &[SocketAddr]) -> Vec<SocketAddr> {
-        if !listening.is_empty() {
-            return listening.to_vec();
+    /// The session's datagrams: where we listen, or anywhere; or by the proxy.
+    pub(crate) fn datagrams(&self, listening: &[SocketAddr]) -> Arc<Datagrams> {
+        match self.network.proxy() {
+            Some(proxy) if proxy.relays() => Datagrams::through(&self.network, proxy),
+            Some(_) => Datagrams::open(&self.network, &[]),
+            None if listening.is_empty() => {
+                Datagrams::open(&self.network, &self.network.local_addresses(0))
+            }
+            None => Datagrams::open(&self.network, listening),
         }
-        if self.network.proxy().is_some() {
-            return Vec::new();
-        }
-        self.network.local_addresses(0)
     }
 
     /// How uTP is run; the numbers begin with `seed`.
     pub(crate) fn utp(&self, seed: u64) -> ::utp::Config {
+        let mut config = ::utp::Config::new(seed);
+        if self.network.proxy().is_some() {
+            // Each datagram has a head, on its way to a proxy that may be reached by IPv6.
+            let [v4, v6] = config.datagram_bytes_max;
+            let anybody: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+            config.datagram_bytes_max = anybody.map(|ip| {
+                let head = datagram_head(&SocketAddr::new(ip, 0).into());
+                v4.min(v6).saturating_sub(head.len())
+            });
+        }
         ::utp::Config {
             accept: self.listen && self.transport != Transport::Tcp,
             connections_max: self.connections_max.saturating_mul(2), // closing ones count
-            ..::utp::Config::new(seed)
+            ..config
         }
     }
 
@@ -360,3 +377,6 @@ impl SessionBuilder {
         started.await.map_err(|_| std::io::Error::other("the engine's start was interrupted"))?
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,8 +71,10 @@ impl Utp {
         (this, incoming)
     }
 
-    /// Opens a connection. It takes up to seven seconds to see that nobody answers.
+    /// Opens a connection. It takes up to seven seconds to see that nobody answers, from when the proxy
+    /// relays, if there is one.
     pub(crate) async fn connect(self: &Arc<Self>, remote: SocketAddr) -> io::Result<UtpStream> {
+        self.hub.ready().await?;
         let stream = {
             let mut state = self.lock();
             let now = self.clock.now();

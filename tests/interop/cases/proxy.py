@@ -1,5 +1,6 @@
-"""Through a proxy alone: dante by SOCKS5 and tinyproxy by HTTP, each with a password. The tracker has a
-name that nobody but the proxy can look up, and a capture of every packet shows that none goes past it.
+"""Through a proxy alone: dante by SOCKS5 and tinyproxy by HTTP, each with a password. Trackers, web seeds
+and DHT nodes have names that nobody but the proxy can look up, and a capture of every packet shows that
+none goes past it.
 """
 
 import os
@@ -12,6 +13,7 @@ import time
 import netns
 import payloads
 import tools
+from clients.nginx import Nginx
 from clients.peerless import Exit
 from deadline import until
 from process import Process
@@ -19,6 +21,7 @@ from runner import case
 from trackers.opentracker import Opentracker
 from trackers.plain import PlainTracker
 
+TCP, UDP = 6, 17
 USER, PASSWORD = "peerless", "secret"
 PASSWORD_HASH = (
     "$6$peerless$I1xlHgC0cOXvWWspgAmQW8JwgFvjTNt3ZFIZwTFqSAvQgJ48oPJjERDWrf5szL5MIPD0jk1VyW7sAE9W8brvg."
@@ -33,7 +36,7 @@ socksmethod: username
 user.privileged: root
 user.unprivileged: root
 client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
-socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 command: connect udpassociate }}
+socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 command: {commands} }}
 socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 command: udpreply }}
 """
 
@@ -50,13 +53,14 @@ Timeout 60
 class Proxy:
     """A proxy in a mount namespace whose `/etc/hosts` names the tracker, and that knows one user."""
 
-    def __init__(self, lab, kind, names):
+    def __init__(self, lab, kind, names, commands="connect udpassociate"):
         self.lab, self.kind = lab, kind
         self.ip, self.port = lab.ip(), lab.port()
         self.home = lab.folder(f"{kind}-{self.port}")
         hosts = "".join(f"{ip} {name}\n" for name, ip in names.items())
         mounts = {"/etc/hosts": hosts}
         values = {"ip": self.ip, "port": self.port, "user": USER, "password": PASSWORD}
+        values["commands"] = commands
         config = self.home / "proxy.conf"
         if kind == "dante":
             config.write_text(DANTE.format(**values))
@@ -134,6 +138,10 @@ class Capture:
         self._over = True
         self._thread.join()
         self._socket.close()
+
+    def between(self, one, other):
+        """The protocols of what two addresses sent each other."""
+        return {packet[2] for packet in set(self.packets) if {one, other} == set(packet[:2])}
 
     def check(self, ours, proxy, others):
         """Whatever `ours` (an address) sent or got was the proxy's, and so was what `others` (endpoints)
@@ -226,8 +234,103 @@ def _with(kind):
         world.check(leecher)
 
 
+    @case(f"proxy/web-seed-{kind}", cost=4)
+    def web_seed(lab):
+        """A web seed by a name, and nobody else who has the torrent."""
+        _name_server(lab)
+        torrent = payloads.make(lab.directory, "far.bin", 3_000_000)
+        nginx = Nginx(lab, torrent.home)
+        ip, port = netns.split(nginx.endpoint)
+        proxy = Proxy(lab, kind, {"web.test": ip})
+        leecher = lab.peerless(arguments=["--proxy", proxy.url])
+        capture = Capture(lab)
+        out = lab.folder("out")
+        url = f"http://web.test:{port}/"
+        leecher.download([torrent], out, extra=["--no-tracker", "--no-dht", "--web-seed", url])
+        leecher.wait_complete(30)
+        torrent.check(out, leecher.label)
+        capture.check(leecher.ip, proxy, [(ip, port)])
+
+
 for _kind in ("dante", "tinyproxy"):
     _with(_kind)
+
+
+@case("proxy/utp", cost=6)
+def utp(lab):
+    """uTP alone, from libtorrent, by datagrams that dante relays."""
+    torrent = payloads.make(lab.directory, "far.bin", 5_000_000)
+    seeder = lab.client("libtorrent", transport="utp")
+    seeder.seed([torrent], torrent.home)
+    proxy = Proxy(lab, "dante", {})
+    leecher = lab.peerless(arguments=["--proxy", proxy.url, "--no-tracker"], transport="utp")
+    capture = Capture(lab)
+    out = lab.folder("out")
+    leecher.download([torrent], out, [seeder])
+    leecher.wait_complete(40)
+    torrent.check(out, leecher.label)
+    capture.check(leecher.ip, proxy, [netns.split(seeder.endpoint)])
+    assert capture.between(proxy.ip, seeder.ip) == {UDP}
+
+
+@case("proxy/dht", cost=10, seconds=90)
+def dht(lab):
+    """The DHT by a node that only dante can look up: an item, and a torrent's peer by it alone."""
+    _name_server(lab)
+    node = lab.client("libtorrent", dht="")
+    node.status()  # it is up
+    torrent = payloads.make(lab.directory, "far.bin", 500_000)
+    seeder = lab.client("libtorrent", dht=node.endpoint)
+    seeder.seed([torrent], torrent.home)
+    proxy = Proxy(lab, "dante", {"node.test": node.ip})
+    others = [netns.split(client.endpoint) for client in (node, seeder)]
+    named = f"node.test:{others[0][1]}"
+    capture = Capture(lab)
+    user = lab.peerless()
+    where = ["--bind", user.ip, "--proxy", proxy.url, "--dht-bootstrap", named]
+    stored = user.json("dht", "put", "Hello World!", *where).json
+    assert stored["nodes"] >= 1, stored
+    got = user.json("dht", "get", stored["target"], *where).json
+    assert got["text"] == "Hello World!", got
+    capture.check(user.ip, proxy, [])
+    leecher = lab.peerless(arguments=["--proxy", proxy.url, "--no-tracker", "--dht-bootstrap", named])
+    out = lab.folder("out")
+    leecher.download([torrent], out)
+    leecher.wait_complete(60)
+    torrent.check(out, leecher.label)
+    for client in (user, leecher):
+        touched = {packet for packet in set(capture.packets) if client.ip in packet[:2]}
+        assert touched and all(proxy.ip in packet[:2] for packet in touched), touched
+    assert UDP in capture.between(proxy.ip, node.ip)
+
+
+@case("proxy/no-datagrams", cost=6)
+def no_datagrams(lab):
+    """A proxy that relays none leaves uTP and the DHT off, says so, and TCP goes on."""
+    torrent = payloads.make(lab.directory, "far.bin", 500_000)
+    seeder = lab.client("libtorrent")
+    seeder.seed([torrent], torrent.home)
+    proxy = Proxy(lab, "dante", {}, commands="connect")
+    slow = ["--download-limit", "200K"]  # the proxy has answered before that is over
+    leecher = lab.peerless(arguments=["--proxy", proxy.url, "--no-tracker", *slow])
+    capture = Capture(lab)
+    out = lab.folder("out")
+    leecher.download([torrent], out, [seeder], extra=["--dht-bootstrap", "192.0.2.1:6881"])
+    lost = leecher.wait_for_event(leecher.get, "relay_lost", 20)
+    leecher.wait_complete(30)
+    torrent.check(out, leecher.label)
+    assert [event["event"] for event in leecher.events(leecher.get)].count("relay_lost") == 1
+    assert "does not relay datagrams" in lost["message"], lost
+    assert "uTP and the DHT are off" in lost["message"], lost
+    capture.check(leecher.ip, proxy, [netns.split(seeder.endpoint)])
+    assert capture.between(leecher.ip, proxy.ip) == {TCP}
+    words = ["dht", "get", "ab" * 20, "--bind", leecher.ip, "--proxy"]
+    refused = leecher.run(*words, proxy.url, code=Exit.NO_PEERS)
+    assert "does not relay datagrams" in refused.err, refused
+    http = Proxy(lab, "tinyproxy", {})
+    refused = leecher.run(*words, http.url, code=Exit.USAGE)
+    assert "can't go through the proxy" in refused.err, refused
+    assert capture.between(leecher.ip, http.ip) <= {TCP}
 
 
 @case("proxy/udp-tracker", cost=6)

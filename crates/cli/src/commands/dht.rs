@@ -43,6 +43,8 @@ pub(crate) struct Args {
     port: u16,
     #[command(flatten)]
     reach: Reach,
+    #[command(flatten)]
+    proxy: super::proxy::Through,
     /// Seconds until the first node must have answered.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
     timeout: u64,
@@ -90,6 +92,7 @@ impl Args {
         let session = self.session(output).await?;
         let result = tokio::select! {
             result = self.ask(&session, output) => result,
+            why = no_relay(&session) => Err(Failure::new(Code::NoPeers, why)),
             () = interrupt.wait() => Err(Failure::interrupted()),
         };
         session.shutdown().await;
@@ -97,7 +100,7 @@ impl Args {
     }
 
     async fn session(&self, output: Output) -> Result<Session, Failure> {
-        let network = self.reach.network();
+        let network = self.proxy.network(&self.reach)?;
         let filter = self.ip_filter.read(output)?;
         let mut builder =
             Session::builder().port(self.port).ip_filter(filter).network(network.clone());
@@ -112,8 +115,11 @@ impl Args {
     }
 
     async fn ask(&self, session: &Session, output: Output) -> Result<(), Failure> {
-        let none = || Failure::other("the system gives no UDP socket");
-        let dht = session.dht().ok_or_else(none)?;
+        let dht = session.dht().ok_or_else(|| match session.network().proxy() {
+            Some(proxy) => Failure::usage(format!("the DHT can't go through the proxy {proxy}"))
+                .advise("give a SOCKS5 proxy that relays datagrams"),
+            None => Failure::other("the system gives no UDP socket"),
+        })?;
         match &self.what {
             What::Ping { node } => ping(session, &dht, node, output).await,
             What::Peers { hash, scrape, announce } => {
@@ -154,6 +160,19 @@ impl Args {
             Failure::new(Code::NoPeers, format!("no DHT node answered within {seconds} s"))
                 .advise("name one with --dht-bootstrap, and check that UDP gets out")
         })
+    }
+}
+
+/// Waits until the proxy, if there is one, is known to relay no datagrams.
+async fn no_relay(session: &Session) -> String {
+    let mut events = session.events();
+    loop {
+        if let Some(why) = session.relay_trouble() {
+            return why;
+        }
+        if events.next().await.is_none() {
+            return std::future::pending().await;
+        }
     }
 }
 

@@ -95,8 +95,7 @@ impl Args {
             return failures.result();
         }
         let session = self.options.builder(&network, output)?.start().await?;
-        let reporting =
-            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
+        let reporting = tokio::spawn(session::report(&session, output));
         let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let since = Instant::now();
         let getting = Arc::new(Getting {

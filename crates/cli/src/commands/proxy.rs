@@ -10,10 +10,10 @@ use crate::output::Output;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Through {
     /// Connect through this proxy alone: socks5://USER:PASSWORD@HOST:PORT or http://…; names are
-    /// looked up there. What can't go through it is off: uTP, the DHT, local discovery, peers that come
-    /// in, and with http UDP trackers.
+    /// looked up there. What can't go through it is off: local discovery, port mapping, peers that come
+    /// in, and with http, or where the proxy relays no datagrams, uTP, the DHT and UDP trackers.
     // A plain string: what clap says of a bad value would repeat the password.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     proxy: Option<String>,
 }
 
@@ -32,9 +32,11 @@ impl Through {
 
 /// Says what a proxy leaves out.
 pub(crate) fn tell(network: &Network, output: Output) {
-    if let Some(proxy) = network.proxy() {
-        output.note(format_args!(
-            "through {proxy} alone: no uTP, DHT, local discovery or peers that come in"
-        ));
-    }
+    let Some(proxy) = network.proxy() else { return };
+    let without = if proxy.relays() {
+        "no local discovery or peers that come in; uTP and the DHT if it relays datagrams"
+    } else {
+        "no uTP, DHT, local discovery or peers that come in"
+    };
+    output.note(format_args!("through {proxy} alone: {without}"));
 }

@@ -50,8 +50,7 @@ impl Args {
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let session = self.options.builder(&network, output)?.start().await?;
-        let reporting =
-            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
+        let reporting = tokio::spawn(session::report(&session, output));
         let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let since = Instant::now();
         let request = AddTorrent::new(torrent, &self.dir)

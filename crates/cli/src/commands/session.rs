@@ -253,14 +253,30 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
 }
 
 /// Prints a session's events as JSON lines, and storage trouble for people.
-/// What the gateway said before anybody listened is said first.
-pub(crate) async fn report(mut events: EventStream, mapping: PortMapping, output: Output) {
+/// What the gateway and the proxy said before anybody listened is said first.
+pub(crate) fn report(session: &Session, output: Output) -> impl Future<Output = ()> + use<> {
+    let events = session.events(); // before what was said before
+    tell_all(events, session.port_mapping(), session.relay_trouble(), output)
+}
+
+async fn tell_all(
+    mut events: EventStream,
+    mapping: PortMapping,
+    unrelayed: Option<String>,
+    output: Output,
+) {
     let mut told = HashSet::new();
+    let mut first = unrelayed.map(|message| Event::RelayLost { message });
+    let mut unrelayed = None; // as it was said last
     if !matches!(mapping, PortMapping::Off | PortMapping::Asking) {
         output.value(&port_mapping(&mapping));
     }
-    while let Some(event) = events.next().await {
+    while let Some(event) = match first.take() {
+        Some(event) => Some(event),
+        None => events.next().await,
+    } {
         match &event {
+            Event::RelayLost { message } if unrelayed.as_ref() == Some(message) => continue,
             Event::StorageError { info_hash, message }
                 if told.insert((*info_hash, message.clone())) =>
             {
@@ -279,6 +295,14 @@ pub(crate) async fn report(mut events: EventStream, mapping: PortMapping, output
             }
             Event::NetworkLost { message } => output.note(format_args!("warning: {message}")),
             Event::NetworkBack => output.note("the network is back; going on"),
+            Event::RelayLost { message } => {
+                output.note(format_args!("warning: {message}"));
+                unrelayed = Some(message.clone());
+            }
+            Event::RelayBack => {
+                output.note("the proxy relays datagrams again");
+                unrelayed = None;
+            }
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
             }
@@ -335,6 +359,8 @@ fn document(event: &Event) -> Option<Value> {
         Event::ExternalAddress { ip } => json!({"event": "external_address", "ip": ip}),
         Event::NetworkLost { message } => json!({ "event": "network_lost", "message": message }),
         Event::NetworkBack => json!({ "event": "network_back" }),
+        Event::RelayLost { message } => json!({ "event": "relay_lost", "message": message }),
+        Event::RelayBack => json!({ "event": "relay_back" }),
         Event::TorrentFailed { info_hash, message } => json!({
             "event": "torrent_failed", "info_hash": info_hash.to_string(), "message": message,
         }),

@@ -52,8 +52,7 @@ impl Args {
         let network = self.reach.network();
         let builder = Session::builder().port(self.port).state(StateLocation::Memory);
         let session = builder.network(network.clone()).start().await?;
-        let reporting =
-            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
+        let reporting = tokio::spawn(session::report(&session, output));
         let request = AddTorrent::new(bare.clone(), root).use_trackers(false).seed_only(true);
         let request = request.super_seed(self.super_seed);
         let handle = session.add(request).await?;

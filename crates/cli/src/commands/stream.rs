@@ -96,8 +96,7 @@ impl Args {
             builder = builder.state(StateLocation::Memory);
         }
         let session = builder.start().await?;
-        let reporting =
-            tokio::spawn(session::report(session.events(), session.port_mapping(), output));
+        let reporting = tokio::spawn(session::report(&session, output));
         let since = Instant::now();
         let added = tokio::select! {
             added = self.add(&session, source, peers, output) => added,

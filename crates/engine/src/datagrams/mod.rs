@@ -4,19 +4,26 @@
 //! Who receives is told by the first byte ([`Kind`]). Many datagrams travel in one system call
 //! where the system can (GSO and GRO, by `quinn-udp`). The sockets never fragment: what is too long
 //! for a path is lost or refused, so 1,280 bytes are safe and more must be probed for.
+//!
+//! Behind a proxy there is no such socket: `relayed.rs` has it relay each datagram.
 
 mod receive;
+mod relayed;
 mod socket;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use wire::proxy::ProxyTarget;
 
+pub(crate) use self::relayed::RelayState;
+use self::relayed::Relayed;
 use self::socket::Socket;
 use crate::ip_filter::Gate;
-use crate::net::Network;
+use crate::net::{Network, Proxy};
 
 /// What a datagram is, by how it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +92,8 @@ pub(crate) struct Datagrams {
     network: Network,
     /// Empty once closed.
     sockets: RwLock<Vec<Open>>,
+    /// What there is instead of sockets.
+    relay: Option<Arc<Relayed>>,
     handlers: RwLock<[Option<Weak<dyn Handler>>; 2]>,
     closing: CancellationToken,
     /// Whom nothing is sent to or taken from.
@@ -95,16 +104,47 @@ impl Datagrams {
     /// Opens a socket on each address and receives for as long as the runtime that this is called
     /// in lives. An address that can't be had is logged and left out.
     pub(crate) fn open(network: &Network, addrs: &[SocketAddr]) -> Arc<Self> {
-        let this = Arc::new(Self {
-            network: network.clone(),
-            sockets: RwLock::default(),
-            handlers: RwLock::default(),
-            closing: CancellationToken::new(),
-            gate: Arc::default(),
-        });
+        let this = Self::new(network, None);
         let sockets = addrs.iter().filter_map(|addr| this.open_one(*addr)).collect();
         *this.sockets.write().unwrap_or_else(PoisonError::into_inner) = sockets;
         this
+    }
+
+    /// Has the proxy relay all datagrams, as soon as it does and for as long as the runtime that this is
+    /// called in lives.
+    pub(crate) fn through(network: &Network, proxy: &Proxy) -> Arc<Self> {
+        let relay = Arc::new(Relayed::new(proxy.clone()));
+        let this = Self::new(network, Some(Arc::clone(&relay)));
+        let running = relayed::run(Arc::downgrade(&this), relay, network.clone());
+        tokio::spawn(this.closing.child_token().run_until_cancelled_owned(running));
+        this
+    }
+
+    fn new(network: &Network, relay: Option<Arc<Relayed>>) -> Arc<Self> {
+        Arc::new(Self {
+            network: network.clone(),
+            sockets: RwLock::default(),
+            relay,
+            handlers: RwLock::default(),
+            closing: CancellationToken::new(),
+            gate: Arc::default(),
+        })
+    }
+
+    /// Whether the proxy relays, and each change of that; `None` without a proxy.
+    pub(crate) fn relay_state(&self) -> Option<watch::Receiver<RelayState>> {
+        self.relay.as_ref().map(|relay| relay.state())
+    }
+
+    /// Waits until something can be sent, which is at once without a proxy.
+    ///
+    /// # Errors
+    /// When the proxy relays no datagrams at all.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        match &self.relay {
+            Some(relay) => relay.ready().await,
+            None => Ok(()),
+        }
     }
 
     fn open_one(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
@@ -124,6 +164,9 @@ impl Datagrams {
     /// Replaces sockets that are bound to an interface which may be another by now. An address can be
     /// had on the new one while the old one still has it.
     pub(crate) fn reopen(self: &Arc<Self>) {
+        if let Some(relay) = &self.relay {
+            relay.reopen();
+        }
         let mut sockets = self.sockets.write().unwrap_or_else(PoisonError::into_inner);
         for open in &mut *sockets {
             if !open.socket.is_of(&self.network)
@@ -150,15 +193,19 @@ impl Datagrams {
         &self.gate
     }
 
-    /// Where we receive: at most one address of each family.
+    /// Where we receive: at most one address of each family. Behind a proxy they say nothing.
     pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
+        if self.relay.is_some() {
+            let nowhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+            return nowhere.map(|ip| SocketAddr::new(ip, 0)).to_vec();
+        }
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
         sockets.iter().map(|open| open.socket.local_addr()).collect()
     }
 
-    /// The port that it has, of whatever address; `None` without a socket.
+    /// The port that others reach it by, of whatever address; `None` without a socket.
     pub(crate) fn port(&self) -> Option<u16> {
-        self.local_addrs().first().map(SocketAddr::port)
+        self.local_addrs().first().map(SocketAddr::port).filter(|port| *port != 0)
     }
 
     /// Sends `bytes`, cut into datagrams of `segment` bytes (the last may be shorter). Nothing was
@@ -173,18 +220,39 @@ impl Datagrams {
         if self.network.is_lost() {
             return Err(io::ErrorKind::NetworkDown.into());
         }
-        self.socket(to.remote)?.try_send(to, bytes, segment)
+        match &self.relay {
+            Some(relay) => relay.try_send(&to.remote.into(), bytes, segment),
+            None => self.socket(to.remote)?.try_send(to, bytes, segment),
+        }
+    }
+
+    /// Sends a datagram to a host that the proxy looks up.
+    ///
+    /// # Errors
+    /// As [`Self::try_send`]; without a proxy.
+    pub(crate) fn try_send_named(&self, to: &ProxyTarget, bytes: &[u8]) -> io::Result<()> {
+        if self.network.is_lost() {
+            return Err(io::ErrorKind::NetworkDown.into());
+        }
+        let relay = self.relay.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        relay.try_send(to, bytes, bytes.len())
     }
 
     /// Waits until there is room to send to this address.
     #[allow(dead_code)] // for protocols that must not lose what they send; a refusal may be lost
     pub(crate) async fn writable(&self, remote: SocketAddr) -> io::Result<()> {
-        self.socket(remote)?.writable().await
+        match &self.relay {
+            Some(relay) => relay.writable().await,
+            None => self.socket(remote)?.writable().await,
+        }
     }
 
     /// Gives the ports back, although torrents' handles keep this alive.
     pub(crate) fn close(&self) {
         self.closing.cancel();
+        if let Some(relay) = &self.relay {
+            relay.close();
+        }
         self.sockets.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 

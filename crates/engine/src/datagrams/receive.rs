@@ -57,10 +57,10 @@ pub(super) async fn receive(hub: Weak<Datagrams>, socket: Arc<Socket>) {
 
 /// Handlers that got something and don't know yet that it was all.
 #[derive(Default)]
-struct Pending([Option<Arc<dyn Handler>>; 2]);
+pub(super) struct Pending([Option<Arc<dyn Handler>>; 2]);
 
 impl Pending {
-    fn pass_on(&mut self, hub: &Datagrams, from: Path, datagram: &[u8]) {
+    pub(super) fn pass_on(&mut self, hub: &Datagrams, from: Path, datagram: &[u8]) {
         let Some(kind) = Kind::of(datagram) else { return };
         if hub.gate.holds(from.remote.ip()) {
             // Who wants to connect is refused; the rest would have been for nobody.
@@ -78,7 +78,7 @@ impl Pending {
         }
     }
 
-    fn drained(&mut self) {
+    pub(super) fn drained(&mut self) {
         self.0.iter_mut().filter_map(Option::take).for_each(|handler| handler.drained());
     }
 }

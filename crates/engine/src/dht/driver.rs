@@ -10,11 +10,13 @@ use dht::{Announce, Event, InterfaceId, ItemError, OperationId, Outcome, PeersQu
 use metainfo::InfoHash;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
+use wire::proxy::ProxyTarget;
 
+use super::naming::Naming;
 use super::torrents::Torrents;
 use super::{Command, DhtHandle, Finished, Inbox, PACKETS_WAITING_MAX};
 use crate::clock::Clock;
-use crate::datagrams::{Datagrams, Kind, Path};
+use crate::datagrams::{Datagrams, Kind, Path, RelayState};
 use crate::events;
 use crate::handle::TorrentShared;
 use crate::net::Network;
@@ -81,6 +83,7 @@ pub(super) struct Driver {
     network: Network,
     /// Names of nodes to begin with.
     bootstrap: Vec<String>,
+    naming: Naming,
     keepsake: Option<Arc<Keepsake>>,
     save_at: Duration,
     waiting: HashMap<OperationId, (Waiting, Vec<SocketAddr>)>,
@@ -101,7 +104,10 @@ pub(crate) fn start(
         return None;
     }
     let seed = super::random_seed().ok()?;
-    let mut core = dht::Dht::new(dht::Settings::default(), seed, clock.now());
+    // Nobody can ask us anything through a proxy.
+    let is_read_only = settings.network.proxy().is_some();
+    let core_settings = dht::Settings { is_read_only, ..dht::Settings::default() };
+    let mut core = dht::Dht::new(core_settings, seed, clock.now());
     let keepsake = Keepsake::of(settings).map(Arc::new);
     if let Some(keepsake) = &keepsake {
         keepsake.load(&mut core);
@@ -124,6 +130,7 @@ pub(crate) fn start(
         session: Weak::new(),
         network: settings.network.clone(),
         bootstrap: settings.dht_bootstrap.clone(),
+        naming: Naming::default(),
         keepsake,
         save_at: clock.now() + SAVE_EVERY,
         waiting: HashMap::new(),
@@ -147,6 +154,9 @@ impl Starting {
 
 impl Driver {
     async fn run(mut self) {
+        if !self.wait_for_relay().await {
+            return;
+        }
         loop {
             self.carry_out();
             let now = self.clock.now();
@@ -176,10 +186,33 @@ impl Driver {
         }
     }
 
+    /// Waits for the proxy, if there is one, to relay: what is sent before is lost. Gives whether the
+    /// session still wants a node then.
+    async fn wait_for_relay(&mut self) -> bool {
+        let Some(mut state) = self.hub.relay_state() else { return true };
+        loop {
+            tokio::select! {
+                ready = state.wait_for(|state| *state == RelayState::Ready) => return ready.is_ok(),
+                command = self.commands.recv() => match command {
+                    None => return false,
+                    Some(Command::Close(done)) => {
+                        let _ = done.send(()); // who waited has gone
+                        return false;
+                    }
+                    Some(command) => self.obey(command),
+                },
+            }
+        }
+    }
+
     fn receive(&mut self, (from, bytes): (Path, Vec<u8>)) {
         let same =
             |(_, local): &&(InterfaceId, SocketAddr)| local.is_ipv4() == from.remote.is_ipv4();
         let Some((interface, _)) = self.interfaces.iter().find(same) else { return };
+        if self.naming.is_answer(&bytes) {
+            self.core.add_bootstrap(self.clock.now(), from.remote);
+            return self.carry_out();
+        }
         self.core.handle_packet(self.clock.now(), *interface, from.remote, &bytes);
         self.answering = Some(from);
         self.carry_out();
@@ -257,7 +290,9 @@ impl Driver {
         // Our UDP port is the one for TCP, so what a router made of it is the better guess, unless it
         // was told what to make of it.
         let announce = Announce { port, is_port_implied: mapped.is_none(), is_seed };
-        PeersQuery { announce: Some(announce), no_seeds: is_seed, scrape: false }
+        // Through a proxy nobody can come in.
+        let announce = Some(announce).filter(|_| self.network.proxy().is_none());
+        PeersQuery { announce, no_seeds: is_seed, scrape: false }
     }
 
     /// Sends what is to be sent, and tells who is to be told.
@@ -318,15 +353,20 @@ impl Driver {
         let found = session.find(&info_hash).map(|(shared, _)| shared);
         let has_peers = found.as_ref().is_some_and(|shared| shared.stats().peers >= PEERS_ENOUGH);
         let info_hash = found.map_or(info_hash, |shared| shared.info_hash());
-        self.torrents.finished(now, operation, *announced > 0 && (*count > 1 || has_peers));
+        let announced = *announced > 0 || self.network.proxy().is_some(); // never, behind one
+        self.torrents.finished(now, operation, announced && (*count > 1 || has_peers));
         let (peers, nodes) = (*count, *answers);
         session.events.send(events::Event::DhtReply { info_hash, peers, nodes });
     }
 
-    /// Looks the bootstrap nodes' names up, which may take its time.
-    fn resolve(&self) {
+    /// Looks the bootstrap nodes' names up, which may take its time, or has the proxy do that.
+    fn resolve(&mut self) {
         let Some(commands) = self.ours.upgrade() else { return };
         for name in self.bootstrap.clone() {
+            if self.network.proxy().is_some() && name.parse::<SocketAddr>().is_err() {
+                self.ping_by_name(&name);
+                continue;
+            }
             let (commands, network) = (commands.clone(), self.network.clone());
             tokio::spawn(async move {
                 match network.resolve_authority(&name).await {
@@ -338,5 +378,18 @@ impl Driver {
                 }
             });
         }
+    }
+
+    fn ping_by_name(&mut self, name: &str) {
+        let target = name.rsplit_once(':').and_then(|(host, port)| {
+            let port = port.parse().ok()?;
+            ProxyTarget::new(host, port)
+        });
+        let (Some(target), Some(ping)) = (target, self.naming.ping()) else {
+            tracing::info!(name, "a DHT bootstrap node can't be asked through the proxy");
+            return;
+        };
+        // Lost, as it might be on the way: it is sent again with the next try to join.
+        let _ = self.hub.try_send_named(&target, &ping);
     }
 }

@@ -6,6 +6,7 @@
 //! announced when; private ones (BEP 27) never come here.
 
 mod driver;
+mod naming;
 mod torrents;
 
 use std::net::SocketAddr;

@@ -29,7 +29,7 @@ pub(crate) use self::listener::Listener;
 pub use self::proxy::{Proxy, ProxyUrlError};
 use self::registry::Registry;
 pub use self::registry::{Purpose, SocketInfo, SocketProtocol};
-pub(crate) use self::relay::Relay;
+pub(crate) use self::relay::{Association, Relay};
 pub(crate) use self::watch::Change;
 
 /// Inbound connections the kernel may hold for us.
@@ -59,7 +59,7 @@ impl NetworkOptions {
     }
 
     /// Has every connection go through this proxy, which looks names up too. What can't go through it
-    /// is refused: datagrams, multicast, and peers that would come in.
+    /// is refused: datagrams but those that it relays, multicast, and peers that would come in.
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);

@@ -115,6 +115,10 @@ impl fmt::Debug for Proxy {
     }
 }
 
+/// Replies of SOCKS5 that say what the proxy does not do at all.
+const NOT_ALLOWED: u8 = 2;
+const NO_SUCH_COMMAND: u8 = 7;
+
 /// How a connection looks that the proxy closed, with or without having read what it was told.
 const CLOSED: [io::ErrorKind; 3] =
     [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
@@ -175,6 +179,7 @@ impl Network {
             Request::Connect(target) => format!("did not connect to {target}"),
             Request::Associate => "does not relay datagrams".into(),
         };
+        let is_associate = request == Request::Associate;
         let asked = timeout(ANSWER_LIMIT, proxy.ask(&mut stream, request)).await;
         let failure = match asked {
             Ok(Ok(bound)) => return Ok((stream, bound)),
@@ -184,6 +189,9 @@ impl Network {
                 format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
             )),
         };
+        // Its rules, or what it can: asking again changes neither.
+        let refused =
+            matches!(&failure, Failure::Socks(SocksError::Refused(NOT_ALLOWED | NO_SUCH_COMMAND)));
         let (about_target, text) = match failure {
             Failure::Socks(error) => (error.is_about_target(), error.to_string()),
             Failure::Http(error) => (error.is_about_target(), error.to_string()),
@@ -192,8 +200,11 @@ impl Network {
             }
             Failure::Io(error) => (false, error.to_string()),
         };
-        let kind =
-            if about_target { io::ErrorKind::ConnectionRefused } else { io::ErrorKind::Other };
+        let kind = match about_target {
+            _ if refused && is_associate => io::ErrorKind::Unsupported,
+            true => io::ErrorKind::ConnectionRefused,
+            false => io::ErrorKind::Other,
+        };
         Err(io::Error::new(kind, format!("the proxy {proxy} {what}: {text}")))
     }
 
@@ -216,7 +227,7 @@ impl Network {
 
 impl Proxy {
     /// Whether it can relay datagrams, as far as its kind goes.
-    pub(super) fn relays(&self) -> bool {
+    pub fn relays(&self) -> bool {
         self.kind == Kind::Socks5
     }
 
