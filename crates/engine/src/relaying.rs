@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use crate::datagrams::RelayState;
 use crate::events::Event;
-use crate::session::SessionShared;
+use crate::session::{Session, SessionShared};
 
 /// Tells of each change, for as long as the session lives.
 pub(crate) async fn tell(session: Arc<SessionShared>) {
@@ -32,10 +32,13 @@ pub(crate) async fn tell(session: Arc<SessionShared>) {
     }
 }
 
-/// Why no datagrams go through the proxy, when that is known.
-pub(crate) fn trouble(session: &SessionShared) -> Option<String> {
-    match &*session.datagrams.relay_state()?.borrow() {
-        RelayState::Failing(message) | RelayState::Off(message) => Some(message.clone()),
-        RelayState::Ready | RelayState::Asking => None,
+impl Session {
+    /// Why the proxy relays no datagrams, so that uTP and the DHT are off; `None` when it does, has not
+    /// answered yet, or there is none that could.
+    pub fn relay_trouble(&self) -> Option<String> {
+        match &*self.inner.shared.datagrams.relay_state()?.borrow() {
+            RelayState::Failing(message) | RelayState::Off(message) => Some(message.clone()),
+            RelayState::Ready | RelayState::Asking => None,
+        }
     }
 }

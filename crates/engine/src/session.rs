@@ -349,12 +349,6 @@ impl Session {
         self.inner.shared.external_addresses()
     }
 
-    /// Why the proxy relays no datagrams, so that uTP and the DHT are off; `None` when it does, has not
-    /// answered yet, or there is none that could.
-    pub fn relay_trouble(&self) -> Option<String> {
-        relaying::trouble(&self.inner.shared)
-    }
-
     /// Whether a gateway leads its port to ours.
     pub fn port_mapping(&self) -> PortMapping {
         self.inner.shared.mapping.status()

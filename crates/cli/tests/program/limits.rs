@@ -40,7 +40,7 @@ fn a_proxy_that_is_none_is_refused_without_its_password() {
         let done = world.run(&[&get[..], &LOCAL].concat()).expect(2);
         assert!(done.err.contains("--proxy") && !done.err.contains("secret"), "{}", done.err);
     }
-    let get = ["get", "file.bin.torrent", "--proxy", "socks5://127.0.0.1:1", "--transport", "utp"];
+    let get = ["get", "file.bin.torrent", "--proxy", "http://127.0.0.1:1", "--transport", "utp"];
     let done = world.run(&[&get[..], &LOCAL].concat()).expect(2);
     assert!(done.err.contains("uTP can't go through the proxy"), "{}", done.err);
 }

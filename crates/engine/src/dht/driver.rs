@@ -381,6 +381,9 @@ impl Driver {
     }
 
     fn ping_by_name(&mut self, name: &str) {
+        if !self.naming.is_due(name, self.clock.now()) {
+            return;
+        }
         let target = name.rsplit_once(':').and_then(|(host, port)| {
             let port = port.parse().ok()?;
             ProxyTarget::new(host, port)

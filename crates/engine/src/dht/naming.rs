@@ -1,19 +1,34 @@
 //! Nodes to begin with that have a name, behind a proxy: only it looks names up, so it is sent a ping
 //! for the name, and who answers that is the node.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 /// Pings whose answers are waited for; of more the oldest is forgotten.
 const WAITING_MAX: usize = 32;
+/// A name is asked for no sooner again: each family of addresses wants to begin, and nodes don't answer
+/// who asks too much.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 const TRANSACTION_BYTES: usize = 12;
 
 /// The pings that were sent to names.
 #[derive(Default)]
 pub(super) struct Naming {
     waiting: VecDeque<[u8; TRANSACTION_BYTES]>,
+    /// When which name was asked for: names that the program gave.
+    asked: HashMap<String, Duration>,
 }
 
 impl Naming {
+    /// Whether the name may be asked for now.
+    pub(super) fn is_due(&mut self, name: &str, now: Duration) -> bool {
+        if self.asked.get(name).is_some_and(|asked| now < *asked + AGAIN_AFTER) {
+            return false;
+        }
+        self.asked.insert(name.to_owned(), now);
+        true
+    }
+
     /// A ping like no other; `None` when the system gives no randomness.
     pub(super) fn ping(&mut self) -> Option<Vec<u8>> {
         let mut random = [0; TRANSACTION_BYTES + 20];
@@ -49,6 +64,14 @@ fn named(transaction: &[u8; TRANSACTION_BYTES]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_not_asked_for_twice_at_once() {
+        let (mut naming, start) = (Naming::default(), Duration::from_secs(9));
+        assert!(naming.is_due("a.test:1", start) && naming.is_due("b.test:1", start));
+        assert!(!naming.is_due("a.test:1", start + AGAIN_AFTER / 2));
+        assert!(naming.is_due("a.test:1", start + AGAIN_AFTER));
+    }
 
     #[test]
     fn only_the_answer_to_a_ping_counts_and_only_once() {
