@@ -1,7 +1,7 @@
 //! All connections of one UDP socket: which packet is whose, who may open one, and what leaves next.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::connection::{Change, Closed, Connection, Opening};
@@ -88,7 +88,7 @@ pub struct Transmit {
     /// To whom.
     pub remote: SocketAddr,
     /// From which of our addresses, if that is known.
-    pub local: Option<IpAddr>,
+    pub local: Option<SocketAddr>,
     /// How long each is; the last may be shorter.
     pub segment: usize,
 }
@@ -114,7 +114,7 @@ pub struct Endpoint {
     queue: VecDeque<u32>,
     timers: BTreeSet<(Micros, u32)>,
     events: VecDeque<Event>,
-    resets: VecDeque<(SocketAddr, Option<IpAddr>, Header)>,
+    resets: VecDeque<(SocketAddr, Option<SocketAddr>, Header)>,
     resets_left: u32,
     resets_since: Micros,
     ahead_bytes: usize,
@@ -154,7 +154,7 @@ impl Endpoint {
         &mut self,
         now: Duration,
         remote: SocketAddr,
-        local: Option<IpAddr>,
+        local: Option<SocketAddr>,
     ) -> Option<ConnectionId> {
         if self.ids.len() >= self.config.connections_max {
             return None;
@@ -166,7 +166,7 @@ impl Endpoint {
         self.insert(connection)
     }
 
-    fn opening(&mut self, remote: SocketAddr, local: Option<IpAddr>) -> Opening {
+    fn opening(&mut self, remote: SocketAddr, local: Option<SocketAddr>) -> Opening {
         let [v4, v6] = self.config.datagram_bytes_max;
         Opening {
             remote,
@@ -214,6 +214,14 @@ impl Endpoint {
     /// Where the peer is.
     pub fn remote(&self, id: ConnectionId) -> Option<SocketAddr> {
         self.get(id).map(|connection| connection.remote)
+    }
+
+    /// Whether a connection goes by this port of ours.
+    pub fn uses(&self, local_port: u16) -> bool {
+        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_deref());
+        connections
+            .filter_map(|connection| connection.local)
+            .any(|local| local.port() == local_port)
     }
 
     /// Bytes that may be in flight, and how long packets queue.
@@ -278,7 +286,7 @@ impl Endpoint {
         &mut self,
         now: Duration,
         remote: SocketAddr,
-        local: Option<IpAddr>,
+        local: Option<SocketAddr>,
         bytes: &[u8],
     ) {
         let (now, Some(packet)) = (micros(now), Packet::decode(bytes)) else { return };
@@ -319,7 +327,7 @@ impl Endpoint {
         })
     }
 
-    fn syn(&mut self, now: Micros, remote: SocketAddr, local: Option<IpAddr>, syn: &Header) {
+    fn syn(&mut self, now: Micros, remote: SocketAddr, local: Option<SocketAddr>, syn: &Header) {
         let receive_id = syn.connection.wrapping_add(1);
         if let Some(&index) = self.ids.get(&(remote, receive_id)) {
             if let Some(connection) = self.at(index) {
@@ -354,7 +362,7 @@ impl Endpoint {
         &mut self,
         now: Micros,
         remote: SocketAddr,
-        local: Option<IpAddr>,
+        local: Option<SocketAddr>,
         to: &Header,
     ) {
         if now.saturating_sub(self.resets_since) >= SECOND {

@@ -5,11 +5,12 @@
 //! where the system can (GSO and GRO, by `quinn-udp`). The sockets never fragment: what is too long
 //! for a path is lost or refused, so 1,280 bytes are safe and more must be probed for.
 
+mod moving;
 mod receive;
 mod socket;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -62,7 +63,7 @@ pub(crate) struct Path {
     pub(crate) remote: SocketAddr,
     /// Us: an answer that comes from another address than was asked is nobody's answer. `None`
     /// leaves the choice to the system.
-    pub(crate) local: Option<IpAddr>,
+    pub(crate) local: Option<SocketAddr>,
 }
 
 /// Takes the datagrams of one kind. It is called on the control runtime and must not block.
@@ -85,6 +86,8 @@ pub(crate) struct Datagrams {
     network: Network,
     /// Empty once closed.
     sockets: RwLock<Vec<Open>>,
+    /// Those of ports that we have left, while connections still go by them.
+    left: RwLock<Vec<Open>>,
     handlers: RwLock<[Option<Weak<dyn Handler>>; 2]>,
     closing: CancellationToken,
     /// Whom nothing is sent to or taken from.
@@ -98,27 +101,29 @@ impl Datagrams {
         let this = Arc::new(Self {
             network: network.clone(),
             sockets: RwLock::default(),
+            left: RwLock::default(),
             handlers: RwLock::default(),
             closing: CancellationToken::new(),
             gate: Arc::default(),
         });
-        let sockets = addrs.iter().filter_map(|addr| this.open_one(*addr)).collect();
+        let open = |addr: &SocketAddr| this.open_if_possible(*addr);
+        let sockets = addrs.iter().filter_map(open).collect();
         *this.sockets.write().unwrap_or_else(PoisonError::into_inner) = sockets;
         this
     }
 
-    fn open_one(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
-        let socket = match Socket::open(&self.network, addr) {
-            Ok(socket) => Arc::new(socket),
-            Err(error) => {
-                tracing::info!(%addr, %error, "no datagrams by this address");
-                return None;
-            }
-        };
+    fn open_if_possible(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
+        self.open_one(addr)
+            .inspect_err(|error| tracing::info!(%addr, %error, "no datagrams by this address"))
+            .ok()
+    }
+
+    fn open_one(self: &Arc<Self>, addr: SocketAddr) -> io::Result<Open> {
+        let socket = Arc::new(Socket::open(&self.network, addr)?);
         let receiving = receive::receive(Arc::downgrade(self), Arc::clone(&socket));
         let until = self.closing.child_token();
         tokio::spawn(until.clone().run_until_cancelled_owned(receiving));
-        Some(Open { socket, _receiving: until.drop_guard() })
+        Ok(Open { socket, _receiving: until.drop_guard() })
     }
 
     /// Replaces sockets that are bound to an interface which may be another by now. An address can be
@@ -127,7 +132,7 @@ impl Datagrams {
         let mut sockets = self.sockets.write().unwrap_or_else(PoisonError::into_inner);
         for open in &mut *sockets {
             if !open.socket.is_of(&self.network)
-                && let Some(new) = self.open_one(open.socket.local_addr())
+                && let Some(new) = self.open_if_possible(open.socket.local_addr())
             {
                 *open = new;
             }
@@ -156,6 +161,12 @@ impl Datagrams {
         sockets.iter().map(|open| open.socket.local_addr()).collect()
     }
 
+    /// By which of our addresses this one is talked to.
+    pub(crate) fn local_addr(&self, remote: SocketAddr) -> Option<SocketAddr> {
+        let same = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
+        self.local_addrs().into_iter().find(same)
+    }
+
     /// The port that it has, of whatever address; `None` without a socket.
     pub(crate) fn port(&self) -> Option<u16> {
         self.local_addrs().first().map(SocketAddr::port)
@@ -173,26 +184,36 @@ impl Datagrams {
         if self.network.is_lost() {
             return Err(io::ErrorKind::NetworkDown.into());
         }
-        self.socket(to.remote)?.try_send(to, bytes, segment)
+        self.socket(to)?.try_send(to, bytes, segment)
     }
 
-    /// Waits until there is room to send to this address.
+    /// Waits until there is room to send there.
     #[allow(dead_code)] // for protocols that must not lose what they send; a refusal may be lost
-    pub(crate) async fn writable(&self, remote: SocketAddr) -> io::Result<()> {
-        self.socket(remote)?.writable().await
+    pub(crate) async fn writable(&self, to: Path) -> io::Result<()> {
+        self.socket(to)?.writable().await
     }
 
     /// Gives the ports back, although torrents' handles keep this alive.
     pub(crate) fn close(&self) {
         self.closing.cancel();
-        self.sockets.write().unwrap_or_else(PoisonError::into_inner).clear();
+        for sockets in [&self.sockets, &self.left] {
+            sockets.write().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
-    fn socket(&self, remote: SocketAddr) -> io::Result<Arc<Socket>> {
+    fn socket(&self, to: Path) -> io::Result<Arc<Socket>> {
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |open: &&Open| open.socket.local_addr().is_ipv4() == remote.is_ipv4();
+        let same = |open: &&Open| open.socket.local_addr().is_ipv4() == to.remote.is_ipv4();
+        let open = sockets.iter().find(same).map(|open| Arc::clone(&open.socket));
+        drop(sockets);
+        let port = open.as_ref().map(|socket| socket.local_addr().port());
+        if let Some(local) = to.local.filter(|local| Some(local.port()) != port)
+            && let Some(left) = self.left_by(to.remote, local.port())
+        {
+            return Ok(left);
+        }
         let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of that family");
-        sockets.iter().find(same).map(|open| Arc::clone(&open.socket)).ok_or_else(none)
+        open.ok_or_else(none)
     }
 }
 

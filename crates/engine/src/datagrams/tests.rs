@@ -60,7 +60,7 @@ async fn each_kind_goes_to_its_handler() {
         }
         let (from, bytes) = dht_got.recv().await.unwrap();
         assert_eq!((from.remote, &bytes[..]), (theirs.local_addr().unwrap(), &b"de"[..]));
-        assert_eq!(from.local, Some(addr.ip()), "where it was sent to");
+        assert_eq!(from.local, Some(addr), "where it was sent to");
         assert_eq!(utp_got.recv().await.unwrap().1, utp(30));
         assert!(utp_got.try_recv().is_err());
 
@@ -87,7 +87,7 @@ async fn a_burst_arrives_as_its_datagrams_in_order() {
     }
     burst.truncate(99 * 500 + 77);
     for half in burst.chunks(50 * 500) {
-        ours.writable(to.remote).await.unwrap();
+        ours.writable(to).await.unwrap();
         ours.try_send(to, half, 500).unwrap();
     }
     for (number, expected) in burst.chunks(500).enumerate() {
@@ -107,7 +107,7 @@ async fn what_has_no_socket_is_an_error() {
     assert_eq!(hub.try_send(to, b"de", 2).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     let long = vec![0; 70_000];
     let to = Path { remote: hub.local_addrs()[0], local: None };
-    hub.writable(to.remote).await.unwrap();
+    hub.writable(to).await.unwrap();
     let error = hub.try_send(to, &long, long.len()).unwrap_err();
     assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "no datagram is as long as that");
 }
