@@ -125,3 +125,43 @@ async fn a_closed_hub_gives_its_port_back() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), again).await.unwrap();
 }
+
+/// The old socket is for who is connected by it: the other side knows no other.
+#[tokio::test]
+async fn another_port_leaves_the_old_one_to_who_is_connected() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let hub = Datagrams::open(&Network::default(), &[any]);
+    let ((dht, mut dht_got), (handler, mut got)) = (told(), told());
+    hub.register(Kind::Dht, &dht);
+    hub.register(Kind::Utp, &handler);
+    let old = hub.local_addrs()[0];
+    let theirs = UdpSocket::bind(any).await.unwrap();
+    let taken = theirs.local_addr().unwrap();
+    assert!(hub.move_to(&[any, taken]).is_err());
+    assert_eq!(hub.local_addrs(), [old], "nothing has changed");
+
+    hub.move_to(&[any]).unwrap();
+    let new = hub.local_addrs()[0];
+    assert_ne!(new, old);
+    let mut syn = utp(30);
+    syn[0] = 0x41;
+    for packet in [&syn[..], b"d1:ae", &utp(30)] {
+        theirs.send_to(packet, old).await.unwrap();
+    }
+    let (from, bytes) = got.recv().await.unwrap();
+    assert_eq!((from.local, bytes), (Some(old), utp(30)), "nobody is let in");
+    hub.try_send(from, b"answer", 6).unwrap();
+    let mut answer = [0; 9];
+    assert_eq!(theirs.recv_from(&mut answer).await.unwrap(), (6, old));
+    theirs.send_to(&syn, new).await.unwrap();
+    assert_eq!(got.recv().await.unwrap(), (Path { local: Some(new), ..from }, syn.clone()));
+    assert!(dht_got.try_recv().is_err());
+
+    // Back to where it was, although its socket is still held.
+    hub.move_to(&[old]).unwrap();
+    hub.let_go(new.port());
+    theirs.send_to(&syn, old).await.unwrap();
+    assert_eq!(got.recv().await.unwrap().0.local, Some(old));
+    hub.try_send(Path { local: Some(new), ..from }, b"late", 4).unwrap();
+    assert_eq!(theirs.recv_from(&mut answer).await.unwrap(), (4, old), "that one is gone");
+}
