@@ -1,5 +1,7 @@
 //! All connections of one UDP socket: which packet is whose, who may open one, and what leaves next.
 
+mod status;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -209,25 +211,6 @@ impl Endpoint {
     fn id_of(&self, index: u32) -> ConnectionId {
         let generation = self.slots.get(index as usize).map_or(0, |slot| slot.generation);
         ConnectionId { index, generation }
-    }
-
-    /// Where the peer is.
-    pub fn remote(&self, id: ConnectionId) -> Option<SocketAddr> {
-        self.get(id).map(|connection| connection.remote)
-    }
-
-    /// Whether a connection goes by this port of ours.
-    pub fn uses(&self, local_port: u16) -> bool {
-        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_deref());
-        connections
-            .filter_map(|connection| connection.local)
-            .any(|local| local.port() == local_port)
-    }
-
-    /// Bytes that may be in flight, and how long packets queue.
-    pub fn window(&self, id: ConnectionId) -> Option<(usize, Duration)> {
-        let connection = self.get(id)?;
-        Some((connection.window(), Duration::from_micros(connection.path(0).queue)))
     }
 
     /// How long its datagrams are by now.
