@@ -369,6 +369,25 @@ impl Dht {
 
     /// Another id, once the external address is known and ours does not follow from it.
     pub(crate) fn seen_at(&mut self, now: Duration, interface: InterfaceId, ip: IpAddr) {
+        self.follow(now, interface, ip);
+        self.tell(Event::ExternalAddress { interface, ip });
+    }
+
+    /// Where we are by the word of others than nodes: it holds until nodes agree on an address. Nobody
+    /// is told of it, as whoever says so knows.
+    pub fn told_external(&mut self, now: Duration, ip: IpAddr) {
+        if !is_usable((ip, 1).into()) || is_local(ip) {
+            return;
+        }
+        let of = |(id, node): (&InterfaceId, &mut Interface)| {
+            let is_of = node.local.is_ipv4() == ip.is_ipv4();
+            (is_of && node.votes.told(ip)).then_some(*id)
+        };
+        let told: Vec<InterfaceId> = self.interfaces.iter_mut().filter_map(of).collect();
+        told.into_iter().for_each(|interface| self.follow(now, interface, ip));
+    }
+
+    fn follow(&mut self, now: Duration, interface: InterfaceId, ip: IpAddr) {
         let Some(node) = self.interfaces.get_mut(&interface) else { return };
         if !is_secure(node.id, ip) {
             node.id = secure_id(ip, &mut self.rng);
@@ -377,12 +396,20 @@ impl Dht {
             node.is_settled = false;
             self.next_tick = now;
         }
-        self.tell(Event::ExternalAddress { interface, ip });
     }
 
     /// Whether this node may be in tables and lists: bootstrap nodes are not.
     pub(crate) fn is_bootstrap(&self, addr: SocketAddr) -> bool {
         self.bootstrap.contains(&addr)
+    }
+
+    /// The socket is bound to another address of its family now: the node stays who it is.
+    pub fn move_interface(&mut self, interface: InterfaceId, local: SocketAddr) {
+        if let Some(node) = self.interfaces.get_mut(&interface)
+            && node.local.is_ipv4() == local.is_ipv4()
+        {
+            node.local = local;
+        }
     }
 
     pub(crate) fn own_id(&self, interface: InterfaceId) -> Option<Id> {

@@ -14,8 +14,10 @@ const AGREE_MIN: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Votes {
     /// Newest last; one for each voter.
-    votes: VecDeque<(Origin, IpAddr)>,
+    cast: VecDeque<(Origin, IpAddr)>,
     elected: Option<IpAddr>,
+    /// Whether it was elected, not presumed.
+    is_agreed: bool,
 }
 
 impl Votes {
@@ -29,6 +31,11 @@ impl Votes {
         self.elected = Some(ip);
     }
 
+    /// The same, as long as no election was held. Whether that is news.
+    pub(crate) fn told(&mut self, ip: IpAddr) -> bool {
+        !self.is_agreed && self.elected.replace(ip) != Some(ip)
+    }
+
     /// A node that answered a query of ours sees us at an address. Gives the new one when that
     /// changes what most say: more than half of the last voters, whoever they are, and four.
     pub(crate) fn cast(&mut self, voter: SocketAddr, seen: SocketAddr) -> Option<IpAddr> {
@@ -37,13 +44,14 @@ impl Votes {
             return None;
         }
         let who = origin(voter);
-        self.votes.retain(|(voter, _)| *voter != who);
-        if self.votes.len() >= VOTES_MAX {
-            self.votes.pop_front();
+        self.cast.retain(|(voter, _)| *voter != who);
+        if self.cast.len() >= VOTES_MAX {
+            self.cast.pop_front();
         }
-        self.votes.push_back((who, ip));
-        let agree = self.votes.iter().filter(|(_, vote)| *vote == ip).count();
-        let wins = agree >= AGREE_MIN && agree.saturating_mul(2) > self.votes.len();
+        self.cast.push_back((who, ip));
+        let agree = self.cast.iter().filter(|(_, vote)| *vote == ip).count();
+        let wins = agree >= AGREE_MIN && agree.saturating_mul(2) > self.cast.len();
+        self.is_agreed |= wins;
         (wins && self.elected != Some(ip)).then(|| {
             self.elected = Some(ip);
             ip
@@ -80,6 +88,19 @@ mod tests {
         assert_eq!(votes.elected(), Some(IpAddr::from([8, 8, 8, 8])));
         let changed = (15..40).find_map(|n| votes.cast(voter(n), bad));
         assert_eq!(changed, Some(IpAddr::from([7, 7, 7, 7])), "an address may change");
+    }
+
+    #[test]
+    fn what_others_tell_holds_until_nodes_agree() {
+        let (told, seen) = (IpAddr::from([9, 8, 7, 6]), "8.8.8.8:1".parse().unwrap());
+        let mut votes = Votes::default();
+        assert!(votes.told(told) && !votes.told(told));
+        assert!(votes.told([9, 8, 7, 5].into()), "it may change");
+        assert!((0..3).all(|n| votes.cast(voter(n), seen).is_none()));
+        assert_eq!(votes.elected(), Some([9, 8, 7, 5].into()));
+        assert_eq!(votes.cast(voter(3), seen), Some([8, 8, 8, 8].into()));
+        assert!(!votes.told(told));
+        assert_eq!(votes.elected(), Some([8, 8, 8, 8].into()));
     }
 
     #[test]

@@ -468,6 +468,9 @@ impl SessionShared {
     pub(crate) fn seen_at(&self, voter: Voter, ip: IpAddr) {
         let Some(ip) = lock(&self.external).cast(voter, ip) else { return };
         self.events.send(Event::ExternalAddress { ip });
+        if let Some(dht) = &self.dht {
+            dht.external(ip);
+        }
         for shared in self.all() {
             let info_hash = shared.info_hash();
             if let Some(shard) = self.shard_of(&info_hash) {

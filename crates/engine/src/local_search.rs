@@ -60,11 +60,14 @@ async fn discover(
 }
 
 async fn tell(session: Weak<SessionShared>, socket: &UdpSocket, group: SocketAddr, cookie: &str) {
-    let mut told = Told::default();
+    let (mut told, mut told_port) = (Told::default(), 0);
     loop {
         tokio::time::sleep(STEP).await;
         let Some(session) = session.upgrade() else { return };
         let port = session.listen_port();
+        if std::mem::replace(&mut told_port, port) != port {
+            told = Told::default();
+        }
         let info_hashes = told.next(session.clock.now(), &public_torrents(&session));
         if port == 0 || info_hashes.is_empty() {
             continue;

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
 use swarm::IpFilter;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
-use tracker::Prompt;
 use wire::{Bitfield, PeerId};
 
 use crate::accept;
@@ -31,6 +30,7 @@ use crate::intake::Intake;
 use crate::ip_filter::Gate;
 use crate::limits::{self, Both, RateLimits, Schedule, ScheduledLimits};
 use crate::link;
+use crate::listening::Listening;
 use crate::local_search;
 use crate::magnet::Searches;
 use crate::mapping::{self, Mapping, PortMapping};
@@ -112,7 +112,7 @@ pub(crate) struct SessionShared {
     pub(crate) external: Mutex<swarm::ExternalVotes>,
     /// The port that trackers are told.
     pub(crate) announced_port: Arc<AtomicU16>,
-    listening: Vec<SocketAddr>,
+    pub(crate) listening: Listening,
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
     pub(crate) utp: Arc<Utp>,
@@ -140,32 +140,6 @@ impl SessionShared {
     pub(crate) fn find_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
         let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
         roster.find_mark(mark).or_else(|| self.searches.find_mark(mark))
-    }
-
-    /// Where peers can reach us; 0 when we don't listen.
-    pub(crate) fn listen_port(&self) -> u16 {
-        self.listening.first().map_or(0, SocketAddr::port)
-    }
-
-    /// Where peers from elsewhere can reach us, as far as we know: the gateway's port, or ours.
-    pub(crate) fn announced_port(&self) -> u16 {
-        self.announced_port.load(Ordering::Relaxed)
-    }
-
-    /// Another port leads to us: whoever is told of it from now on is told the new one, and trackers
-    /// at once.
-    pub(crate) fn announced_port_changed(&self) {
-        let port = self.mapping.external_port().unwrap_or_else(|| self.listen_port());
-        if self.announced_port.swap(port, Ordering::Relaxed) == port {
-            return;
-        }
-        for shared in self.all() {
-            shared.announce_now(Prompt::User);
-            let info_hash = shared.info_hash();
-            if let Some(shard) = self.shard_of(&info_hash) {
-                shard.send(ShardMessage::ListenPort { info_hash, port });
-            }
-        }
     }
 
     /// The DHT node, for a torrent that may be known to it: a private one may not (BEP 27).
@@ -199,7 +173,7 @@ impl SessionShared {
                 peer_exchange: !info.is_private(),
                 holepunch: self.settings.transport != Transport::Tcp
                     && self.network.proxy().is_none(),
-                dht_port: self.dht_for(shared).and_then(|_| self.datagrams.port()),
+                dht_port: self.dht_port(shared),
                 super_seed: shared.seeding.super_seeds(),
                 ..swarm::Settings::default()
             },
@@ -330,7 +304,7 @@ impl Session {
 
     /// Where peers can connect to; empty when the session does not listen.
     pub fn listen_addresses(&self) -> Vec<SocketAddr> {
-        self.inner.shared.listening.clone()
+        self.inner.shared.listening.addresses()
     }
 
     /// Where all its sockets come from.
@@ -496,7 +470,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         mapping: Mapping::default(),
         external: Mutex::default(),
         announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
-        listening,
+        listening: Listening::new(listening),
         datagrams,
         utp,
         dht,
@@ -529,12 +503,11 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     if let Some(task) = dht_task {
         control.spawn(task.run(Arc::downgrade(&shared)));
     }
-    let rooms = accept::WaitingRooms::new();
-    control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms.clone()));
-    for listener in listeners {
-        let session = Arc::clone(&shared);
-        control.spawn(accept::accept_loop(session, listener, rooms.clone()));
-    }
+    let rooms = shared.listening.rooms().clone();
+    control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms));
+    let guard = control.enter();
+    shared.listening.accept(&shared, listeners);
+    drop(guard);
     Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })
 }
 

@@ -52,8 +52,8 @@ pub(crate) enum ShardMessage {
     Candidates { info_hash: InfoHash, source: Source, addrs: Vec<SocketAddr> },
     /// The user's IP filter is another one now.
     IpFilter(Arc<IpFilter>),
-    /// Peers that come from now on are to be told this port.
-    ListenPort { info_hash: InfoHash, port: u16 },
+    /// Peers are to be told these ports.
+    ListenPort { info_hash: InfoHash, port: u16, dht_port: Option<u16> },
     /// A tracker told us our address.
     ExternalIp { info_hash: InfoHash, ip: IpAddr },
     /// A torrent's owner wants other files, or in another order; `done` hears when the brain knows.
@@ -216,9 +216,14 @@ impl Shard {
                     });
                 }
             }
-            ShardMessage::ListenPort { info_hash, port } => self.with(&info_hash, |torrent| {
-                torrent.with_swarm(|swarm, _| swarm.set_listen_port(port));
-            }),
+            ShardMessage::ListenPort { info_hash, port, dht_port } => {
+                self.with(&info_hash, |torrent| {
+                    torrent.with_swarm(|swarm, _| {
+                        swarm.set_listen_port(port);
+                        swarm.set_dht_port(dht_port);
+                    });
+                });
+            }
             ShardMessage::ExternalIp { info_hash, ip } => {
                 self.with(&info_hash, |torrent| {
                     torrent.with_swarm(|swarm, _| swarm.set_external_ip(ip));

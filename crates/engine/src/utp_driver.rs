@@ -79,7 +79,10 @@ impl Utp {
             let mut state = self.lock();
             let now = self.clock.now();
             let too_many = || io::Error::other("too many uTP connections");
-            let id = state.endpoint.connect(now, remote, None).ok_or_else(too_many)?;
+            let id = state
+                .endpoint
+                .connect(now, remote, self.hub.local_addr(remote))
+                .ok_or_else(too_many)?;
             let wake = Arc::new(Wake::default());
             state.wakes.insert(id, Arc::clone(&wake));
             self.go_on(state, now);
@@ -87,6 +90,11 @@ impl Utp {
         };
         stream.connected().await?;
         Ok(stream)
+    }
+
+    /// Whether a connection goes by this port of ours.
+    pub(crate) fn uses(&self, local_port: u16) -> bool {
+        self.lock().endpoint.uses(local_port)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -137,8 +145,7 @@ impl Utp {
     fn send(&self, state: &mut State, now: Duration) {
         loop {
             if let Some(burst) = state.unsent {
-                let to = Path { remote: burst.remote, local: burst.local };
-                match self.hub.try_send(to, &state.burst, burst.segment) {
+                match self.hub.try_send(path_of(burst), &state.burst, burst.segment) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                     // What can't be sent is as good as lost: it is sent again, or given up in time.
                     Err(error) => tracing::trace!(%error, remote = %burst.remote, "uTP not sent"),
@@ -159,7 +166,7 @@ impl Utp {
             let (due, blocked) = {
                 let mut state = self.lock();
                 state.armed = state.endpoint.due();
-                (state.armed, state.unsent.map(|burst| burst.remote))
+                (state.armed, state.unsent.map(path_of))
             };
             let time = async {
                 match due {
@@ -171,7 +178,7 @@ impl Utp {
             };
             let room = async {
                 match blocked {
-                    Some(remote) if self.hub.writable(remote).await.is_ok() => {}
+                    Some(path) if self.hub.writable(path).await.is_ok() => {}
                     _ => std::future::pending().await,
                 }
             };
@@ -229,6 +236,10 @@ impl State {
             }
         }
     }
+}
+
+fn path_of(burst: Transmit) -> Path {
+    Path { remote: burst.remote, local: burst.local }
 }
 
 /// What a stream's user hears of it.

@@ -325,10 +325,25 @@ impl Swarm {
         self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
     }
 
-    /// Peers that come from now on are told this port (BEP 10 `p`); 0: none.
+    /// Peers are told this port from now on (BEP 10 `p`); 0: none.
     pub fn set_listen_port(&mut self, port: u16) {
+        let before = self.listen_port;
         self.listen_port = Some(port).filter(|port| *port != 0);
         self.candidates.set_external_port(port);
+        if self.listen_port != before {
+            self.introduce_again();
+        }
+    }
+
+    /// Peers are told of our DHT node at this port from now on (BEP 5); `None`: of none.
+    pub fn set_dht_port(&mut self, port: Option<u16>) {
+        if std::mem::replace(&mut self.settings.dht_port, port) == port {
+            return;
+        }
+        let Some(port) = port else { return };
+        let nodes = self.peers.iter().filter(|peer| peer.hello.reserved.dht());
+        let nodes: Vec<PeerKey> = nodes.map(|peer| peer.key).collect();
+        nodes.into_iter().for_each(|peer| self.send(peer, Message::Port(port)));
     }
 
     /// Whether a piece is wanted and not there.

@@ -261,6 +261,11 @@ impl Metadata {
     }
 
     /// Without pieces there is nothing to say but that, and what we are after.
+    /// Peers that come from now on are told this port.
+    pub fn set_listen_port(&mut self, port: u16) {
+        self.config.listen_port = Some(port).filter(|port| *port != 0);
+    }
+
     fn greet(&mut self, peer: PeerKey, hello: &Hello) {
         if hello.reserved.fast() {
             self.actions.push_back(MetadataAction::Send { peer, message: Message::HaveNone });

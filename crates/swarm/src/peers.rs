@@ -1,5 +1,6 @@
 //! The table of connected peers: who comes in, who leaves.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
@@ -250,16 +251,7 @@ impl Swarm {
             self.actions.push_back(Action::SendBitfield { peer });
         }
         if hello.reserved.extended() {
-            let ours = ExtendedHandshake {
-                extensions: self.our_extensions(),
-                client: Some(self.client_version.clone()),
-                yourip: Some(hello.addr.ip()),
-                reqq: Some(self.settings.reqq),
-                port: self.listen_port,
-                upload_only: (self.is_complete() && !super_seeds).then_some(true),
-                metadata_size: self.metadata_size,
-            };
-            self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
+            self.introduce(peer, hello.addr.ip());
         }
         if let (true, Some(port)) = (hello.reserved.dht(), self.settings.dht_port) {
             self.send(peer, Message::Port(port));
@@ -279,6 +271,30 @@ impl Swarm {
                 peer.allowed_blocks_left = blocks;
             }
         }
+    }
+
+    /// What extensions we have, and what is to be known of us (BEP 10).
+    fn introduce(&mut self, peer: PeerKey, to: IpAddr) {
+        let ours = ExtendedHandshake {
+            extensions: self.our_extensions(),
+            client: Some(self.client_version.clone()),
+            yourip: Some(to),
+            reqq: Some(self.settings.reqq),
+            port: self.listen_port,
+            upload_only: (self.is_complete() && !self.super_seeds()).then_some(true),
+            metadata_size: self.metadata_size,
+        };
+        self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
+    }
+
+    /// Tells everybody anew: the later one holds.
+    pub(crate) fn introduce_again(&mut self) {
+        let open = self
+            .peers
+            .iter()
+            .filter(|peer| !peer.closing && !peer.web_seed && peer.hello.reserved.extended());
+        let open: Vec<_> = open.map(|peer| (peer.key, peer.hello.addr.ip())).collect();
+        open.into_iter().for_each(|(peer, to)| self.introduce(peer, to));
     }
 
     /// The connection ended, whatever the reason. Unknown and stale keys are ignored.

@@ -2,7 +2,7 @@
 
 mod transmit;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::delay::Delays;
 use crate::ledbat::{Ledbat, Path};
@@ -60,7 +60,7 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) remote: SocketAddr,
-    pub(crate) local: Option<IpAddr>,
+    pub(crate) local: Option<SocketAddr>,
     /// What the peer puts into its packets, and we into ours.
     pub(crate) receive_id: u16,
     pub(crate) send_id: u16,
@@ -98,7 +98,7 @@ pub(crate) struct Connection {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Opening {
     pub(crate) remote: SocketAddr,
-    pub(crate) local: Option<IpAddr>,
+    pub(crate) local: Option<SocketAddr>,
     /// The number of our first packet.
     pub(crate) first: Seq,
     pub(crate) datagram_bytes_max: usize,

@@ -1,7 +1,9 @@
 //! All connections of one UDP socket: which packet is whose, who may open one, and what leaves next.
 
+mod status;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::connection::{Change, Closed, Connection, Opening};
@@ -88,7 +90,7 @@ pub struct Transmit {
     /// To whom.
     pub remote: SocketAddr,
     /// From which of our addresses, if that is known.
-    pub local: Option<IpAddr>,
+    pub local: Option<SocketAddr>,
     /// How long each is; the last may be shorter.
     pub segment: usize,
 }
@@ -114,7 +116,7 @@ pub struct Endpoint {
     queue: VecDeque<u32>,
     timers: BTreeSet<(Micros, u32)>,
     events: VecDeque<Event>,
-    resets: VecDeque<(SocketAddr, Option<IpAddr>, Header)>,
+    resets: VecDeque<(SocketAddr, Option<SocketAddr>, Header)>,
     resets_left: u32,
     resets_since: Micros,
     ahead_bytes: usize,
@@ -154,7 +156,7 @@ impl Endpoint {
         &mut self,
         now: Duration,
         remote: SocketAddr,
-        local: Option<IpAddr>,
+        local: Option<SocketAddr>,
     ) -> Option<ConnectionId> {
         if self.ids.len() >= self.config.connections_max {
             return None;
@@ -166,7 +168,7 @@ impl Endpoint {
         self.insert(connection)
     }
 
-    fn opening(&mut self, remote: SocketAddr, local: Option<IpAddr>) -> Opening {
+    fn opening(&mut self, remote: SocketAddr, local: Option<SocketAddr>) -> Opening {
         let [v4, v6] = self.config.datagram_bytes_max;
         Opening {
             remote,
@@ -209,17 +211,6 @@ impl Endpoint {
     fn id_of(&self, index: u32) -> ConnectionId {
         let generation = self.slots.get(index as usize).map_or(0, |slot| slot.generation);
         ConnectionId { index, generation }
-    }
-
-    /// Where the peer is.
-    pub fn remote(&self, id: ConnectionId) -> Option<SocketAddr> {
-        self.get(id).map(|connection| connection.remote)
-    }
-
-    /// Bytes that may be in flight, and how long packets queue.
-    pub fn window(&self, id: ConnectionId) -> Option<(usize, Duration)> {
-        let connection = self.get(id)?;
-        Some((connection.window(), Duration::from_micros(connection.path(0).queue)))
     }
 
     /// How long its datagrams are by now.
@@ -278,7 +269,7 @@ impl Endpoint {
         &mut self,
         now: Duration,
         remote: SocketAddr,
-        local: Option<IpAddr>,
+        local: Option<SocketAddr>,
         bytes: &[u8],
     ) {
         let (now, Some(packet)) = (micros(now), Packet::decode(bytes)) else { return };
@@ -319,7 +310,7 @@ impl Endpoint {
         })
     }
 
-    fn syn(&mut self, now: Micros, remote: SocketAddr, local: Option<IpAddr>, syn: &Header) {
+    fn syn(&mut self, now: Micros, remote: SocketAddr, local: Option<SocketAddr>, syn: &Header) {
         let receive_id = syn.connection.wrapping_add(1);
         if let Some(&index) = self.ids.get(&(remote, receive_id)) {
             if let Some(connection) = self.at(index) {
@@ -354,7 +345,7 @@ impl Endpoint {
         &mut self,
         now: Micros,
         remote: SocketAddr,
-        local: Option<IpAddr>,
+        local: Option<SocketAddr>,
         to: &Header,
     ) {
         if now.saturating_sub(self.resets_since) >= SECOND {

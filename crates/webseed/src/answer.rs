@@ -193,6 +193,43 @@ mod tests {
     }
 
     #[test]
+    fn each_refusal_has_a_name_and_a_next_step() {
+        for (status, failure, of_one_file, is_final) in [
+            (404, Failure::Missing { status: 404 }, true, false),
+            (410, Failure::Missing { status: 410 }, true, false),
+            (416, Failure::TooShort, true, false),
+            (401, Failure::Denied { status: 401 }, true, false),
+            (403, Failure::Denied { status: 403 }, true, false),
+            (429, Failure::Busy { wait: None }, false, false),
+            (500, Failure::Status { status: 500 }, false, false),
+            (302, Failure::Status { status: 302 }, false, false),
+        ] {
+            assert_eq!(answer(status, 100, "bytes 100-199/1000"), Err(failure.clone()));
+            assert_eq!(failure.is_of_one_file(), of_one_file, "{status}");
+            assert_eq!(failure.is_final(), is_final, "{status}");
+            assert!(!failure.next_step().is_empty());
+        }
+        let range: Option<&[u8]> = Some(b"bytes 100-199/1000");
+        for (encoding, taken) in [("gzip", false), (" Identity ", true), ("", true)] {
+            let encoding = Some(encoding.as_bytes());
+            let head = Head { status: 206, length: Some(100), range, encoding, ..Head::default() };
+            assert_eq!(judge(&head, &WANTED).is_ok(), taken, "{encoding:?}");
+            assert!(taken || judge(&head, &WANTED) == Err(Failure::Encoded));
+        }
+        assert!(Failure::Encoded.is_final() && !Failure::Encoded.is_of_one_file());
+    }
+
+    #[test]
+    fn a_script_gives_just_what_it_was_asked_for() {
+        let wanted = Wanted::Body { length: 100 };
+        let given = |length| judge(&Head { status: 200, length, ..Head::default() }, &wanted);
+        let all = Body { skip: 0, take: 100, leaves_rest: false };
+        assert_eq!((given(Some(100)), given(None)), (Ok(all), Ok(all)));
+        let wrong = Failure::WrongLength { wanted: 100, given: 99 };
+        assert_eq!(given(Some(99)), Err(wrong));
+    }
+
+    #[test]
     fn what_is_said_of_waiting_is_heard_and_bounded() {
         let wait = |value: &str| {
             let head = Head { status: 503, retry_after: Some(value.as_bytes()), ..Head::default() };

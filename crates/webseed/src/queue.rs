@@ -134,6 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_wants_any_more_is_forgotten_and_may_come_again() {
+        let mut queue = asked(0..8);
+        queue.forget(|block| block.piece == 0 && block.begin < 4 * BLOCK);
+        queue.ask(block(1));
+        queue.ask(block(6)); // it waits already
+        assert_eq!(queue.take(1, &geometry()), (4..8).map(block).collect::<Vec<_>>());
+        assert_eq!(queue.take(1, &geometry()), [block(1)]);
+        queue.clear();
+        queue.give_back(&[block(1)]);
+        assert!(queue.is_empty(), "nobody wants it");
+    }
+
+    #[test]
     fn what_is_on_its_way_is_not_asked_for_twice() {
         let mut queue = asked(0..4);
         let run = queue.take(1, &geometry());

@@ -190,6 +190,28 @@ mod tests {
     }
 
     #[test]
+    fn what_no_waiting_mends_ends_it_and_all_else_has_it_asked_again() {
+        let text = || "why".to_owned();
+        for (failure, is_final) in [
+            (Failure::NoRanges, true),
+            (Failure::Encoded, true),
+            (Failure::BadUrl(text()), true),
+            (Failure::HasNothing, true),
+            (Failure::SentBadData, true),
+            (Failure::WrongRange, false),
+            (Failure::TooSlow, false),
+            (Failure::Unreachable(text()), false),
+            (Failure::Status { status: 500 }, false),
+        ] {
+            let mut standing = Standing::default();
+            standing.failed(Duration::ZERO, &failure, &mut fastrand::Rng::with_seed(1));
+            assert_eq!(standing.is_out(), is_final, "{failure}");
+            assert_eq!(standing.ready_at().is_none(), is_final, "{failure}");
+            assert!(!failure.is_of_one_file() && !failure.next_step().is_empty());
+        }
+    }
+
+    #[test]
     fn a_busy_server_says_how_long() {
         let busy = |seconds| Failure::Busy { wait: Some(Duration::from_secs(seconds)) };
         let mut standing = Standing::default();

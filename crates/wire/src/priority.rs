@@ -75,6 +75,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_near_in_v6_shows_more_of_its_bytes() {
+        let bytes = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
+        let of = |low: &str, high: &str| crc32c::crc32c([bytes(low), bytes(high)].as_flattened());
+        // Another /48, the same /48, the same /56; the lower bytes come first.
+        let far = of("2001:db8:1:0155::", "2001:db8:2:0055::");
+        assert_eq!(priority("[2001:db8:2:00ff::]:1", "[2001:db8:1:03ff::]:2"), far);
+        let near = of("2001:db8:1:0155::", "2001:db8:1:0355::");
+        assert_eq!(priority("[2001:db8:1:03ff::]:1", "[2001:db8:1:01ff::]:2"), near);
+        let next = of("2001:db8:1:01aa::ff", "2001:db8:1:01ff::");
+        assert_eq!(priority("[2001:db8:1:01ff::]:1", "[2001:db8:1:01aa::ff]:2"), next);
+        let ports = crc32c::crc32c(&[0, 9, 1, 0]);
+        assert_eq!(priority("[2001:db8::1]:256", "[2001:db8::1]:9"), ports, "by bytes, not words");
+    }
+
+    #[test]
     fn v6_keeps_the_network_and_families_do_not_mix() {
         let far = priority("[2001:db8::1]:1", "[2002:db8::2]:1");
         assert_eq!(far, priority("[2001:db8::3]:1", "[2002:db8::2]:1"), "the low bits are masked");

@@ -35,6 +35,21 @@ def we_tell(lab):
     until(lambda: peers() == 2, 40, "libtorrent to meet aria2")
 
 
+@case("exchange/we-tell-transmission", seconds=90, cost=12)
+def we_tell_transmission(lab):
+    """The tracker names us alone to Transmission, which hears of libtorrent or is dialled by it."""
+    torrent, hub = _hub(lab, "peerless")
+    libtorrent, transmission = lab.client("libtorrent"), lab.client("transmission")
+    for leecher in (libtorrent, transmission):
+        leecher.download([torrent], lab.folder(f"out-{leecher.label}"), [hub])
+    until(lambda: _met(hub, libtorrent) and _met(hub, transmission), 40, "both to come to us")
+
+    def others():
+        return {peer["address"] for peer in transmission.peers(torrent)}
+
+    until(lambda: libtorrent.ip in others(), 40, "Transmission to meet libtorrent")
+
+
 @case("exchange/we-hear", seconds=170, cost=70)
 def we_hear(lab):
     """Two of us know libtorrent alone, which tells once a minute."""

@@ -1,6 +1,9 @@
 """Local discovery (BEP 14) by multicast on the namespace's loopback: nobody has a tracker or a peer."""
 
+import subprocess
+
 import payloads
+from house import House
 from runner import case
 
 OURS = ["--local-discovery", "--no-tracker"]
@@ -24,6 +27,23 @@ def ourselves(lab):
     seeder = lab.peerless(arguments=OURS)
     seeder.seed([torrent], torrent.home)
     leecher = lab.peerless(arguments=OURS)
+    out = lab.folder("out")
+    leecher.download([torrent], out)
+    leecher.wait_complete(30)
+    torrent.check(out, leecher.label)
+
+
+@case("local-discovery/ipv6", cost=3)
+def by_ipv6(lab):
+    """On a link of two hosts that have no address but of IPv6."""
+    torrent = payloads.make(lab.directory, "near.bin", 1_000_000)
+    house = House(lab, 9)
+    for within, link, ip in ([], house.outside, "fd78::1"), (house.within, "door9", "fd78::2"):
+        for change in ("-4 addr flush dev", f"addr add {ip}/64 nodad dev"):
+            subprocess.run([*within, "ip", *change.split(), link], check=True)
+    seeder, leecher = (lab.peerless(arguments=OURS) for _ in range(2))
+    seeder.ip, leecher.ip, leecher.program = house.outside, "door9", house.program(lab.peerless_path)
+    seeder.seed([torrent], torrent.home)
     out = lab.folder("out")
     leecher.download([torrent], out)
     leecher.wait_complete(30)

@@ -108,6 +108,11 @@ class Transmission(Client):
         fields = ["name", "status", "percentDone", "leftUntilDone", "errorString", "haveValid"]
         return self.call("torrent-get", fields=fields)["torrents"]
 
+    def peers(self, torrent):
+        """Whom it is connected to for a torrent, as it tells."""
+        fields = {"fields": ["hashString", "peers"], "ids": [torrent.info_hash]}
+        return [peer for one in self.call("torrent-get", **fields)["torrents"] for peer in one["peers"]]
+
     def _all_seeding(self):
         self.process.check_running()
         states = self.torrents()

@@ -171,6 +171,31 @@ fn a_node_behind_a_router_takes_an_id_that_follows_from_its_address() {
     assert_eq!(nodes[0].addr, addr(100), "and others know it under that id");
 }
 
+/// BEP 42: what the gateway or a tracker says will do until then.
+#[test]
+fn an_address_known_from_elsewhere_gives_an_id_and_is_no_news() {
+    let now = Duration::ZERO;
+    let mut dht = dht::Dht::new(Settings::default(), [3; 32], now);
+    let v4 = dht.add_interface(now, "192.168.1.5:6881".parse().unwrap());
+    let v6 = dht.add_interface(now, "[fe80::5]:6881".parse().unwrap());
+    let before = dht.status(now).interfaces;
+    for nobody in ["10.0.0.1", "127.0.0.1", "0.0.0.0", "::1"] {
+        dht.told_external(now, nobody.parse().unwrap());
+    }
+    assert_eq!(dht.status(now).interfaces, before);
+    let ip = addr(100).ip();
+    dht.told_external(now, ip);
+    dht.move_interface(v4, "192.168.1.5:6882".parse().unwrap());
+    dht.move_interface(v6, "192.168.1.5:6882".parse().unwrap());
+    let [four, six] = &dht.status(now).interfaces[..] else { panic!() };
+    assert_eq!((four.external, four.local.port()), (Some(ip), 6882));
+    assert!(is_secure(four.id, ip));
+    assert_eq!(six, &before[1], "another family's");
+    while let Some(event) = dht.poll_event() {
+        assert!(!matches!(event, Event::ExternalAddress { .. }), "it would be a vote of its own");
+    }
+}
+
 /// BEP 45: two addresses are two nodes; both are announced, one after the other.
 #[test]
 fn two_addresses_are_two_nodes_with_ids_of_their_own() {

@@ -7,6 +7,7 @@
 //!
 //! Behind a proxy there is no such socket: `relayed.rs` has it relay each datagram.
 
+mod moving;
 mod receive;
 mod relayed;
 mod socket;
@@ -69,7 +70,7 @@ pub(crate) struct Path {
     pub(crate) remote: SocketAddr,
     /// Us: an answer that comes from another address than was asked is nobody's answer. `None`
     /// leaves the choice to the system.
-    pub(crate) local: Option<IpAddr>,
+    pub(crate) local: Option<SocketAddr>,
 }
 
 /// Takes the datagrams of one kind. It is called on the control runtime and must not block.
@@ -94,6 +95,8 @@ pub(crate) struct Datagrams {
     sockets: RwLock<Vec<Open>>,
     /// What there is instead of sockets.
     relay: Option<Arc<Relayed>>,
+    /// Those of ports that we have left, while connections still go by them.
+    left: RwLock<Vec<Open>>,
     handlers: RwLock<[Option<Weak<dyn Handler>>; 2]>,
     closing: CancellationToken,
     /// Whom nothing is sent to or taken from.
@@ -105,7 +108,8 @@ impl Datagrams {
     /// in lives. An address that can't be had is logged and left out.
     pub(crate) fn open(network: &Network, addrs: &[SocketAddr]) -> Arc<Self> {
         let this = Self::new(network, None);
-        let sockets = addrs.iter().filter_map(|addr| this.open_one(*addr)).collect();
+        let open = |addr: &SocketAddr| this.open_if_possible(*addr);
+        let sockets = addrs.iter().filter_map(open).collect();
         *this.sockets.write().unwrap_or_else(PoisonError::into_inner) = sockets;
         this
     }
@@ -124,6 +128,7 @@ impl Datagrams {
         Arc::new(Self {
             network: network.clone(),
             sockets: RwLock::default(),
+            left: RwLock::default(),
             relay,
             handlers: RwLock::default(),
             closing: CancellationToken::new(),
@@ -147,18 +152,18 @@ impl Datagrams {
         }
     }
 
-    fn open_one(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
-        let socket = match Socket::open(&self.network, addr) {
-            Ok(socket) => Arc::new(socket),
-            Err(error) => {
-                tracing::info!(%addr, %error, "no datagrams by this address");
-                return None;
-            }
-        };
+    fn open_if_possible(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
+        self.open_one(addr)
+            .inspect_err(|error| tracing::info!(%addr, %error, "no datagrams by this address"))
+            .ok()
+    }
+
+    fn open_one(self: &Arc<Self>, addr: SocketAddr) -> io::Result<Open> {
+        let socket = Arc::new(Socket::open(&self.network, addr)?);
         let receiving = receive::receive(Arc::downgrade(self), Arc::clone(&socket));
         let until = self.closing.child_token();
         tokio::spawn(until.clone().run_until_cancelled_owned(receiving));
-        Some(Open { socket, _receiving: until.drop_guard() })
+        Ok(Open { socket, _receiving: until.drop_guard() })
     }
 
     /// Replaces sockets that are bound to an interface which may be another by now. An address can be
@@ -170,7 +175,7 @@ impl Datagrams {
         let mut sockets = self.sockets.write().unwrap_or_else(PoisonError::into_inner);
         for open in &mut *sockets {
             if !open.socket.is_of(&self.network)
-                && let Some(new) = self.open_one(open.socket.local_addr())
+                && let Some(new) = self.open_if_possible(open.socket.local_addr())
             {
                 *open = new;
             }
@@ -203,7 +208,13 @@ impl Datagrams {
         sockets.iter().map(|open| open.socket.local_addr()).collect()
     }
 
-    /// The port that others reach it by, of whatever address; `None` without a socket.
+    /// By which of our addresses this one is talked to.
+    pub(crate) fn local_addr(&self, remote: SocketAddr) -> Option<SocketAddr> {
+        let same = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
+        self.local_addrs().into_iter().find(same)
+    }
+
+    /// The port that it has, of whatever address; `None` without a socket.
     pub(crate) fn port(&self) -> Option<u16> {
         self.local_addrs().first().map(SocketAddr::port).filter(|port| *port != 0)
     }
@@ -222,7 +233,7 @@ impl Datagrams {
         }
         match &self.relay {
             Some(relay) => relay.try_send(&to.remote.into(), bytes, segment),
-            None => self.socket(to.remote)?.try_send(to, bytes, segment),
+            None => self.socket(to)?.try_send(to, bytes, segment),
         }
     }
 
@@ -238,12 +249,12 @@ impl Datagrams {
         relay.try_send(to, bytes, bytes.len())
     }
 
-    /// Waits until there is room to send to this address.
+    /// Waits until there is room to send there.
     #[allow(dead_code)] // for protocols that must not lose what they send; a refusal may be lost
-    pub(crate) async fn writable(&self, remote: SocketAddr) -> io::Result<()> {
+    pub(crate) async fn writable(&self, to: Path) -> io::Result<()> {
         match &self.relay {
             Some(relay) => relay.writable().await,
-            None => self.socket(remote)?.writable().await,
+            None => self.socket(to)?.writable().await,
         }
     }
 
@@ -253,14 +264,24 @@ impl Datagrams {
         if let Some(relay) = &self.relay {
             relay.close();
         }
-        self.sockets.write().unwrap_or_else(PoisonError::into_inner).clear();
+        for sockets in [&self.sockets, &self.left] {
+            sockets.write().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
-    fn socket(&self, remote: SocketAddr) -> io::Result<Arc<Socket>> {
+    fn socket(&self, to: Path) -> io::Result<Arc<Socket>> {
         let sockets = self.sockets.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |open: &&Open| open.socket.local_addr().is_ipv4() == remote.is_ipv4();
+        let same = |open: &&Open| open.socket.local_addr().is_ipv4() == to.remote.is_ipv4();
+        let open = sockets.iter().find(same).map(|open| Arc::clone(&open.socket));
+        drop(sockets);
+        let port = open.as_ref().map(|socket| socket.local_addr().port());
+        if let Some(local) = to.local.filter(|local| Some(local.port()) != port)
+            && let Some(left) = self.left_by(to.remote, local.port())
+        {
+            return Ok(left);
+        }
         let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of that family");
-        sockets.iter().find(same).map(|open| Arc::clone(&open.socket)).ok_or_else(none)
+        open.ok_or_else(none)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Receives all that a socket has, and hands it to who takes its kind.
 
 use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -33,9 +34,13 @@ pub(super) async fn receive(hub: Weak<Datagrams>, socket: Arc<Socket>) {
         match received {
             Ok(count) => {
                 for (buffer, meta) in buffers.iter().zip(&meta[..count]) {
-                    let from = Path { remote: meta.addr, local: meta.dst_ip };
+                    let local = meta.dst_ip.unwrap_or(socket.local_addr().ip());
+                    let local = Some(SocketAddr::new(local, socket.local_addr().port()));
+                    let from = Path { remote: meta.addr, local };
                     for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                        pending.pass_on(&hub, from, datagram);
+                        if !socket.is_left() || goes_on(datagram) {
+                            pending.pass_on(&hub, from, datagram);
+                        }
                     }
                 }
                 if count < BUFFERS {
@@ -53,6 +58,11 @@ pub(super) async fn receive(hub: Weak<Datagrams>, socket: Arc<Socket>) {
             }
         }
     }
+}
+
+/// Whether it may be of a connection that there is.
+fn goes_on(datagram: &[u8]) -> bool {
+    Kind::of(datagram) == Some(Kind::Utp) && !Kind::opens(datagram)
 }
 
 /// Handlers that got something and don't know yet that it was all.

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
@@ -16,6 +17,8 @@ pub(super) struct Socket {
     addr: SocketAddr,
     /// Which of the network's interfaces it was made for.
     generation: u64,
+    /// Its port was left: only who is connected by it is heard.
+    is_left: AtomicBool,
 }
 
 impl Socket {
@@ -24,12 +27,21 @@ impl Socket {
         let io = network.udp(addr, Purpose::Datagrams)?;
         let state = UdpSocketState::new((&*io).into())?;
         let addr = io.local_addr()?;
-        Ok(Self { io, state, addr, generation })
+        Ok(Self { io, state, addr, generation, is_left: AtomicBool::default() })
     }
 
     /// Whether the interface that it is bound to is the one that the network has now.
     pub(super) fn is_of(&self, network: &Network) -> bool {
         self.generation == network.generation()
+    }
+
+    /// Whether strangers are heard.
+    pub(super) fn lets_in(&self, strangers: bool) {
+        self.is_left.store(!strangers, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
@@ -68,7 +80,7 @@ impl Socket {
                 ecn: None,
                 contents: now,
                 segment_size: Some(segment).filter(|_| now.len() > segment),
-                src_ip: to.local,
+                src_ip: to.local.map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified()),
             };
             let send = || self.state.try_send((&*self.io).into(), &transmit);
             match self.io.try_io(Interest::WRITABLE, send) {

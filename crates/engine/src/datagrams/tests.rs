@@ -60,7 +60,7 @@ async fn each_kind_goes_to_its_handler() {
         }
         let (from, bytes) = dht_got.recv().await.unwrap();
         assert_eq!((from.remote, &bytes[..]), (theirs.local_addr().unwrap(), &b"de"[..]));
-        assert_eq!(from.local, Some(addr.ip()), "where it was sent to");
+        assert_eq!(from.local, Some(addr), "where it was sent to");
         assert_eq!(utp_got.recv().await.unwrap().1, utp(30));
         assert!(utp_got.try_recv().is_err());
 
@@ -87,7 +87,7 @@ async fn a_burst_arrives_as_its_datagrams_in_order() {
     }
     burst.truncate(99 * 500 + 77);
     for half in burst.chunks(50 * 500) {
-        ours.writable(to.remote).await.unwrap();
+        ours.writable(to).await.unwrap();
         ours.try_send(to, half, 500).unwrap();
     }
     for (number, expected) in burst.chunks(500).enumerate() {
@@ -107,7 +107,7 @@ async fn what_has_no_socket_is_an_error() {
     assert_eq!(hub.try_send(to, b"de", 2).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     let long = vec![0; 70_000];
     let to = Path { remote: hub.local_addrs()[0], local: None };
-    hub.writable(to.remote).await.unwrap();
+    hub.writable(to).await.unwrap();
     let error = hub.try_send(to, &long, long.len()).unwrap_err();
     assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "no datagram is as long as that");
 }
@@ -124,4 +124,44 @@ async fn a_closed_hub_gives_its_port_back() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), again).await.unwrap();
+}
+
+/// The old socket is for who is connected by it: the other side knows no other.
+#[tokio::test]
+async fn another_port_leaves_the_old_one_to_who_is_connected() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let hub = Datagrams::open(&Network::default(), &[any]);
+    let ((dht, mut dht_got), (handler, mut got)) = (told(), told());
+    hub.register(Kind::Dht, &dht);
+    hub.register(Kind::Utp, &handler);
+    let old = hub.local_addrs()[0];
+    let theirs = UdpSocket::bind(any).await.unwrap();
+    let taken = theirs.local_addr().unwrap();
+    assert!(hub.move_to(&[any, taken]).is_err());
+    assert_eq!(hub.local_addrs(), [old], "nothing has changed");
+
+    hub.move_to(&[any]).unwrap();
+    let new = hub.local_addrs()[0];
+    assert_ne!(new, old);
+    let mut syn = utp(30);
+    syn[0] = 0x41;
+    for packet in [&syn[..], b"d1:ae", &utp(30)] {
+        theirs.send_to(packet, old).await.unwrap();
+    }
+    let (from, bytes) = got.recv().await.unwrap();
+    assert_eq!((from.local, bytes), (Some(old), utp(30)), "nobody is let in");
+    hub.try_send(from, b"answer", 6).unwrap();
+    let mut answer = [0; 9];
+    assert_eq!(theirs.recv_from(&mut answer).await.unwrap(), (6, old));
+    theirs.send_to(&syn, new).await.unwrap();
+    assert_eq!(got.recv().await.unwrap(), (Path { local: Some(new), ..from }, syn.clone()));
+    assert!(dht_got.try_recv().is_err());
+
+    // Back to where it was, although its socket is still held.
+    hub.move_to(&[old]).unwrap();
+    hub.let_go(new.port());
+    theirs.send_to(&syn, old).await.unwrap();
+    assert_eq!(got.recv().await.unwrap().0.local, Some(old));
+    hub.try_send(Path { local: Some(new), ..from }, b"late", 4).unwrap();
+    assert_eq!(theirs.recv_from(&mut answer).await.unwrap(), (4, old), "that one is gone");
 }

@@ -46,9 +46,14 @@ struct Keepsake {
 impl Keepsake {
     fn of(settings: &Settings) -> Option<Self> {
         let StateLocation::Directory(folder) = &settings.state else { return None };
-        let with_ids = settings.port != 0;
-        let name = if with_ids { format!("dht-{}", settings.port) } else { "dht".into() };
-        Some(Self { folder: folder.clone(), name, with_ids })
+        Some(Self::at(folder.clone(), settings.port))
+    }
+
+    /// Of the port that the user wants; 0: of any.
+    fn at(folder: PathBuf, port: u16) -> Self {
+        let with_ids = port != 0;
+        let name = if with_ids { format!("dht-{port}") } else { "dht".into() };
+        Self { folder, name, with_ids }
     }
 
     fn load(&self, core: &mut dht::Dht) {
@@ -256,6 +261,8 @@ impl Driver {
             Command::Bootstrap(addrs) => {
                 addrs.into_iter().for_each(|addr| self.core.add_bootstrap(now, addr));
             }
+            Command::PortChanged => self.port_changed(now),
+            Command::External(ip) => self.core.told_external(now, ip),
             Command::Watch(info_hash, shared) => {
                 self.torrents.add(now, info_hash, shared);
                 self.look_for_torrents(now);
@@ -267,6 +274,23 @@ impl Driver {
             }
             Command::Close(_) => {} // ended the loop
         }
+    }
+
+    fn port_changed(&mut self, now: Duration) {
+        for local in self.hub.local_addrs() {
+            let same = |(_, old): &&mut (InterfaceId, SocketAddr)| old.is_ipv4() == local.is_ipv4();
+            let Some((interface, old)) = self.interfaces.iter_mut().find(same) else { continue };
+            if *old == local {
+                continue;
+            }
+            *old = local;
+            self.core.move_interface(*interface, local);
+            if let Some(keepsake) = self.keepsake.as_mut().filter(|keepsake| keepsake.with_ids) {
+                *keepsake = Arc::new(Keepsake::at(keepsake.folder.clone(), local.port()));
+            }
+        }
+        self.torrents.renew(now);
+        self.look_for_torrents(now);
     }
 
     fn look_for_torrents(&mut self, now: Duration) {

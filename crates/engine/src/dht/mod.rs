@@ -9,7 +9,7 @@ mod driver;
 mod naming;
 mod torrents;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -54,6 +54,10 @@ enum Command {
     Candidate(SocketAddr),
     /// Names of bootstrap nodes have these addresses.
     Bootstrap(Vec<SocketAddr>),
+    /// Our sockets have another port, or another one leads to them.
+    PortChanged,
+    /// Where others say that we are.
+    External(IpAddr),
     /// Look for peers of this torrent from now on.
     Watch(InfoHash, Weak<TorrentShared>),
     Unwatch(InfoHash),
@@ -283,6 +287,16 @@ impl DhtHandle {
     /// A peer's PORT message.
     pub(crate) fn candidate(&self, addr: SocketAddr) {
         self.tell(Command::Candidate(addr));
+    }
+
+    /// Our sockets have another port, or another one leads to them: announces that at once.
+    pub(crate) fn port_changed(&self) {
+        self.tell(Command::PortChanged);
+    }
+
+    /// Our address by what is known elsewhere, until nodes agree on one.
+    pub(crate) fn external(&self, ip: IpAddr) {
+        self.tell(Command::External(ip));
     }
 
     /// Looks for peers of a torrent, and announces it, from now on.

@@ -24,6 +24,8 @@ struct Watched {
     due: Duration,
     /// Until the next search, if this one finds nobody.
     again: Duration,
+    /// What the search under way announces is no longer so.
+    outdated: bool,
 }
 
 /// The torrents to look for.
@@ -40,7 +42,8 @@ impl Torrents {
     pub(super) fn add(&mut self, now: Duration, info_hash: InfoHash, shared: Weak<TorrentShared>) {
         self.remove(&info_hash);
         self.queue.insert((now, info_hash));
-        self.all.insert(info_hash, Watched { shared, due: now, again: AGAIN_FIRST });
+        self.all
+            .insert(info_hash, Watched { shared, due: now, again: AGAIN_FIRST, outdated: false });
     }
 
     pub(super) fn remove(&mut self, info_hash: &InfoHash) -> Option<OperationId> {
@@ -58,6 +61,16 @@ impl Torrents {
         for info_hash in waiting {
             self.schedule(info_hash, now, AGAIN_FIRST);
         }
+    }
+
+    /// All at once, and those that are being looked for once more: there is something else to announce.
+    pub(super) fn renew(&mut self, now: Duration) {
+        for info_hash in self.running.values() {
+            if let Some(watched) = self.all.get_mut(info_hash) {
+                watched.outdated = true;
+            }
+        }
+        self.hurry(now);
     }
 
     fn schedule(&mut self, info_hash: InfoHash, due: Duration, again: Duration) {
@@ -96,8 +109,8 @@ impl Torrents {
         let Some(watched) = self.all.get(&info_hash) else { return };
         let wait = if enough { ANNOUNCE_EVERY } else { watched.again.min(ANNOUNCE_EVERY) };
         let again = if enough { AGAIN_FIRST } else { (watched.again * 2).min(ANNOUNCE_EVERY) };
-        let due = now + wait;
         if let Some(watched) = self.all.get_mut(&info_hash) {
+            let due = if std::mem::take(&mut watched.outdated) { now } else { now + wait };
             (watched.due, watched.again) = (due, again);
             self.queue.insert((due, info_hash));
         }
@@ -110,6 +123,28 @@ mod tests {
 
     const fn hash(n: u8) -> InfoHash {
         InfoHash([n; 20])
+    }
+
+    #[test]
+    fn what_is_announced_by_now_outdated_is_announced_again() {
+        let mut torrents = Torrents::default();
+        let mut operation = operations();
+        for n in 1..=2 {
+            torrents.add(Duration::ZERO, hash(n), Weak::new());
+        }
+        let now = Duration::from_secs(1);
+        let [done, running] = [operation(), operation()];
+        for search in [done, running] {
+            let (info_hash, _) = torrents.next(now).unwrap();
+            torrents.started(search, info_hash);
+        }
+        torrents.finished(now, done, true);
+        assert_eq!(torrents.next_at(), Some(now + ANNOUNCE_EVERY));
+        let later = Duration::from_secs(2);
+        torrents.renew(later);
+        assert!(torrents.next(later).is_some() && torrents.next(later).is_none());
+        torrents.finished(later, running, true);
+        assert_eq!(torrents.next_at(), Some(later));
     }
 
     fn operations() -> impl FnMut() -> OperationId {

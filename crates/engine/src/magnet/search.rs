@@ -139,6 +139,12 @@ impl Search {
         self.wake.notify_one();
     }
 
+    /// Another port leads to us.
+    pub(crate) fn port_changed(&self, port: u16) {
+        self.change(|state, _| state.brain.set_listen_port(port));
+        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
+    }
+
     pub(super) fn next_dial(&self) -> Option<SocketAddr> {
         self.change(|state, now| state.brain.next_dial(now))
     }

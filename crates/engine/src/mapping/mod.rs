@@ -142,6 +142,8 @@ pub(crate) struct Mapping {
     status: Mutex<PortMapping>,
     stop: Notify,
     stopped: Notify,
+    /// Another port of ours is to be mapped.
+    again: Notify,
 }
 
 impl Mapping {
@@ -154,6 +156,16 @@ impl Mapping {
         match &*lock(&self.status) {
             PortMapping::Mapped(ports) => Some(ports.tcp),
             _ => None,
+        }
+    }
+
+    /// We listen on another port: what was mapped leads nowhere.
+    pub(crate) fn port_changed(&self, session: &SessionShared) {
+        let mut status = lock(&self.status);
+        if *status != PortMapping::Off {
+            *status = PortMapping::Asking;
+            session.events.send(Event::PortMapping(PortMapping::Asking));
+            self.again.notify_one();
         }
     }
 
@@ -213,6 +225,9 @@ async fn run(session: Weak<SessionShared>, network: Network) {
     loop {
         let Some(now_session) = session.upgrade() else { return };
         let port = now_session.listen_port();
+        if let Some(old) = held.take_if(|held| held.internal_port != port) {
+            take_back(&network, &old, nonce).await; // the new one may get the same port outside
+        }
         let done = tokio::select! {
             done = map(&network, port, held.as_ref(), nonce, &mut epoch, now_session.clock) => Some(done),
             () = now_session.mapping.stop.notified() => None,
@@ -223,6 +238,9 @@ async fn run(session: Weak<SessionShared>, network: Network) {
                 let seconds = mapped.seconds;
                 let status = PortMapping::Mapped(mapped.ports);
                 held = Some(mapped);
+                if now_session.listen_port() != port {
+                    continue; // meanwhile
+                }
                 now_session.mapping.set(status, &now_session);
                 renewal.mapped(seconds)
             }
@@ -239,6 +257,7 @@ async fn run(session: Weak<SessionShared>, network: Network) {
         let mapping = &now_session.mapping;
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            () = mapping.again.notified() => {}
             () = mapping.stop.notified() => {
                 break finish(&now_session, &network, held, nonce).await;
             }

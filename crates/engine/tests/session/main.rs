@@ -11,6 +11,7 @@ mod explain;
 mod hostile_peers;
 mod ip_filter;
 mod limits;
+mod listen_port;
 mod magnets;
 mod moving;
 mod overload;

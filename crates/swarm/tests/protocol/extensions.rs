@@ -50,6 +50,34 @@ fn our_handshake_says_what_it_must() {
 }
 
 #[test]
+fn who_is_there_is_told_of_other_ports_too() {
+    let mut settings = config(8, Bitfield::new(8));
+    settings.settings.dht_port = Some(6881);
+    let mut script = Script::start(settings);
+    let mut both = extended(1);
+    both.reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 1]);
+    let both = script.joins(both);
+    let old = script.joins(plain(2));
+    script.actions();
+    script.swarm.set_listen_port(6882);
+    script.swarm.set_dht_port(Some(6883));
+    let actions = script.actions();
+    let [Action::SendExtended { peer, id: 0, payload }, Action::Send { peer: node, message }] =
+        &actions[..]
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!((*peer, *node, message), (both, both, &Message::Port(6883)));
+    let ours = ExtendedHandshake::decode(payload).unwrap();
+    assert_eq!(ours.port, Some(6882));
+    assert!(ours.extensions.len() >= 5, "what is missing would be taken as switched off");
+    script.swarm.set_listen_port(6882);
+    script.swarm.set_dht_port(Some(6883));
+    assert_eq!(script.actions(), [], "no news");
+    assert_eq!(script.sent(old), []);
+}
+
+#[test]
 fn a_handshake_that_is_garbage_is_no_fault() {
     let mut script = Script::leecher(8);
     let peer = script.joins(extended(1));
