@@ -363,8 +363,8 @@ impl Swarm {
     /// Asks for what is wanted, of who can have it and has the fewest requests to answer.
     pub(crate) fn ask_for_hashes(&mut self) {
         let Some(hashes) = &mut self.hashes else { return };
-        if !std::mem::take(&mut hashes.is_due) {
-            return;
+        if !std::mem::take(&mut hashes.is_due) || !self.peers.iter().any(Peer::speaks_v2) {
+            return; // who joins makes it due again
         }
         for subject in hashes.wanted(|piece| self.urgent.has_reader_in(piece)) {
             let Some(hashes) = &self.hashes else { return };

@@ -139,6 +139,7 @@ impl Swarm {
         self.greet(key, &hello);
         self.schedule_check(key);
         self.exchange_soon();
+        self.hashes_due();
         Ok(key)
     }
 

@@ -250,8 +250,7 @@ impl FileStore {
             self.sync_file(file)?;
             self.sync_folders_of(file)?;
         }
-        self.set_mark(file, APART, false);
-        self.note_apart();
+        self.set_mark(file, APART, false); // whether any is left is counted once, by `drop_parts`
         Ok(())
     }
 
@@ -283,6 +282,7 @@ impl FileStore {
     /// When it is there and can't be removed.
     pub fn drop_parts(&self) -> Result<(), StorageError> {
         let _alone = self.placing.write().unwrap_or_else(PoisonError::into_inner);
+        self.note_apart();
         if self.any_apart.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -21,6 +21,9 @@ const WAITING_MAX: usize = 256;
 /// Leaves kept, unless one piece has more: 256 KiB with the nodes above them.
 const LEAVES_KEPT: usize = 4096;
 
+/// Files with the same bytes that are looked at for a request: a torrent may be nothing but copies.
+const SAME_MAX: usize = 16;
+
 /// What is under way for others.
 #[derive(Default)]
 pub(super) struct Serving {
@@ -61,7 +64,7 @@ impl Hashes {
         let first = self
             .by_root
             .partition_point(|number| tree(number).is_some_and(|tree| tree.root < root));
-        let from = self.by_root.get(first..).unwrap_or_default().iter();
+        let from = self.by_root.get(first..).unwrap_or_default().iter().take(SAME_MAX);
         from.map_while(move |number| {
             Some((*number, tree(number)?)).filter(|(_, tree)| tree.root == root)
         })

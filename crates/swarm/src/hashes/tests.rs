@@ -274,6 +274,16 @@ fn only_peers_that_speak_v2_are_asked() {
 }
 
 #[test]
+fn layers_are_asked_even_of_one_that_has_no_piece() {
+    let sample = Sample::new(8);
+    let mut swarm = sample.swarm(false, false);
+    actions(&mut swarm);
+    let peer = swarm.add_peer(START, hello(1, true)).unwrap();
+    let asked = hash_requests(&actions(&mut swarm));
+    assert_eq!(asked.iter().map(|(whom, _)| *whom).collect::<Vec<_>>(), [peer]);
+}
+
+#[test]
 fn a_false_hash_ends_its_sender_and_nothing_of_it_is_kept() {
     let sample = Sample::new(8);
     let mut swarm = sample.swarm(false, false);

@@ -1,0 +1,141 @@
+//! Whom to dial, how soon again after a failure, and who is forgotten when there are too many.
+
+use super::*;
+
+fn addr(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 6881))
+}
+
+fn next(candidates: &mut Candidates, now: u64) -> Option<SocketAddr> {
+    candidates.next(Duration::from_secs(now), false, |_| false)
+}
+
+#[test]
+fn each_address_is_dialled_once_at_a_time_with_longer_and_longer_waits() {
+    let mut candidates = Candidates::new();
+    candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+    let mut waits = Vec::new();
+    let mut now = 0;
+    for _ in 0..3 {
+        assert_eq!(next(&mut candidates, now), Some(addr(1)));
+        assert_eq!(next(&mut candidates, now), None);
+        candidates.unreached(Duration::from_secs(now), addr(1), 0.0);
+        let at = candidates.next_at(false, |_| false).unwrap().as_secs();
+        waits.push(at - now);
+        now = at;
+    }
+    assert_eq!(waits, [10, 20, 40]);
+}
+
+#[test]
+fn hopeless_addresses_are_forgotten_but_not_a_persons() {
+    let mut candidates = Candidates::new();
+    candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+    candidates.add(Duration::ZERO, Source::User, addr(2));
+    for round in 0..20 {
+        let now = round * 10_000;
+        while let Some(addr) = next(&mut candidates, now) {
+            candidates.unreached(Duration::from_secs(now), addr, 1.0);
+        }
+    }
+    assert_eq!(candidates.len(), 1);
+    assert_eq!(candidates.dialling(), 0);
+}
+
+#[test]
+fn who_must_wait_is_not_looked_at() {
+    let mut candidates = Candidates::new();
+    for number in 0..2000u32 {
+        let [.., a, b] = number.to_be_bytes();
+        let addr = SocketAddr::from(([10, 0, a, b], 1));
+        candidates.add(Duration::ZERO, Source::Tracker, addr);
+        candidates.unreached(Duration::ZERO, addr, 0.0);
+    }
+    let steps = steps::counted(|| {
+        assert_eq!(next(&mut candidates, 9), None);
+        assert_eq!(candidates.next_at(false, |_| false), Some(RETRY_FIRST));
+    });
+    assert!(steps <= 2, "{steps}");
+}
+
+#[test]
+fn nonsense_is_refused_and_the_table_is_bounded() {
+    let mut candidates = Candidates::new();
+    for nonsense in ["0.0.0.0:1", "1.2.3.4:0", "255.255.255.255:9", "224.0.0.1:9", "[::]:1"] {
+        candidates.add(Duration::ZERO, Source::User, nonsense.parse().unwrap());
+    }
+    assert_eq!(candidates.len(), 0);
+    for number in 0..10_000u32 {
+        let [.., a, b] = number.to_be_bytes();
+        candidates.add(Duration::ZERO, Source::Tracker, SocketAddr::from(([10, 0, a, b], 1)));
+    }
+    assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+    let fresh = addr(77);
+    candidates.add(Duration::ZERO, Source::User, fresh);
+    assert!(!candidates.known.contains_key(&fresh), "nobody is worse");
+    let failing = next(&mut candidates, 0).unwrap();
+    candidates.unreached(Duration::ZERO, failing, 0.0);
+    candidates.add(Duration::ZERO, Source::Tracker, fresh);
+    assert!(candidates.known.contains_key(&fresh) && !candidates.known.contains_key(&failing));
+    assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+}
+
+#[test]
+fn hearsay_leaves_room_for_what_trackers_say() {
+    let mut candidates = Candidates::new();
+    let numbered = |number: u32| {
+        let [.., a, b] = number.to_be_bytes();
+        SocketAddr::from(([10, 0, a, b], 1))
+    };
+    for number in 0..5000 {
+        candidates.add(Duration::ZERO, Source::PeerExchange, numbered(number));
+    }
+    assert_eq!(candidates.len() as usize, HEARSAY_MAX);
+    candidates.add(Duration::ZERO, Source::Tracker, numbered(0)); // now it is more than that
+    candidates.add(Duration::ZERO, Source::PeerExchange, numbered(6000));
+    candidates.add(Duration::ZERO, Source::PeerExchange, numbered(6001));
+    assert_eq!(candidates.len() as usize, HEARSAY_MAX + 1);
+    for _ in 0..2 {
+        let failing = next(&mut candidates, 0).unwrap(); // the tracker's, then another
+        candidates.failed(Duration::ZERO, failing, 0.0);
+    }
+    candidates.add(Duration::ZERO, Source::PeerExchange, numbered(6002));
+    assert!(candidates.known.contains_key(&numbered(6002)));
+    assert_eq!(candidates.hearsay, HEARSAY_MAX);
+    for number in 7000..9000 {
+        candidates.add(Duration::ZERO, Source::Tracker, numbered(number));
+    }
+    assert_eq!(candidates.len() as usize, CANDIDATES_MAX);
+}
+
+#[test]
+fn what_failed_without_a_network_is_forgiven() {
+    let mut candidates = Candidates::new();
+    candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+    let soon = Duration::from_secs(1);
+    let next = |candidates: &mut Candidates, now| candidates.next(now, false, |_| false);
+    for _ in 0..FAILURES_MAX {
+        assert_eq!(next(&mut candidates, soon), Some(addr(1)));
+        candidates.unreached(soon, addr(1), 1.0);
+        assert_eq!(next(&mut candidates, soon), None);
+        candidates.forgive(soon);
+    }
+    assert_eq!(next(&mut candidates, soon), Some(addr(1)), "it was not forgotten");
+    candidates.forgive(soon);
+    assert_eq!((candidates.dialling(), next(&mut candidates, soon)), (1, None), "once at a time");
+}
+
+#[test]
+fn a_persons_choice_comes_first_and_ourselves_never_again() {
+    let mut candidates = Candidates::new();
+    candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+    candidates.add(Duration::ZERO, Source::User, addr(9));
+    assert_eq!(next(&mut candidates, 0), Some(addr(9)));
+    candidates.ourselves(addr(9));
+    assert_eq!(next(&mut candidates, 0), Some(addr(1)));
+    candidates.connected(addr(1));
+    candidates.disconnected(Duration::ZERO, addr(1), LASTING, false, 0.0);
+    assert_eq!(next(&mut candidates, 19), None, "not at once");
+    assert_eq!(next(&mut candidates, 20), Some(addr(1)));
+    assert_eq!(next(&mut candidates, 1_000_000), None, "never ourselves");
+}
