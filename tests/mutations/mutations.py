@@ -129,6 +129,24 @@ MUTATIONS = [
         "reader::a_corrupt_block_never_reaches_the_reader",
         ("--test", "session"),
     ),
+    Mutation(
+        "reader/given-what-no-leaf-proved",
+        "crates/engine/src/torrent/readers.rs",
+        "let block = block.as_deref().filter(|_| self.swarm.is_block_proved(piece, number));",
+        "let block = block.as_deref();",
+        "peerless-engine",
+        "leaves::a_block_that_no_leaf_proves_waits_for_its_piece",
+        ("--test", "session"),
+    ),
+    Mutation(
+        "reader/given-a-block-that-is-not-its-leaf",
+        "crates/engine/src/torrent/proving.rs",
+        "state.swarm.block_proved(now, block, opened, is_good)",
+        "state.swarm.block_proved(now, block, opened, true)",
+        "peerless-engine",
+        "leaves::a_corrupt_block_never_reaches_the_reader_and_the_good_one_before_it_does",
+        ("--test", "session"),
+    ),
     # A super-seed gives what it showed, and no more.
     Mutation(
         "super-seed/gives-what-was-not-shown",

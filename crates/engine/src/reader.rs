@@ -1,11 +1,13 @@
 //! Reading a file of a torrent while it is being downloaded: [`FileReader`].
 //!
-//! A reader gives bytes as soon as the piece that they are in was verified and written, never
-//! before. What it waits for, and what it will need next, the torrent's brain asks for before all
-//! else (`swarm::urgent`). Where it is, the shard hears once for each piece (`torrent/readers.rs`);
-//! the bytes themselves come from the disk pool.
+//! A reader gives bytes as soon as the piece that they are in was verified and written, or their block
+//! was proved by its leaf (BEP 52), never before. What it waits for, and what it will need next, the
+//! torrent's brain asks for before all else (`swarm::urgent`). Where it is, the shard hears once for
+//! each piece that is there, and at each read of one that is not (`torrent/readers.rs`). The bytes
+//! themselves come from the disk pool, or, proved and not yet written, with the shard's answer.
 
 use std::io::{self, SeekFrom};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +21,28 @@ use tokio::sync::oneshot;
 
 use crate::handle::{TorrentError, TorrentHandle};
 use crate::shard::ShardMessage;
+use crate::torrent::readers::Found;
 
-type Fetching = Pin<Box<dyn Future<Output = Result<ReadBuffer, TorrentError>> + Send + Sync>>;
+type Fetching = Pin<Box<dyn Future<Output = Result<Chunk, TorrentError>> + Send + Sync>>;
+
+/// What one read brought.
+enum Chunk {
+    /// From the disk: the whole piece is there.
+    Read(ReadBuffer),
+    /// From memory.
+    Proved(Vec<u8>),
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Read(bytes) => bytes,
+            Self::Proved(bytes) => bytes,
+        }
+    }
+}
 
 /// Bytes of one file, as soon as they are proved: [`AsyncRead`] and [`AsyncSeek`].
 ///
@@ -31,7 +53,7 @@ pub struct FileReader {
     source: Arc<Source>,
     position: u64,
     /// Bytes that were read, and where they begin.
-    chunk: Option<(u64, ReadBuffer)>,
+    chunk: Option<(u64, Chunk)>,
     /// The read for `position` that is under way.
     fetching: Option<Fetching>,
     /// The piece that the shard heard of last, and said that it is there.
@@ -101,11 +123,7 @@ impl Source {
     }
 
     /// The bytes from `position` on that one read brings; waits for them.
-    async fn fetch(
-        self: Arc<Self>,
-        position: u64,
-        is_there: bool,
-    ) -> Result<ReadBuffer, TorrentError> {
+    async fn fetch(self: Arc<Self>, position: u64, is_there: bool) -> Result<Chunk, TorrentError> {
         let (shared, session) = (&self.handle.shared, &self.handle.session);
         let (piece, begin) = self.place(position);
         if !is_there {
@@ -119,7 +137,9 @@ impl Source {
                 end: self.start + self.length,
                 reply,
             });
-            there.await.map_err(|_| TorrentError::Stopped)??;
+            if let Found::Bytes(bytes) = there.await.map_err(|_| TorrentError::Stopped)?? {
+                return Ok(Chunk::Proved(bytes));
+            }
         }
         let size = shared.torrent.info.geometry().piece_size(piece);
         let left = u32::try_from(self.length - position).unwrap_or(u32::MAX);
@@ -128,7 +148,7 @@ impl Source {
         session.pools.read(&shared.store, piece, begin, length, move |result| {
             let _ = done.send(result); // the reader may have gone
         });
-        Ok(read.await.map_err(|_| TorrentError::Stopped)??)
+        Ok(Chunk::Read(read.await.map_err(|_| TorrentError::Stopped)??))
     }
 }
 
@@ -168,7 +188,7 @@ impl AsyncRead for FileReader {
             let fetched = ready!(fetching.as_mut().poll(context));
             this.fetching = None;
             this.chunk = None;
-            this.there = fetched.is_ok().then_some(piece);
+            this.there = matches!(fetched, Ok(Chunk::Read(_))).then_some(piece);
             this.chunk = Some((position, fetched.map_err(io::Error::other)?));
         }
         Poll::Ready(Ok(()))

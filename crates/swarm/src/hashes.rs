@@ -184,16 +184,19 @@ impl Hashes {
         reached == top && merkle::climb(run, hashes, uncles) == Some(known)
     }
 
-    /// What is not there, nor asked for.
-    fn wanted(&self) -> Vec<Subject> {
+    /// What is not there, nor asked for. What somebody waits for comes first.
+    fn wanted(&self, waited_for: impl Fn(PieceIndex) -> bool + Copy) -> Vec<Subject> {
         let layers = self.lacking.iter().flat_map(|(tree, parts)| {
             parts.missing().map(|part| Subject::Layer { tree: *tree, part })
         });
-        let leaves = self.leaves.iter().flat_map(|(piece, parts)| {
-            parts.missing().map(|part| Subject::Leaves { piece: *piece, part })
-        });
+        let leaves_of = |first: bool| {
+            let pieces = self.leaves.iter().filter(move |(piece, _)| waited_for(**piece) == first);
+            pieces.flat_map(|(piece, parts)| {
+                parts.missing().map(|part| Subject::Leaves { piece: *piece, part })
+            })
+        };
         let new = |subject: &Subject| !self.asked.iter().any(|asked| asked.subject == *subject);
-        layers.chain(leaves).filter(new).take(ASKED_MAX).collect()
+        leaves_of(true).chain(layers).chain(leaves_of(false)).filter(new).take(ASKED_MAX).collect()
     }
 
     fn asked_of(&self, peer: PeerKey) -> usize {
@@ -227,7 +230,7 @@ impl Hashes {
             Subject::Leaves { piece, part } => {
                 let parts = self.leaves.get_mut(&piece)?;
                 parts.put(part, hashes.get(..parts.each as usize)?);
-                parts.is_whole().then_some(Whole::Leaves(piece))
+                Some(Whole::Leaves(piece)) // blocks are proved part by part
             }
         }
     }
@@ -241,11 +244,11 @@ impl Hashes {
     }
 }
 
-/// What an answer made whole.
+/// What an answer completed.
 enum Whole {
     /// These pieces' own hashes are known, and perhaps the layer of the file with this root.
     Pieces { pieces: std::ops::Range<PieceIndex>, layer: Option<(MerkleHash, Arc<[MerkleHash]>)> },
-    /// The piece's leaves are.
+    /// Leaves of the piece are.
     Leaves(PieceIndex),
 }
 
@@ -342,6 +345,7 @@ impl Swarm {
             return BlockOutcome::Stored;
         }
         self.totals.failed += u64::from(block.length);
+        self.urgent.reopens(block.piece);
         if let Some(guilty) = proof.guilty.and_then(|guilty| self.blame.ban(guilty)) {
             self.banned(guilty);
         }
@@ -362,7 +366,7 @@ impl Swarm {
         if !std::mem::take(&mut hashes.is_due) || !self.peers.iter().any(Peer::speaks_v2) {
             return; // who joins makes it due again
         }
-        for subject in hashes.wanted() {
+        for subject in hashes.wanted(|piece| self.urgent.has_reader_in(piece)) {
             let Some(hashes) = &self.hashes else { return };
             if hashes.asked.len() >= ASKED_MAX {
                 return;

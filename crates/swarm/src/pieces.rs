@@ -1,5 +1,6 @@
 //! Open pieces: which of their blocks are free, asked for, or there, and who sent what.
 
+mod free;
 mod proofs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,16 +84,6 @@ impl OpenPiece {
         self.worker = None;
         self.parole = parole;
         self.sources.clear();
-    }
-
-    /// Takes the first free block for a peer.
-    pub(crate) fn take_free(&mut self, peer: u32) -> Option<u32> {
-        let mut blocks = self.blocks.iter().enumerate().skip(self.first_free);
-        let (block, _) = blocks.find(|(_, state)| **state == BlockState::Free)?;
-        self.first_free = block + 1;
-        self.set(block as u32, BlockState::Requested(peer));
-        self.free -= 1;
-        Some(block as u32)
     }
 
     /// Whether anybody was asked for a block that has not arrived.
@@ -268,17 +259,6 @@ impl Pieces {
         false
     }
 
-    /// Takes the first free block of the piece for a peer.
-    pub(crate) fn take_free(&mut self, piece: PieceIndex, peer: u32) -> Option<BlockRequest> {
-        let open = self.open.get_mut(&piece)?;
-        let block = open.take_free(peer)?;
-        if open.worker.is_none() {
-            open.worker = Some(peer);
-        }
-        self.sort(piece);
-        Some(self.request(piece, block))
-    }
-
     /// The peer will not deliver the block.
     pub(crate) fn release(&mut self, block: BlockRequest, peer: u32) {
         if let Some(open) = self.open.get_mut(&block.piece) {
@@ -436,9 +416,9 @@ mod tests {
         let mut piece = OpenPiece::default();
         piece.renew(3, std::iter::once(2), false);
         assert_eq!((piece.free, piece.missing), (2, 2));
-        assert_eq!(piece.take_free(7), Some(0));
-        assert_eq!(piece.take_free(7), Some(1));
-        assert_eq!(piece.take_free(7), None, "the pad is never asked for");
+        assert_eq!(piece.take_free_from(0, 7), Some(0));
+        assert_eq!(piece.take_free_from(0, 7), Some(1));
+        assert_eq!(piece.take_free_from(0, 7), None, "the pad is never asked for");
         piece.release(1, 7);
         assert_eq!(piece.free, 1);
         assert_eq!(piece.receive(0, 7, A), Some([None, None]));
@@ -452,7 +432,7 @@ mod tests {
     fn the_slower_of_two_is_named_for_a_cancel() {
         let mut piece = OpenPiece::default();
         piece.renew(1, std::iter::empty(), false);
-        piece.take_free(1);
+        piece.take_free_from(0, 1);
         piece.set(0, BlockState::Twice(1, 2));
         assert_eq!(piece.receive(0, 2, A), Some([Some(1), None]));
     }

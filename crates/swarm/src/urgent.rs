@@ -6,6 +6,9 @@
 //! that would deliver in time, or about as soon as anybody, takes the next of their blocks. A block
 //! that will be late with one peer is asked of a second one.
 
+mod blocks;
+mod copies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
@@ -15,7 +18,6 @@ use wire::{BlockRequest, Message};
 
 use crate::endgame::{UNMEASURED_LATENCY, UNMEASURED_RATE};
 use crate::peer::Peer;
-use crate::pieces::BlockState;
 use crate::rate::Rate;
 use crate::{Action, PeerKey, Swarm, steps};
 
@@ -36,14 +38,6 @@ const COMPARED_MAX: usize = 4;
 const SLACK_SECONDS: f64 = 0.25;
 /// For how long a comparison holds: it is a walk over the peers.
 const PACE_AGE_MAX: Duration = Duration::from_millis(100);
-/// How often a peer looks for a block to ask for a second time.
-const COPY_EVERY: Duration = Duration::from_millis(50);
-/// And how long before a reader gets to the piece.
-const COPY_BEFORE: Duration = Duration::from_millis(500);
-/// A block is asked of a second peer only when that peer would be this many times sooner.
-const GAIN: f64 = 1.5;
-/// And only when that saves at least this many seconds.
-const SAVES_SECONDS: f64 = 0.2;
 /// What is added to the guess for a peer that does not deliver.
 const SNUBBED_SECONDS: f64 = 10.0;
 
@@ -58,17 +52,26 @@ struct Reader {
     until: u64,
     rate: Rate,
     due: BTreeMap<PieceIndex, Duration>,
+    /// Where it was when that was put together.
+    planned_at: u64,
 }
 
 impl Reader {
     fn new(now: Duration, at: u64) -> Self {
-        Self { at, until: at, rate: Rate::new(now), due: BTreeMap::new() }
+        Self { at, until: at, rate: Rate::new(now), due: BTreeMap::new(), planned_at: at }
     }
 
     /// It is at byte `at` and goes on to `end`. A deadline that stays does not move back. Whether it
-    /// went elsewhere than it was promised.
-    fn moves(&mut self, now: Duration, at: u64, end: u64, geometry: &Geometry) -> bool {
-        let jumps = self.due.is_empty() || !(self.at..=self.until).contains(&at);
+    /// went elsewhere than it was promised: for sure, if it `skips` bytes.
+    fn moves(
+        &mut self,
+        now: Duration,
+        at: u64,
+        end: u64,
+        skips: bool,
+        geometry: &Geometry,
+    ) -> bool {
+        let jumps = skips || self.due.is_empty() || !(self.at..=self.until).contains(&at);
         if jumps {
             self.rate = Rate::new(now); // it went elsewhere
             self.due.clear();
@@ -76,7 +79,7 @@ impl Reader {
             let read = u32::try_from(at - self.at).unwrap_or(u32::MAX);
             self.rate.add(now, read);
         }
-        self.at = at;
+        (self.at, self.planned_at) = (at, at);
         let end = end.min(geometry.total_length());
         let before = std::mem::take(&mut self.due);
         let length = u64::from(geometry.piece_length());
@@ -116,6 +119,11 @@ struct Pace {
 }
 
 impl Pace {
+    /// Whether nobody else may be asked.
+    fn is_alone(&self, key: PeerKey) -> bool {
+        self.soonest == Some(key) && self.peers == 1
+    }
+
     /// Seconds in which all but this peer, of that rate, deliver so many bytes.
     fn of_others(&self, key: PeerKey, own_rate: f64, bytes: f64) -> f64 {
         let first = if self.soonest == Some(key) { self.next_seconds } else { self.seconds };
@@ -138,6 +146,11 @@ pub(crate) struct Urgent {
 impl Urgent {
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
         self.due.contains_key(&piece)
+    }
+
+    /// Whether it is the next for a reader.
+    pub(crate) fn has_reader_in(&self, piece: PieceIndex) -> bool {
+        self.readers.values().any(|reader| reader.due.keys().next() == Some(&piece))
     }
 
     pub(crate) fn has_todo(&self) -> bool {
@@ -173,19 +186,6 @@ impl Urgent {
         let from = before.map_or(Bound::Unbounded, Bound::Excluded);
         self.todo.range((from, Bound::Unbounded)).next().copied()
     }
-
-    /// What readers wait for now, of which every block was asked for.
-    fn awaited(&self, now: Duration) -> Vec<(Duration, PieceIndex)> {
-        let mut awaited = Vec::new();
-        for reader in self.readers.values() {
-            let first = reader.due.keys().find_map(|piece| self.due.get_key_value(piece));
-            let Some((piece, due)) = first else { continue };
-            if *due <= now + COPY_BEFORE && self.asked.contains(&(*due, *piece)) {
-                awaited.push((*due, *piece));
-            }
-        }
-        awaited
-    }
 }
 
 /// What readers want of a peer.
@@ -198,12 +198,21 @@ pub(crate) enum NextUrgent {
 
 impl Swarm {
     /// A reader waits for byte `at` of the torrent and will go on to `end`, or it is there and has
-    /// read what lies before. To be called at least once for each piece that it passes.
+    /// read what lies before. To be called at least once for each piece that it passes, and for each
+    /// read of a piece that is not complete.
     pub fn reader_at(&mut self, now: Duration, reader: ReaderId, at: u64, end: u64) {
         self.now = now;
+        let was_at = self.urgent.readers.get(&reader).map(|reader| reader.at);
+        let skips = self.goes_by_blocks() && was_at.is_some_and(|was_at| self.skips(was_at, at));
         let readers = &mut self.urgent.readers;
+        if !skips
+            && let Some(reader) = readers.get_mut(&reader)
+            && reader.goes_on(now, at, &self.geometry)
+        {
+            return;
+        }
         let reader = readers.entry(reader).or_insert_with(|| Reader::new(now, at));
-        let jumps = reader.moves(now, at, end, &self.geometry);
+        let jumps = reader.moves(now, at, end, skips, &self.geometry);
         self.plan_urgent();
         if jumps && self.urgent.has_todo() {
             self.clear_the_way();
@@ -249,9 +258,15 @@ impl Swarm {
     /// Takes back what peers were asked for and nobody waits for: it would come first.
     fn clear_the_way(&mut self) {
         for key in self.peers.keys() {
+            let Some(peer) = self.peers.get(key) else { continue };
+            let by_blocks = self.goes_by_blocks();
+            let stays = |block: BlockRequest| {
+                self.urgent.has(block.piece) && (!by_blocks || self.is_near_reader(block))
+            };
+            let blocks = peer.outstanding.iter().map(|request| request.block);
+            let goes: BTreeSet<_> = blocks.filter(|block| !stays(*block)).map(place).collect();
             let Some(peer) = self.peers.get_mut(key) else { continue };
-            let urgent = &self.urgent;
-            let taken = peer.take_back(|request| !urgent.has(request.block.piece));
+            let taken = peer.take_back(|request| goes.contains(&place(request.block)));
             for block in &taken {
                 self.send(key, Message::Cancel(*block));
             }
@@ -282,7 +297,12 @@ impl Swarm {
         }
         let Some(peer) = self.peers.get(key) else { return NextUrgent::Nothing };
         let untried = peer.window.latency_min().is_none() && !peer.outstanding.is_empty();
-        match self.free_urgent(key, untried) {
+        let free = if self.goes_by_blocks() {
+            self.free_urgent_block(key, untried)
+        } else {
+            self.free_urgent(key, untried)
+        };
+        match free {
             Some(block) => NextUrgent::Block(block),
             // What else it is asked for now would stand before what it is asked for next.
             None if untried => NextUrgent::Waits,
@@ -295,20 +315,7 @@ impl Swarm {
         for _ in 0..LOOKS_MAX {
             let (due, piece) = self.urgent.next(before)?;
             before = Some((due, piece));
-            steps::count();
-            let open = self.pieces.get(piece);
-            let free = match open {
-                Some(open) if open.free == 0 => {
-                    self.urgent.is_asked(due, piece);
-                    continue;
-                }
-                None if self.pieces.is_verifying(piece) => {
-                    self.urgent.is_asked(due, piece);
-                    continue;
-                }
-                Some(open) => open.free,
-                None => self.geometry.block_count(piece),
-            };
+            let Some(free) = self.free_of_urgent(due, piece) else { continue };
             ahead_bytes += u64::from(free) * u64::from(BLOCK_LENGTH);
             let peer = self.peers.get(key)?;
             if !self.may_fill(peer, piece) {
@@ -336,6 +343,20 @@ impl Swarm {
         None
     }
 
+    /// How many blocks of an urgent piece may be asked for. One that has none is put aside.
+    fn free_of_urgent(&mut self, due: Duration, piece: PieceIndex) -> Option<u32> {
+        steps::count();
+        let free = match self.pieces.get(piece) {
+            Some(open) => open.free,
+            None if self.pieces.is_verifying(piece) => 0,
+            None => self.geometry.block_count(piece),
+        };
+        if free == 0 {
+            self.urgent.is_asked(due, piece);
+        }
+        Some(free).filter(|free| *free > 0)
+    }
+
     /// Whether a peer may be asked for the piece. Who is to blame must stay clear: one at a time fills
     /// a piece that was bad.
     fn may_fill(&self, peer: &Peer, piece: PieceIndex) -> bool {
@@ -353,8 +374,8 @@ impl Swarm {
         }
         let idle = self.peers.get(key)?.outstanding.is_empty();
         while !self.fits(self.geometry.block_count(piece)) {
-            let hopeless = self.hopeless().filter(|_| idle)?;
-            self.abandon(hopeless);
+            let hopeless = self.hopeless().filter(|_| idle);
+            self.abandon(hopeless.or_else(|| self.left_behind(piece))?);
         }
         let parole = self.blame.suspects(piece);
         let all_padding = self.pieces.open(piece, key.index, parole);
@@ -377,19 +398,22 @@ impl Swarm {
         bytes: u64,
         untried: bool,
     ) -> bool {
-        let pace = match self.urgent.paces.get(&piece) {
+        let pace = self.pace_now(piece);
+        let Some(peer) = self.peers.get(key) else { return false };
+        let left = bytes.saturating_sub(u64::from(BLOCK_LENGTH)) as f64;
+        let others = pace.of_others(key, rate(peer), left);
+        pace.is_alone(key) || !untried && seconds <= others + SLACK_SECONDS
+    }
+
+    fn pace_now(&mut self, piece: PieceIndex) -> Pace {
+        match self.urgent.paces.get(&piece) {
             Some(pace) if pace.until > self.now => *pace,
             _ => {
                 let pace = self.pace(piece);
                 self.urgent.paces.insert(piece, pace);
                 pace
             }
-        };
-        let Some(peer) = self.peers.get(key) else { return false };
-        let alone = pace.soonest == Some(key) && pace.peers == 1;
-        let left = bytes.saturating_sub(u64::from(BLOCK_LENGTH)) as f64;
-        let others = pace.of_others(key, rate(peer), left);
-        alone || !untried && seconds <= others + SLACK_SECONDS
+        }
     }
 
     fn pace(&self, piece: PieceIndex) -> Pace {
@@ -416,48 +440,11 @@ impl Swarm {
         }
         pace
     }
+}
 
-    /// A block that will be late, and that this peer would deliver much sooner.
-    fn copy_urgent(&mut self, key: PeerKey) -> Option<BlockRequest> {
-        let now = self.now;
-        let peer = self.peers.get_mut(key)?;
-        if now < peer.copy_at || peer.window.is_snubbed() {
-            return None;
-        }
-        peer.copy_at = now + COPY_EVERY;
-        let peer = self.peers.get(key)?;
-        let ours = guess(now, peer, peer.outstanding.len() + 1);
-        let mut latest: Option<(f64, BlockRequest)> = None;
-        for (due, piece) in self.urgent.awaited(now) {
-            let shared = self.pieces.get(piece).is_some_and(|open| !open.parole);
-            if !shared || !peer.may_request(piece) {
-                continue;
-            }
-            let in_time = due.saturating_sub(now).as_secs_f64();
-            for owner in self.peers.iter().filter(|owner| owner.key != key) {
-                let Some((theirs, block)) = self.last_of(owner, piece) else { continue };
-                let gains = theirs > ours * GAIN && theirs > ours + SAVES_SECONDS;
-                if gains && theirs > in_time && latest.is_none_or(|(late, _)| theirs > late) {
-                    latest = Some((theirs, block));
-                }
-            }
-        }
-        let (_, block) = latest?;
-        self.pieces.ask_twice(block, key.index).then_some(block)
-    }
-
-    /// The last block of a piece that only this peer was asked for, and in how many seconds it comes.
-    fn last_of(&self, owner: &Peer, piece: PieceIndex) -> Option<(f64, BlockRequest)> {
-        let open = self.pieces.get(piece)?;
-        let mine = BlockState::Requested(owner.key.index);
-        let numbered = (1..).zip(&owner.outstanding).map(|(place, request)| (place, request.block));
-        let of_piece =
-            numbered.inspect(|_| steps::count()).filter(|(_, block)| block.piece == piece);
-        let alone =
-            of_piece.filter(|(_, block)| open.state(block.begin / BLOCK_LENGTH) == Some(mine));
-        let (place, block) = alone.last()?;
-        Some((guess(self.now, owner, place), block))
-    }
+/// Names a block.
+fn place(block: BlockRequest) -> (PieceIndex, u32) {
+    (block.piece, block.begin)
 }
 
 /// Seconds until a peer delivers the last of so many blocks, if it was asked for them.

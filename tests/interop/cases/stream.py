@@ -7,6 +7,7 @@ import time
 from urllib.parse import urlsplit
 
 import payloads
+import payloads_v2
 import tools
 from cases.corruption import damage
 from line import Line
@@ -54,6 +55,22 @@ def seeks(lab):
     # The beginning, then the index at the end, then here and there, reading on for a while.
     for start, count in [(0, 1_500_000), ((24 << 20) - 100_000, 100_000), (9 << 20, 1_500_000),
                          ((17 << 20) + 77, 500_000), ((4 << 20) - 5, 300_000)]:
+        data, waited = _read(url, start, count)
+        assert data == content[start : start + count], f"what came from {start} on differs"
+        assert waited <= FIRST_BYTE_SECONDS, f"{waited:.2f} s to the first byte at {start}"
+
+
+@case("stream/v2-large-pieces", seconds=60, cost=9)
+def large_pieces(lab):
+    """A piece takes 16 seconds; what is in it is there in one, block by block."""
+    files = [(("film.mkv",), 40 << 20), (("notes",), 1)]
+    torrent = payloads_v2.make(lab.directory, "filmed", files, 16 << 20)
+    content = (torrent.home / torrent.name / "film.mkv").read_bytes()
+    seeder = lab.client("libtorrent")
+    seeder.seed([torrent], torrent.home)
+    url = _serve(lab, torrent, [Line(lab, seeder, torrent, RATE)])
+    for start, count in [(0, 400_000), ((8 << 20) + 100, 400_000), (5 << 20, 200_000),
+                         ((40 << 20) - 50_000, 50_000), ((30 << 20) - 3, 400_000)]:
         data, waited = _read(url, start, count)
         assert data == content[start : start + count], f"what came from {start} on differs"
         assert waited <= FIRST_BYTE_SECONDS, f"{waited:.2f} s to the first byte at {start}"

@@ -95,6 +95,7 @@ impl Torrent {
                     tracing::info!(piece, begin, torrent = %self.shared.info_hash(), "block failed its hash");
                 }
             }
+            state.serve_readers();
         });
     }
 

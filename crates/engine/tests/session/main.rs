@@ -10,6 +10,7 @@ mod exchange;
 mod explain;
 mod hostile_peers;
 mod ip_filter;
+mod leaves;
 mod limits;
 mod listen_port;
 mod magnets;
