@@ -3,6 +3,8 @@
 //! Shards run the data path (see [`crate::shard`]). A control runtime of its own runs what may
 //! wait: the accept loops, trackers, checks. It never waits on a disk, and no shard waits on it.
 
+pub(crate) mod starting;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,37 +13,32 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex};
-use storage::{Arena, HandleCache, PoolSettings, Pools, StateWriter};
+use storage::{Arena, HandleCache, Pools, StateWriter};
 use swarm::IpFilter;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Bitfield, PeerId};
 
-use crate::accept;
 use crate::add::AddError;
 use crate::announce::TrackerClient;
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::datagrams::Datagrams;
-use crate::dht::{self, DhtHandle};
+use crate::dht::DhtHandle;
 use crate::events::{EventStream, Events};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake::Intake;
 use crate::ip_filter::Gate;
-use crate::limits::{self, Both, RateLimits, Schedule, ScheduledLimits};
-use crate::link;
+use crate::limits::{Both, RateLimits, Schedule, ScheduledLimits};
 use crate::listening::Listening;
-use crate::local_search;
 use crate::magnet::Searches;
-use crate::mapping::{self, Mapping, PortMapping};
-use crate::net::{Listener, Network, Proxy, Purpose, SocketInfo};
+use crate::mapping::{Mapping, PortMapping};
+use crate::net::{Network, Proxy, SocketInfo};
 use crate::panics::Panics;
-use crate::relaying;
-use crate::rest;
 use crate::resume;
 use crate::roster::Roster;
 use crate::settings::{SessionBuilder, Settings, Transport};
-use crate::shard::{self, ShardMessage, ShardSender};
+use crate::shard::{ShardMessage, ShardSender};
 use crate::stats::SessionStats;
 use crate::utp_driver::Utp;
 
@@ -414,111 +411,4 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Builds and starts everything.
-pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
-    let control = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_name("control")
-        .enable_all()
-        .build()?;
-    if let Err(error) = storage::raise_file_limit() {
-        tracing::warn!(%error, "the limit on open files stays as it is");
-    }
-    let settings = settings.behind_proxy()?;
-    let arena = Arena::new(settings.budget_blocks());
-    let pools = Pools::start(PoolSettings::default())?;
-    let state = settings.open_state()?;
-    let port = settings.port;
-    let listeners = if settings.listen {
-        let _guard = control.enter();
-        let listeners = settings.network.listen(port, Purpose::Peers);
-        listeners.map_err(|error| match error.kind() {
-            io::ErrorKind::NetworkDown => StartError::Network(error),
-            _ => StartError::Listen { port, error },
-        })?
-    } else {
-        Vec::new()
-    };
-    let listening: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
-    let (clock, guard) = (Clock::start(), control.enter());
-    let datagrams = settings.datagrams(&listening);
-    datagrams.gate().set(Arc::clone(&settings.ip_filter));
-    let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
-    drop(guard);
-    let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
-    let shared = Arc::new(SessionShared {
-        clock,
-        peer_id: random_peer_id()?,
-        network: settings.network.clone(),
-        budget: Budget::new(settings.memory_budget),
-        half_open: Arc::new(Semaphore::new(settings.half_open_max)),
-        connections: Arc::new(Semaphore::new(settings.connections_max)),
-        events: Events::new(),
-        pools: pools.clone(),
-        handles: Arc::new(HandleCache::for_this_process()),
-        state,
-        trackers: settings.tracker_client(),
-        panics: Panics::default(),
-        searches: Searches::default(),
-        limits: Arc::default(),
-        schedule: Arc::default(),
-        intake: Intake::default(),
-        gate: Arc::clone(datagrams.gate()),
-        mapping: Mapping::default(),
-        external: Mutex::default(),
-        announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
-        listening: Listening::new(listening),
-        datagrams,
-        utp,
-        dht,
-        arena: arena.clone(),
-        shards: OnceLock::new(),
-        roster: RwLock::new(Roster::new(settings.shards)),
-        shutdown: Mutex::default(),
-        settings,
-    });
-    shared.schedule.set_usual(shared.settings.limits, &shared.limits);
-    shared.schedule.set_scheduled(shared.settings.limit_schedule.clone(), &shared.limits);
-    control.spawn(limits::keep(Arc::clone(&shared.schedule), Arc::downgrade(&shared.limits)));
-    let mut shards = Vec::new();
-    for index in 0..shared.settings.shards {
-        let session = Arc::clone(&shared);
-        shards.push(shard::start(index, session, arena.clone(), pools.clone())?);
-    }
-    let _ = shared.shards.set(shards); // set once, here
-    control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
-    control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
-    control.spawn(link::watch(Arc::clone(&shared)));
-    control.spawn(relaying::tell(Arc::clone(&shared)));
-    if shared.settings.local_discovery {
-        let _guard = control.enter();
-        local_search::start(&shared);
-    }
-    let guard = control.enter();
-    mapping::start(&shared);
-    drop(guard);
-    if let Some(task) = dht_task {
-        control.spawn(task.run(Arc::downgrade(&shared)));
-    }
-    let rooms = shared.listening.rooms().clone();
-    control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms));
-    let guard = control.enter();
-    shared.listening.accept(&shared, listeners);
-    drop(guard);
-    Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })
-}
-
-fn random_peer_id() -> io::Result<PeerId> {
-    let mut rng = fastrand::Rng::with_seed(random()?);
-    Ok(PeerId::generate(|| rng.u8(..)))
-}
-
-/// What strangers can't guess.
-fn random() -> io::Result<u64> {
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    Ok(u64::from_ne_bytes(seed))
 }

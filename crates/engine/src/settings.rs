@@ -372,7 +372,7 @@ impl SessionBuilder {
         // Opening a database may wait for a disk: keep the caller's runtime out of it.
         let (done, started) = tokio::sync::oneshot::channel();
         std::thread::Builder::new().name("start".into()).spawn(move || {
-            let _ = done.send(session::start(self.settings)); // the caller may have gone
+            let _ = done.send(session::starting::start(self.settings)); // the caller may have gone
         })?;
         started.await.map_err(|_| std::io::Error::other("the engine's start was interrupted"))?
     }

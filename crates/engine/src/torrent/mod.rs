@@ -5,6 +5,7 @@
 
 mod account;
 mod dial;
+mod ending;
 mod limits;
 mod metadata;
 mod network;
@@ -12,6 +13,7 @@ mod pieces;
 mod proving;
 pub(crate) mod readers;
 mod seeding;
+mod sink;
 mod turns;
 mod uploads;
 mod web_seeds;
@@ -26,19 +28,20 @@ use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::{Block, Unproved};
-use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source, Swarm, Voter, Wishes};
+use swarm::{Action, Hello, PeerKey, Source, Swarm, Voter, Wishes};
 use tokio::sync::oneshot;
 use wire::{BlockRequest, Limits, Message};
 
 use crate::events::Event;
-use crate::handle::{TorrentError, TorrentShared};
+use crate::handle::TorrentShared;
 use crate::panics::{self, Panicked};
-use crate::peer::{Connection, Line, ReceiveError, Receiver, Sink};
+use crate::peer::{Connection, Line, ReceiveError, Receiver};
 use crate::shard::ShardContext;
 use crate::shard::timers::Turn;
 use crate::stats::TorrentState;
 pub(crate) use account::{Mishaps, Tally};
 pub(crate) use proving::trees;
+use sink::PeerSink;
 
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
 const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
@@ -444,64 +447,6 @@ impl Torrent {
         }
     }
 
-    /// Ends the torrent: closes its peers and frees its blocks. `done` is dropped once the pool has
-    /// answered for every piece it still had.
-    pub(crate) fn stop(&self, done: oneshot::Sender<()>) {
-        self.stopped.set(true);
-        if !self.is_drained() {
-            *self.drained.borrow_mut() = Some(done);
-        }
-        if self.failed.get() {
-            return; // it let go of all
-        }
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
-        for key in self.let_go(&mut state, "the torrent was stopped") {
-            state.swarm.remove_peer(now, key);
-        }
-        self.publish(&mut state, now);
-        self.shared.set_state(TorrentState::Stopped);
-        self.queue(None);
-    }
-
-    /// Ends the torrent after a panic. Nothing is asked of its brain, whose state may be anything.
-    /// Pieces that are on their way to the disk arrive there, and are recorded.
-    fn fail(&self, panicked: &Panicked) {
-        self.failed.set(true);
-        if self.stopped.replace(true) {
-            return self.release(); // it was being stopped
-        }
-        self.let_go(&mut self.state.borrow_mut(), "the torrent failed");
-        let error = TorrentError::Internal(panicked.to_string());
-        self.shared.fail(&self.context.session.events, error);
-        self.queue(None);
-    }
-
-    /// Closes its peers, which are returned, and frees its memory.
-    fn let_go(&self, state: &mut State, why: &str) -> Vec<PeerKey> {
-        let peers = std::mem::take(&mut state.peers);
-        peers.values().for_each(|connection| connection.close(why.into()));
-        state.pieces.clear();
-        state.readers.clear();
-        state.unproved.clear();
-        state.unwritten.clear();
-        self.context.session.budget.moved(state.charged, 0);
-        state.charged = 0;
-        peers.into_keys().chain(state.web.leave_all()).collect()
-    }
-
-    /// Lets who waits for its end know when that has come.
-    fn release(&self) {
-        if self.is_over() {
-            self.drained.borrow_mut().take();
-        }
-    }
-
-    /// Stopped, and the pool has nothing of it any more.
-    pub(crate) fn is_over(&self) -> bool {
-        self.stopped.get() && self.is_drained()
-    }
-
     fn publish(&self, state: &mut State, now: Duration) {
         state.published_at = now;
         state.unpublished = false;
@@ -522,21 +467,6 @@ impl Torrent {
     }
 }
 
-impl State {
-    /// Puts a block where it belongs in its piece.
-    fn keep(&mut self, block: BlockRequest, data: Block) {
-        let count = self.swarm.geometry().block_count(block.piece) as usize;
-        let blocks = self.pieces.entry(block.piece).or_insert_with(|| {
-            let mut blocks = Vec::new();
-            blocks.resize_with(count, || None);
-            blocks
-        });
-        if let Some(slot) = blocks.get_mut((block.begin / metainfo::BLOCK_LENGTH) as usize) {
-            *slot = Some(data);
-        }
-    }
-}
-
 /// Adds to a peer's queue and remembers to write it.
 fn touch(state: &mut State, peer: PeerKey, add: impl FnOnce(&Connection)) {
     if let Some(connection) = state.peers.get(&peer) {
@@ -544,60 +474,6 @@ fn touch(state: &mut State, peer: PeerKey, add: impl FnOnce(&Connection)) {
         if !connection.set_touched(true) {
             state.dirty.push(Rc::clone(connection));
         }
-    }
-}
-
-/// Hands what one peer sent to the brain, and block bodies to their piece.
-struct PeerSink<'a> {
-    torrent: &'a Torrent,
-    state: &'a mut State,
-    connection: &'a Connection,
-    now: Duration,
-}
-
-impl PeerSink<'_> {
-    /// A panic in here is the torrent's, outside it is the peer's.
-    fn change<T>(&mut self, call: impl FnOnce(&mut State) -> T) -> T {
-        self.torrent.changing.set(true);
-        let result = call(self.state);
-        self.torrent.changing.set(false);
-        result
-    }
-}
-
-impl Sink for PeerSink<'_> {
-    fn message(&mut self, message: &Message<'_>) -> Result<(), Fault> {
-        let (now, key) = (self.now, self.connection.key);
-        #[cfg(test)]
-        let torrent = self.torrent;
-        self.change(|state| {
-            #[cfg(test)]
-            torrent.shared.spot(crate::panics::Spot::Message);
-            state.swarm.handle(now, key, message)
-        })
-    }
-
-    fn expected(&self) -> usize {
-        self.state.swarm.expected(self.connection.key)
-    }
-
-    fn memory(&self) -> Block {
-        self.torrent.context.arena.take()
-    }
-
-    fn block_head(&mut self, block: BlockRequest) -> Result<BlockFate, Fault> {
-        let (now, key) = (self.now, self.connection.key);
-        self.change(|state| state.swarm.block_head(now, key, block))
-    }
-
-    fn block(&mut self, block: BlockRequest, data: Option<Block>) {
-        let (now, key) = (self.now, self.connection.key);
-        self.change(|state| {
-            let outcome = state.swarm.block(now, key, block);
-            if let (BlockOutcome::Stored, Some(data)) = (outcome, data) {
-                state.keep(block, data);
-            }
-        });
     }
 }
 

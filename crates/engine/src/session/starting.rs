@@ -1,0 +1,131 @@
+//! How a session comes up: sockets first, then what they share, then who runs on it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+
+use storage::{Arena, HandleCache, PoolSettings, Pools};
+use tokio::sync::Semaphore;
+use wire::PeerId;
+
+use super::{BLOCKING_THREADS_MAX, Inner, Session, SessionShared, StartError};
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::intake::Intake;
+use crate::listening::Listening;
+use crate::magnet::Searches;
+use crate::mapping::Mapping;
+use crate::net::{Listener, Purpose};
+use crate::panics::Panics;
+use crate::roster::Roster;
+use crate::settings::Settings;
+use crate::utp_driver::Utp;
+use crate::{accept, dht, limits, link, local_search, mapping, relaying, rest, resume, shard};
+
+/// Builds and starts everything.
+pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    if let Err(error) = storage::raise_file_limit() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+    let settings = settings.behind_proxy()?;
+    let arena = Arena::new(settings.budget_blocks());
+    let pools = Pools::start(PoolSettings::default())?;
+    let state = settings.open_state()?;
+    let port = settings.port;
+    let listeners = if settings.listen {
+        let _guard = control.enter();
+        let listeners = settings.network.listen(port, Purpose::Peers);
+        listeners.map_err(|error| match error.kind() {
+            io::ErrorKind::NetworkDown => StartError::Network(error),
+            _ => StartError::Listen { port, error },
+        })?
+    } else {
+        Vec::new()
+    };
+    let listening: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
+    let (clock, guard) = (Clock::start(), control.enter());
+    let datagrams = settings.datagrams(&listening);
+    datagrams.gate().set(Arc::clone(&settings.ip_filter));
+    let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
+    drop(guard);
+    let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
+    let shared = Arc::new(SessionShared {
+        clock,
+        peer_id: random_peer_id()?,
+        network: settings.network.clone(),
+        budget: Budget::new(settings.memory_budget),
+        half_open: Arc::new(Semaphore::new(settings.half_open_max)),
+        connections: Arc::new(Semaphore::new(settings.connections_max)),
+        events: Events::new(),
+        pools: pools.clone(),
+        handles: Arc::new(HandleCache::for_this_process()),
+        state,
+        trackers: settings.tracker_client(),
+        panics: Panics::default(),
+        searches: Searches::default(),
+        limits: Arc::default(),
+        schedule: Arc::default(),
+        intake: Intake::default(),
+        gate: Arc::clone(datagrams.gate()),
+        mapping: Mapping::default(),
+        external: Mutex::default(),
+        announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
+        listening: Listening::new(listening),
+        datagrams,
+        utp,
+        dht,
+        arena: arena.clone(),
+        shards: OnceLock::new(),
+        roster: RwLock::new(Roster::new(settings.shards)),
+        shutdown: Mutex::default(),
+        settings,
+    });
+    shared.schedule.set_usual(shared.settings.limits, &shared.limits);
+    shared.schedule.set_scheduled(shared.settings.limit_schedule.clone(), &shared.limits);
+    control.spawn(limits::keep(Arc::clone(&shared.schedule), Arc::downgrade(&shared.limits)));
+    let mut shards = Vec::new();
+    for index in 0..shared.settings.shards {
+        let session = Arc::clone(&shared);
+        shards.push(shard::start(index, session, arena.clone(), pools.clone())?);
+    }
+    let _ = shared.shards.set(shards); // set once, here
+    control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
+    control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    control.spawn(link::watch(Arc::clone(&shared)));
+    control.spawn(relaying::tell(Arc::clone(&shared)));
+    if shared.settings.local_discovery {
+        let _guard = control.enter();
+        local_search::start(&shared);
+    }
+    let guard = control.enter();
+    mapping::start(&shared);
+    drop(guard);
+    if let Some(task) = dht_task {
+        control.spawn(task.run(Arc::downgrade(&shared)));
+    }
+    let rooms = shared.listening.rooms().clone();
+    control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms));
+    let guard = control.enter();
+    shared.listening.accept(&shared, listeners);
+    drop(guard);
+    Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })
+}
+
+fn random_peer_id() -> io::Result<PeerId> {
+    let mut rng = fastrand::Rng::with_seed(random()?);
+    Ok(PeerId::generate(|| rng.u8(..)))
+}
+
+/// What strangers can't guess.
+fn random() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(u64::from_ne_bytes(seed))
+}
