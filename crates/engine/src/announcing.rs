@@ -1,6 +1,6 @@
 //! A torrent's trackers, wired to it: peers they give become candidates, their news events.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metainfo::InfoHash;
 use swarm::Voter;
@@ -42,6 +42,24 @@ pub(crate) fn start(session: &Arc<SessionShared>, shared: &Arc<TorrentShared>) {
     }
 }
 
+/// A private torrent has one tracker at a time (BEP 27).
+fn policy(private: bool) -> Policy {
+    if private { Policy::FirstWorking } else { Policy::AllTiers }
+}
+
+/// Which tracker gave a private torrent its peers.
+#[derive(Default)]
+struct Serving(Mutex<Option<String>>);
+
+impl Serving {
+    /// Whether it was another before.
+    fn changes_to(&self, tracker: String) -> bool {
+        let mut serving = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = serving.replace(tracker);
+        before.is_some() && before != *serving
+    }
+}
+
 fn announcer(
     session: &Arc<SessionShared>,
     shared: &Arc<TorrentShared>,
@@ -54,7 +72,7 @@ fn announcer(
         port: Arc::clone(&session.announced_port),
         schedule: ScheduleConfig {
             tiers: shared.torrent.trackers.clone(),
-            policy: Policy::default(),
+            policy: policy(shared.torrent.info.is_private()),
             complete: is_complete(&shared.stats()),
             seed: fastrand::u64(..),
         },
@@ -69,8 +87,14 @@ fn announcer(
         stats.map_or(Numbers::default(), |stats| numbers_of(&stats))
     };
     let session_of = Arc::clone(session);
+    let serving = shared.torrent.info.is_private().then(Serving::default);
     let news = move |news| match news {
-        News::Peers(addrs) => session_of.candidates(info_hash, swarm::Source::Tracker, addrs),
+        News::Peers { tracker, addrs } => {
+            if serving.as_ref().is_some_and(|serving| serving.changes_to(tracker)) {
+                session_of.tracker_changed(info_hash);
+            }
+            session_of.candidates(info_hash, swarm::Source::Tracker, addrs);
+        }
         News::ExternalIp { tracker, ip } => session_of.seen_at(Voter::Tracker(tracker), ip),
         News::Reply { tracker, peers } => {
             session_of.events.send(Event::TrackerReply { info_hash, tracker, peers });
@@ -86,6 +110,15 @@ fn announcer(
 mod tests {
     use super::*;
     use crate::stats::TorrentState;
+
+    #[test]
+    fn a_private_torrent_has_one_tracker_at_a_time_and_a_change_is_noticed() {
+        assert_eq!(policy(true), Policy::FirstWorking);
+        assert_eq!(policy(false), Policy::AllTiers);
+        let serving = Serving::default();
+        let changes = ["a", "a", "b", "b", "a"].map(|host| serving.changes_to(host.into()));
+        assert_eq!(changes, [false, false, true, false, true]);
+    }
 
     #[test]
     fn what_is_left_is_what_is_wanted_and_of_a_partial_seed_what_it_lacks() {

@@ -443,6 +443,13 @@ impl TorrentHandle {
 }
 
 impl SessionShared {
+    /// Another tracker gives a private torrent its peers from now on.
+    pub(crate) fn tracker_changed(&self, info_hash: InfoHash) {
+        if let Some(shard) = self.shard_of(&info_hash) {
+            shard.send(ShardMessage::TrackerChanged { info_hash });
+        }
+    }
+
     /// Gives a torrent addresses to try.
     pub(crate) fn candidates(
         &self,

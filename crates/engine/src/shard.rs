@@ -70,6 +70,8 @@ pub(crate) enum ShardMessage {
     Reader { info_hash: InfoHash, reader: ReaderId, at: u64, end: u64, reply: Reply },
     /// A reader was dropped.
     ReaderGone { info_hash: InfoHash, reader: ReaderId },
+    /// Another tracker serves a private torrent.
+    TrackerChanged { info_hash: InfoHash },
     /// What the session is bound to is gone, for this reason.
     NetworkLost { message: String },
     /// It is back.
@@ -254,6 +256,10 @@ impl Shard {
             ShardMessage::ReaderGone { info_hash, reader } => {
                 self.with(&info_hash, |torrent| torrent.reader_gone(reader));
             }
+            ShardMessage::TrackerChanged { info_hash } => self.with(&info_hash, |torrent| {
+                torrent.with_swarm(Swarm::tracker_changed);
+                torrent.wake();
+            }),
             ShardMessage::NetworkLost { message } => {
                 for torrent in self.torrents.values() {
                     torrent.guarded(|| torrent.network_lost(&message));

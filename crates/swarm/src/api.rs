@@ -372,6 +372,9 @@ pub enum Fault {
     /// The user's filter has its address since.
     #[error("the IP filter refuses its address")]
     Filtered,
+    /// Another tracker serves the private torrent (BEP 27).
+    #[error("another tracker serves this private torrent now")]
+    TrackerChanged,
     /// It sent bad data.
     #[error("it sent bad data")]
     SentBadData,

@@ -113,6 +113,17 @@ impl Candidates {
         }
     }
 
+    /// Forgets everybody but whom a person named and who is being dialled.
+    pub(crate) fn forget_heard(&mut self) {
+        let heard = self.known.iter().filter(|(_, candidate)| {
+            let held = matches!(candidate.state, State::Dialling | State::Ourselves);
+            candidate.source != Source::User && !held
+        });
+        for addr in heard.map(|(addr, _)| *addr).collect::<Vec<_>>() {
+            self.forget(addr);
+        }
+    }
+
     /// Whether the filter refuses an address.
     pub(crate) fn refuses(&self, ip: IpAddr) -> bool {
         self.filter.contains(ip)

@@ -312,6 +312,17 @@ impl Swarm {
         self.account_alone();
     }
 
+    /// Another tracker serves a private torrent from now on: who came by the one before is sent away,
+    /// whoever a person named apart, and forgotten (BEP 27).
+    pub fn tracker_changed(&mut self, now: Duration) {
+        self.now = now;
+        for key in self.peers.keys() {
+            self.disconnect(key, Fault::TrackerChanged);
+        }
+        self.candidates.forget_heard();
+        self.account_alone();
+    }
+
     /// The network was away and is back: every address may be dialled again, and none has failed.
     pub fn dial_again(&mut self, now: Duration) {
         self.now = now;

@@ -46,7 +46,12 @@ pub(crate) struct Numbers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
     /// Addresses to try, as soon as one family's answer is there.
-    Peers(Vec<SocketAddr>),
+    Peers {
+        /// The tracker's host, without anything secret.
+        tracker: String,
+        /// Where.
+        addrs: Vec<SocketAddr>,
+    },
     /// Our address as a tracker sees it: a vote, not a truth (BEP 24).
     ExternalIp {
         /// Its host, without anything secret.
@@ -171,7 +176,8 @@ where
             let ask = async move {
                 let found = |peers: &[SocketAddr]| {
                     if !peers.is_empty() {
-                        news(News::Peers(peers.iter().copied().take(PEERS_MAX).collect()));
+                        let addrs = peers.iter().copied().take(PEERS_MAX).collect();
+                        news(News::Peers { tracker: host_of(&url), addrs });
                     }
                 };
                 let early = |reply: &tracker::AnnounceReply| found(&reply.peers);

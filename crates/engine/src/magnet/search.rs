@@ -308,7 +308,7 @@ fn announcer(
     let numbers = move || Numbers { left, ..Numbers::default() };
     let of = Arc::downgrade(search);
     let news = move |news| {
-        if let (Some(search), News::Peers(addrs)) = (of.upgrade(), news) {
+        if let (Some(search), News::Peers { addrs, .. }) = (of.upgrade(), news) {
             search.add_candidates(Source::Tracker, &addrs);
         }
     };

@@ -16,6 +16,7 @@ mod listen_port;
 mod magnets;
 mod moving;
 mod overload;
+mod private;
 mod reader;
 mod resume;
 mod script;

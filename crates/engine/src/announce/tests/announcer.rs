@@ -45,7 +45,7 @@ fn start(urls: &[String]) -> Announcing {
     let (found, peers) = mpsc::unbounded_channel();
     let (seen, external) = mpsc::unbounded_channel();
     let news_of = move |one| match one {
-        News::Peers(addrs) => drop(found.send(addrs)),
+        News::Peers { addrs, .. } => drop(found.send(addrs)),
         News::ExternalIp { ip, .. } => drop(seen.send(ip)),
         other => drop(tell.send(other)),
     };
