@@ -239,8 +239,9 @@ impl SessionShared {
             shared.names().for_each(|name| dht.unwatch(name));
         }
         let (done, stopped) = oneshot::channel();
-        if let Some(shard) = self.shard_of(&info_hash) {
-            shard.send(ShardMessage::Stop { info_hash, done });
+        match self.shard_of(&info_hash) {
+            Some(shard) => shard.send(ShardMessage::Stop { info_hash, done }),
+            None => drop(done), // somebody else stopped it at the same time
         }
         let _ = stopped.await; // dropped, not answered
         // After the shard's last word, which may be that the torrent completed.
