@@ -1,3 +1,5 @@
+//! What a proxy leaves of a session's settings.
+
 use super::*;
 use crate::net::NetworkOptions;
 

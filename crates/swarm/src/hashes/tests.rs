@@ -1,3 +1,5 @@
+//! Hashes asked for and given (BEP 52): peers that are silent, refuse or lie, and what a bad block costs.
+
 mod courses;
 
 use metainfo::merkle::MerkleTree;

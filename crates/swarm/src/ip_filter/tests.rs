@@ -1,3 +1,5 @@
+//! Each kind of list, its bad lines and its bounds; the set against a naive one.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Picks by rank against a model, and what they cost in a large torrent.
+
 use proptest::prelude::*;
 
 use super::*;

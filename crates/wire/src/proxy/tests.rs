@@ -1,3 +1,5 @@
+//! What SOCKS5 and HTTP proxies are told, and answers of every kind, cut anywhere.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Through scripted proxies that serve, refuse and misbehave (RFC 1928, 1929, 9110), and never past them.
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpListener;
