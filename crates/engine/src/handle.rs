@@ -262,7 +262,7 @@ impl TorrentShared {
                 .then(|| Duration::from_secs(now.wanted_left / now.download_rate));
         }
         let mut shown = lock(&self.have);
-        if shown.count() != have.count() {
+        if *shown != *have {
             *shown = have.clone();
         }
         drop(shown);

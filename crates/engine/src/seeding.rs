@@ -36,6 +36,11 @@ impl SeedingShared {
         self.lock().ended = Some(limit);
     }
 
+    /// The limit that ended it.
+    pub(crate) fn ended(&self) -> Option<SeedLimit> {
+        self.lock().ended
+    }
+
     /// Plain data: whole after every change.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -73,7 +78,7 @@ impl TorrentHandle {
     /// [`TorrentError`] when something else ends it.
     pub async fn seeded(&self) -> Result<SeedLimit, TorrentError> {
         let stopped = self.reach(|_| false).await;
-        let ended = self.shared.seeding.lock().ended;
+        let ended = self.shared.seeding.ended();
         ended.map_or_else(|| Err(stopped.err().unwrap_or(TorrentError::Stopped)), Ok)
     }
 }

@@ -220,7 +220,7 @@ impl Shard {
             }
             ShardMessage::ListenPort { info_hash, port, dht_port } => {
                 self.with(&info_hash, |torrent| {
-                    torrent.with_swarm(|swarm, _| {
+                    torrent.tell_if_awake(|swarm, _| {
                         swarm.set_listen_port(port);
                         swarm.set_dht_port(dht_port);
                     });
@@ -228,7 +228,7 @@ impl Shard {
             }
             ShardMessage::ExternalIp { info_hash, ip } => {
                 self.with(&info_hash, |torrent| {
-                    torrent.with_swarm(|swarm, _| swarm.set_external_ip(ip));
+                    torrent.tell_if_awake(|swarm, _| swarm.set_external_ip(ip));
                 });
             }
             ShardMessage::Wishes { info_hash, wishes, done } => {
@@ -309,10 +309,7 @@ impl Shard {
         }
         let now = self.context.clock.now();
         let mut swarm = Swarm::new(now, config);
-        swarm.set_ip_filter(now, self.context.session.gate.filter());
-        if let Some(trees) = torrent::trees(&shared) {
-            swarm.set_trees(trees, shared.torrent.info.has_v1());
-        }
+        torrent::prepare(&mut swarm, now, &self.context.session, &shared);
         if let Some(wishes) = wishes.filter(|wishes| *wishes != Wishes::default()) {
             swarm.set_wishes(now, &wishes);
         }

@@ -23,6 +23,10 @@ pub(crate) struct Blame {
 }
 
 impl Blame {
+    pub(crate) fn is_blank(&self) -> bool {
+        self.failed.is_empty() && self.banned.is_empty()
+    }
+
     pub(crate) fn is_banned(&self, addr: IpAddr) -> bool {
         self.banned.contains(&addr)
     }

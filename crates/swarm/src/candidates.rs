@@ -403,6 +403,11 @@ impl Candidates {
         self.tried
     }
 
+    /// Whether nobody is known, nor was.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.known.is_empty() && self.tried == Tried::Nothing && self.filtered == 0
+    }
+
     /// Whether no address is dialled or will be.
     pub(crate) fn is_empty(&self) -> bool {
         self.idle.is_empty() && self.dialling == 0

@@ -235,6 +235,11 @@ impl Hashes {
         }
     }
 
+    /// Whether some piece layers are not known.
+    pub(crate) fn lacks_layers(&self) -> bool {
+        !self.lacking.is_empty()
+    }
+
     /// When something of it is due.
     pub(crate) fn next_timeout(&self) -> Option<Duration> {
         let asked = self.asked.iter().map(|asked| asked.until).min();
@@ -265,6 +270,11 @@ impl Swarm {
     /// torrents, pieces of padding, and while it is not known.
     pub fn piece_tree(&self, piece: PieceIndex) -> Option<PieceTree> {
         self.hashes.as_ref()?.piece_tree(piece)
+    }
+
+    /// Whether it was told of its trees.
+    pub fn has_trees(&self) -> bool {
+        self.hashes.is_some()
     }
 
     /// Whether every piece layer is known, or the torrent has none.

@@ -95,6 +95,7 @@ pub struct Spending {
 }
 
 /// What was charged so far.
+#[derive(Default)]
 pub(crate) struct Ledger {
     /// Nothing for a torrent that nothing ever happened to, of which there may be ten thousand.
     nanos: Option<Box<[u64; Spent::ALL.len()]>>,

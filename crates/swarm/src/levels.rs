@@ -74,6 +74,12 @@ impl Levels {
         self.sequential
     }
 
+    /// Whether it is as any other that has no piece to pick: its owner wished for nothing special.
+    pub(crate) fn is_plain(&self) -> bool {
+        let normal = self.by_rank.first().is_none_or(|level| level.rank == Rank::Normal);
+        normal && !self.has_order() && self.ranks.is_empty()
+    }
+
     fn level(&mut self, piece: PieceIndex) -> Option<&mut Level> {
         if self.by_rank.len() == 1 {
             return self.by_rank.first_mut();

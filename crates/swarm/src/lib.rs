@@ -15,7 +15,7 @@
 //! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `wishes` and `levels`
 //! which come first, `urgent` what readers wait for, `pieces` which block, `window` how many, `requests`
 //! puts them together, `endgame` ends it, `choker` whom to serve, `blame` whom to ban, `candidates` whom
-//! to dial, `ledger` what the peers' time goes to.
+//! to dial, `ledger` what the peers' time goes to, `rest` what stays of it all when nobody is there.
 
 #![cfg_attr(
     not(test),
@@ -44,6 +44,7 @@ mod picker;
 mod pieces;
 mod rate;
 mod requests;
+mod rest;
 mod seeding;
 mod stats;
 mod steps;
@@ -82,6 +83,7 @@ use levels::Levels;
 pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
 use peers::Peers;
 use pieces::Pieces;
+pub use rest::Resting;
 use seeding::Seeding;
 pub use seeding::{SeedLimit, SeedLimits};
 use stats::Totals;

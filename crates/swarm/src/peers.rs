@@ -23,6 +23,8 @@ pub(crate) struct Peers {
     free: Vec<u32>,
     len: usize,
     web_seeds: usize,
+    /// Of slots that nobody was in.
+    first_generation: u32,
 }
 
 #[derive(Default)]
@@ -79,9 +81,20 @@ impl Peers {
         self.iter().map(|peer| peer.key).collect()
     }
 
+    /// A generation that no peer was of.
+    pub(crate) fn next_generation(&self) -> u32 {
+        let used = self.slots.iter().map(|slot| slot.generation);
+        used.max().unwrap_or_default().max(self.first_generation)
+    }
+
+    /// No key of a generation before this one names anybody. Nobody is there yet.
+    pub(crate) fn begin_at(&mut self, generation: u32) {
+        self.first_generation = generation;
+    }
+
     fn insert(&mut self, make: impl FnOnce(PeerKey) -> Peer) -> PeerKey {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(Slot { generation: self.first_generation, peer: None });
             (self.slots.len() - 1) as u32
         });
         let generation = self.slots.get(index as usize).map_or(0, |slot| slot.generation);

@@ -194,6 +194,21 @@ impl Pieces {
         }
     }
 
+    /// Whether none is open or being verified.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.open.is_empty() && self.verifying.is_empty()
+    }
+
+    /// Pieces opened so far.
+    pub(crate) fn opened(&self) -> u32 {
+        self.opened
+    }
+
+    /// So many were opened before.
+    pub(crate) fn go_on_at(&mut self, opened: u32) {
+        self.opened = opened;
+    }
+
     /// Blocks of every open and verifying piece.
     pub(crate) fn reserved_blocks(&self) -> u32 {
         self.reserved_blocks

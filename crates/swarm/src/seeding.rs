@@ -27,7 +27,7 @@ pub enum SeedLimit {
 }
 
 /// How the seeding goes.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(crate) struct Seeding {
     limits: SeedLimits,
     /// It downloads nothing, complete or not.
@@ -39,6 +39,24 @@ pub(crate) struct Seeding {
 }
 
 impl Seeding {
+    /// It goes on, without limits and without a byte sent so far.
+    pub(crate) fn under_way(only_seeds: bool, since: Option<Duration>) -> Self {
+        Self { only_seeds, since, ..Self::default() }
+    }
+
+    pub(crate) fn only_seeds(&self) -> bool {
+        self.only_seeds
+    }
+
+    pub(crate) fn since(&self) -> Option<Duration> {
+        self.since
+    }
+
+    /// Whether nothing is to be known of it but whether it only seeds, and since when.
+    pub(crate) fn is_blank(&self) -> bool {
+        *self == Self::under_way(self.only_seeds, self.since)
+    }
+
     /// When a limit of time is reached, if nothing is sent until then.
     fn ends_at(&self) -> Option<Duration> {
         let since = self.since.filter(|_| !self.is_over)?;

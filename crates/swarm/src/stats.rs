@@ -121,6 +121,11 @@ impl Totals {
         }
     }
 
+    /// Whether nothing was ever sent or received.
+    pub(crate) fn is_blank(&self) -> bool {
+        [self.downloaded, self.uploaded, self.wasted, self.failed] == [0; 4]
+    }
+
     pub(crate) fn download(&mut self, now: Duration, bytes: u32) {
         self.downloaded += u64::from(bytes);
         self.download_rate.add(now, bytes);

@@ -144,6 +144,11 @@ pub(crate) struct Urgent {
 }
 
 impl Urgent {
+    /// Whether nobody reads.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.readers.is_empty()
+    }
+
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
         self.due.contains_key(&piece)
     }

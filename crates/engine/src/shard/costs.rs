@@ -1,5 +1,5 @@
 //! What a mebibyte costs a shard: allocations and system calls, counted. A torrent at rest costs it
-//! nothing at all.
+//! no call, and little memory (`costs/rest.rs`).
 //!
 //! The engine itself runs here, over a real socket and real files, but in turns with a scripted
 //! peer and on the test's own thread. Time moves with the turns alone. So the counts are the same on
@@ -52,9 +52,38 @@ struct Rig {
     ours: TcpStream,
     pieces: Vec<u8>,
     context: Rc<ShardContext>,
+    torrent: Rc<Torrent>,
     runtime: Runtime,
-    _session: Session,
+    session: Session,
     _folder: TempDir,
+}
+
+/// A shard without torrents, on this thread, and how messages come to it.
+fn shard(session: &Session) -> (Shard, mpsc::UnboundedReceiver<ShardMessage>) {
+    let inner = &session.inner.shared;
+    // However far behind the pool is, no block is allocated: all that there may be are there.
+    let arena = Arena::new(2 * BUDGET_BLOCKS);
+    drop((0..BUDGET_BLOCKS + 100).map(|_| arena.take()).collect::<Vec<_>>());
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Shard::new(Arc::clone(inner), arena, inner.pools.clone(), sender), receiver)
+}
+
+/// What a shard is given of a torrent. All of its pieces are there, or none.
+fn entering(
+    session: &Session,
+    torrent: Metainfo,
+    root: &Path,
+    is_seed: bool,
+) -> (Arc<TorrentShared>, swarm::Config) {
+    let inner = &session.inner.shared;
+    let count = torrent.info.geometry().piece_count();
+    let (info, handles) = (Arc::clone(&torrent.info), Arc::clone(&inner.handles));
+    let store = FileStore::open(root, info, handles, StoreOptions::default()).unwrap();
+    let have = if is_seed { Bitfield::full(count) } else { Bitfield::new(count) };
+    let shared = Arc::new(TorrentShared::new(torrent, store, Bounds::default(), false));
+    shared.begin(&have, 0, None);
+    let config = inner.swarm_config(&shared, have, None);
+    (shared, config)
 }
 
 impl Rig {
@@ -72,18 +101,9 @@ impl Rig {
         assert_eq!(inner.settings.budget_blocks(), BUDGET_BLOCKS);
 
         let root = folder.path().join(if is_seed { "seed" } else { "out" });
-        let (info, handles) = (Arc::clone(&torrent.info), Arc::clone(&inner.handles));
-        let store = FileStore::open(&root, info, handles, StoreOptions::default()).unwrap();
-        let have = if is_seed { Bitfield::full(count) } else { Bitfield::new(count) };
         let info_hash = torrent.info_hash;
-        let shared = Arc::new(TorrentShared::new(torrent, store, Bounds::default(), false));
-        let config = inner.swarm_config(&shared, have, None);
-
-        // However far behind the pool is, no block is allocated: all that there may be are there.
-        let arena = Arena::new(2 * BUDGET_BLOCKS);
-        drop((0..BUDGET_BLOCKS + 100).map(|_| arena.take()).collect::<Vec<_>>());
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let mut shard = Shard::new(Arc::clone(inner), arena, inner.pools.clone(), sender);
+        let (shared, config) = entering(&session, torrent, &root, is_seed);
+        let (mut shard, receiver) = shard(&session);
         let context = Rc::clone(&shard.context);
         let (peer, mut theirs, addr) = sockets();
         let (ours, theirs_too) = if is_encrypted { ciphers(info_hash) } else { (None, None) };
@@ -101,14 +121,17 @@ impl Rig {
         let ours = theirs;
         let slot = Arc::clone(&inner.connections).try_acquire_owned().unwrap();
         let local = LocalSet::new();
-        {
+        let torrent = {
             let (_runtime, _local) = (runtime.enter(), local.enter());
             shard.begin(shared, config, None);
+            let torrent = Rc::clone(&shard.torrents[&info_hash]);
+            assert_eq!(torrent.is_resting(), is_seed, "a seed has nothing to do yet");
             shard.handle(ShardMessage::Incoming { info_hash, line, addr, first, slot });
             local.spawn_local(shard.run(receiver));
-        }
+            torrent
+        };
         let pieces = piece;
-        Self { local, peer, ours, pieces, context, runtime, _session: session, _folder: folder }
+        Self { local, peer, ours, pieces, context, torrent, runtime, session, _folder: folder }
     }
 
     /// Lets the engine run until the peer has heard what `done` looks for.
@@ -360,17 +383,4 @@ fn sends(is_encrypted: bool) {
     assert!(calls.of(Call::ReadCached) + jobs <= u64::from(TURNS), "{calls:?}");
 }
 
-#[test]
-fn a_seed_whose_last_peer_left_has_no_turn() {
-    let mut rig = Rig::new(1, true, false);
-    rig.peer_says(&[0, 0, 0, 1, 2]); // interested
-    rig.is_asked(0, 1);
-    assert!(!rig.context.timers.is_empty(), "a peer has time-outs");
-    rig.peer.stream.shutdown(Shutdown::Write).unwrap();
-    let start = Instant::now();
-    while !rig.context.timers.is_empty() {
-        assert!(start.elapsed() < DEADLINE, "it still has turns");
-        rig.runtime.block_on(rig.local.run_until(others_run()));
-        rig.time_passes();
-    }
-}
+mod rest;

@@ -42,6 +42,10 @@ struct Tallies {
 }
 
 impl Mishaps {
+    pub(super) fn is_blank(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn dial_failed(&mut self, addr: SocketAddr, failure: &HandshakeFailure) {
         use HandshakeFailure as F;
         let tallies = self.0.get_or_insert_default();
@@ -91,9 +95,7 @@ impl Torrent {
         if self.stopped.get() {
             return None;
         }
-        let now = self.context.clock.now();
-        let state = self.state.borrow();
-        Some(Account {
+        Some(self.change(|state, now| Account {
             spending: state.swarm.spending(now),
             peers: state.swarm.peers(now),
             stats: state.swarm.stats(now),
@@ -102,6 +104,6 @@ impl Torrent {
             web_seeds: state.web.statuses(now, |_| 0),
             in_pool: self.in_pool.get(),
             reserved_bytes: u64::from(state.swarm.reserved_blocks()) * u64::from(BLOCK_LENGTH),
-        })
+        }))
     }
 }

@@ -27,8 +27,8 @@ impl Torrent {
             let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
             let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else { return };
             let now = self.context.clock.now();
-            let punch = self.state.borrow_mut().swarm.next_punch();
-            let dial = || self.state.borrow_mut().swarm.next_dial(now);
+            let punch = self.state().swarm.next_punch();
+            let dial = || self.state().swarm.next_dial(now);
             let Some(addr) = punch.or_else(dial) else { return };
             let dialling = Rc::clone(self).dial_one(addr, punch.is_some(), half_open, slot);
             tokio::task::spawn_local(dialling);
@@ -37,7 +37,7 @@ impl Torrent {
 
     /// Asks the trackers before their interval is over when a download has nearly nobody left.
     pub(super) fn seek_peers(&self, now: Duration) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         if self.shared.seed_only || now.saturating_sub(state.sought_at) < SEEK_EVERY {
             return;
         }
@@ -90,7 +90,7 @@ impl Torrent {
     }
 
     async fn open(&self, addr: SocketAddr, punch: bool) -> Result<(Hello, Line), HandshakeFailure> {
-        let was_encrypted = self.state.borrow().swarm.was_encrypted(addr);
+        let was_encrypted = self.state().swarm.was_encrypted(addr);
         let session = &self.context.session;
         let opened = outgoing::open(session, self.ours(), addr, was_encrypted, punch).await?;
         self.with_swarm(|swarm, _| swarm.opened(addr, opened.encrypted));

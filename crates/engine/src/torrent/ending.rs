@@ -19,12 +19,13 @@ impl Torrent {
         if self.failed.get() {
             return; // it let go of all
         }
-        let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
-        for key in self.let_go(&mut state, "the torrent was stopped") {
-            state.swarm.remove_peer(now, key);
+        if let Some(mut state) = self.state_if_awake() {
+            let now = self.context.clock.now();
+            for key in self.let_go(&mut state, "the torrent was stopped") {
+                state.swarm.remove_peer(now, key);
+            }
+            self.publish(&mut state, now);
         }
-        self.publish(&mut state, now);
         self.shared.set_state(TorrentState::Stopped);
         self.queue(None);
     }
@@ -36,7 +37,9 @@ impl Torrent {
         if self.stopped.replace(true) {
             return self.release(); // it was being stopped
         }
-        self.let_go(&mut self.state.borrow_mut(), "the torrent failed");
+        if let Some(mut state) = self.state_if_awake() {
+            self.let_go(&mut state, "the torrent failed");
+        }
         let error = TorrentError::Internal(panicked.to_string());
         self.shared.fail(&self.context.session.events, error);
         self.queue(None);

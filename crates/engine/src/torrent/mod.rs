@@ -12,6 +12,7 @@ mod network;
 mod pieces;
 mod proving;
 pub(crate) mod readers;
+mod rest;
 mod seeding;
 mod sink;
 mod turns;
@@ -40,7 +41,8 @@ use crate::shard::ShardContext;
 use crate::shard::timers::Turn;
 use crate::stats::TorrentState;
 pub(crate) use account::{Mishaps, Tally};
-pub(crate) use proving::trees;
+use rest::Rest;
+pub(crate) use rest::prepare;
 use sink::PeerSink;
 
 /// Body bytes of the largest extended message taken: ours are small, but a peer may offer many.
@@ -54,7 +56,7 @@ pub(crate) struct Torrent {
     me: Weak<Self>,
     pub(crate) shared: Arc<TorrentShared>,
     context: Rc<ShardContext>,
-    state: RefCell<State>,
+    rest: RefCell<Rest>,
     turn: Turn,
     stopped: Cell<bool>,
     /// The state is being changed: a panic now leaves it in pieces.
@@ -106,6 +108,35 @@ struct State {
     web: web_seeds::WebSeeds,
 }
 
+impl State {
+    fn new(swarm: Swarm, web: web_seeds::WebSeeds, now: Duration) -> Self {
+        Self {
+            swarm,
+            peers: HashMap::new(),
+            pieces: HashMap::new(),
+            unproved: Vec::new(),
+            unwritten: Vec::new(),
+            retry_at: None,
+            readers: readers::Readers::default(),
+            dirty: Vec::new(),
+            asked: Vec::new(),
+            charged: 0,
+            limit: 0,
+            published_at: Duration::ZERO,
+            sought_at: now,
+            storage_error: None,
+            contradicts: false,
+            held: Vec::new(),
+            limited: false,
+            room_at: None,
+            read_error: None,
+            unpublished: false,
+            mishaps: Mishaps::default(),
+            web,
+        }
+    }
+}
+
 impl Torrent {
     pub(crate) fn new(
         context: Rc<ShardContext>,
@@ -113,35 +144,12 @@ impl Torrent {
         swarm: Swarm,
     ) -> Rc<Self> {
         let now = context.clock.now();
-        let web = web_seeds::WebSeeds::new(&shared);
+        let state = State::new(swarm, web_seeds::WebSeeds::new(&shared), now);
         Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             shared,
             context,
-            state: RefCell::new(State {
-                swarm,
-                peers: HashMap::new(),
-                pieces: HashMap::new(),
-                unproved: Vec::new(),
-                unwritten: Vec::new(),
-                retry_at: None,
-                readers: readers::Readers::default(),
-                dirty: Vec::new(),
-                asked: Vec::new(),
-                charged: 0,
-                limit: 0,
-                published_at: Duration::ZERO,
-                sought_at: now,
-                storage_error: None,
-                contradicts: false,
-                held: Vec::new(),
-                limited: false,
-                room_at: None,
-                read_error: None,
-                unpublished: false,
-                mishaps: Mishaps::default(),
-                web,
-            }),
+            rest: RefCell::new(Rest::awake(state)),
             turn: Turn::default(),
             stopped: Cell::new(false),
             changing: Cell::new(false),
@@ -163,21 +171,24 @@ impl Torrent {
                 state.swarm.add_candidates(now, source, &[addr]);
             }
             state.web.join(&mut state.swarm, now, &self.shared);
-            for ip in self.context.session.external_addresses() {
-                state.swarm.set_external_ip(ip);
-            }
-            self.publish(state, now);
         });
+        // After all of it, so that a seed has nothing left to tell and rests at once.
+        self.publish(&mut self.state(), self.context.clock.now());
     }
 
     /// Changes the state and carries out what the brain decides.
     fn change<T>(&self, call: impl FnOnce(&mut State, Duration) -> T) -> T {
         let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
+        let rested = self.is_resting();
+        let mut state = self.state();
         self.changing.set(true);
         let result = call(&mut state, now);
         self.settle(&mut state, now);
         self.changing.set(false);
+        drop(state);
+        if rested {
+            self.queue_or_rest(now); // it had no turn
+        }
         result
     }
 

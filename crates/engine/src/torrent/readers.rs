@@ -38,6 +38,10 @@ struct Waiting {
 }
 
 impl Readers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The piece is verified and written.
     pub(super) fn proved(&mut self, piece: PieceIndex) {
         for waiting in self.0.extract_if(.., |waiting| waiting.piece == piece) {
@@ -91,6 +95,7 @@ impl Torrent {
                 state.readers.forget(reader);
                 state.swarm.reader_gone(now, reader);
             });
+            self.wake(); // nothing else may keep it awake
         }
     }
 }

@@ -29,12 +29,15 @@ impl Torrent {
     /// Does what is due by the clock, and queues for the next time.
     pub(crate) fn run_timers(self: &Rc<Self>) {
         self.turn.taken();
+        if self.is_resting() {
+            return;
+        }
         self.guarded(|| {
             #[cfg(test)]
             self.shared.spot(crate::panics::Spot::Timers);
             let now = self.context.clock.now();
             {
-                let mut state = self.state.borrow_mut();
+                let mut state = self.state();
                 self.retry_writes(&mut state, now);
                 state.let_go_of_held(now);
                 // A tick is no news by itself, but rates age.
@@ -50,9 +53,18 @@ impl Torrent {
             self.dial();
             self.seek_peers(now);
             if !self.turn.is_queued() {
-                self.queue(self.deadline(now));
+                self.queue_or_rest(now);
             }
         });
+    }
+
+    /// Queues for when it has something to do next. Who has nothing rests.
+    pub(super) fn queue_or_rest(&self, now: Duration) {
+        let next = self.deadline(&self.state(), now);
+        self.queue(next);
+        if next.is_none() && !self.stopped.get() {
+            self.rest_if_idle();
+        }
     }
 
     pub(super) fn queue(&self, at: Option<Duration>) {
@@ -61,8 +73,7 @@ impl Torrent {
     }
 
     /// When it has something to do. A seed that nobody talks to has nothing: whatever comes up wakes it.
-    fn deadline(&self, now: Duration) -> Option<Duration> {
-        let state = self.state.borrow();
+    fn deadline(&self, state: &State, now: Duration) -> Option<Duration> {
         let timeout = state.swarm.next_timeout();
         // What is due and stays so is an address that no connection is free for: it waits its turn.
         let waits = timeout.is_some_and(|at| at <= now);

@@ -91,7 +91,7 @@ impl Torrent {
         result: Result<ReadBuffer, StorageError>,
     ) {
         let now = self.context.clock.now();
-        let mut state = self.state.borrow_mut();
+        let Some(mut state) = self.state_if_awake() else { return };
         let Some(connection) = state.peers.get(&peer).map(Rc::clone) else { return };
         match result {
             Ok(data) => connection.run_read(run, data),

@@ -110,6 +110,15 @@ impl WebSeeds {
         self.seeds.iter().any(|seed| seed.key.is_some())
     }
 
+    /// Whether none is asked, and no connection to one is left.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.seeds.iter().all(|seed| seed.key.is_none() && seed.workers == 0)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.seeds.is_empty()
+    }
+
     /// What the brain says to a peer, if that is a web seed.
     pub(super) fn told(&mut self, peer: PeerKey, message: &Message<'_>) -> bool {
         let Some(seed) = self.seeds.iter_mut().find(|seed| seed.key == Some(peer)) else {
@@ -306,7 +315,7 @@ impl Torrent {
     }
 
     fn web_seed_source(&self, number: u16) -> Option<(Source, Rc<Names>)> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         let names = state.web.names.clone()?;
         Some((state.web.at(number)?.source.clone(), names))
     }
@@ -314,7 +323,7 @@ impl Torrent {
     /// Waits for a run to fetch; `None` when none comes for a while.
     async fn next_run(&self, number: u16) -> Option<Run> {
         loop {
-            let work = Rc::clone(&self.state.borrow_mut().web.at(number)?.work);
+            let work = Rc::clone(&self.state().web.at(number)?.work);
             let notified = work.notified(); // from here on no work is missed
             if self.stopped.get() {
                 return None;
@@ -334,9 +343,9 @@ impl Torrent {
             if run.is_some() {
                 return run;
             }
-            self.state.borrow_mut().web.at(number)?.idle += 1;
+            self.state().web.at(number)?.idle += 1;
             let came = tokio::time::timeout(KEPT_FOR, notified).await;
-            let mut state = self.state.borrow_mut();
+            let mut state = self.state();
             let seed = state.web.at(number)?;
             seed.idle = seed.idle.saturating_sub(1);
             came.ok()?;

@@ -9,6 +9,7 @@ mod holepunch;
 mod ip_filter;
 mod private;
 mod requests;
+mod rest;
 mod script;
 mod seeding;
 mod serving;
