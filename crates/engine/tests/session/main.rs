@@ -24,4 +24,6 @@ mod seeding;
 mod support;
 mod transfer;
 mod v2;
+mod web;
 mod web_seeds;
+mod web_seeds_tls;
