@@ -260,6 +260,17 @@ impl Candidates {
         self.enter(addr, State::Connected);
     }
 
+    /// The peer that is connected listens elsewhere now: its address is dialled again if somebody else
+    /// knows of it.
+    pub(crate) fn moved_away(&mut self, now: Duration, addr: SocketAddr) {
+        let Some(candidate) = self.known.get(&addr) else { return };
+        if candidate.source == Source::Incoming {
+            self.forget(addr);
+        } else if candidate.state == State::Connected {
+            self.enter(addr, State::Idle { from: now + RECONNECT });
+        }
+    }
+
     /// A peer told of it.
     pub(crate) fn told(&mut self, addr: SocketAddr, by: PeerKey, flags: PexFlags) {
         if let Some(candidate) = self.known.get_mut(&addr) {
