@@ -19,6 +19,7 @@ mod network;
 mod peer;
 mod process;
 mod stream;
+mod totals;
 mod transfer;
 mod usage;
 mod whole;
