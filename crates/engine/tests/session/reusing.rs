@@ -69,12 +69,12 @@ impl World {
         self.dir.path().join(name)
     }
 
-    fn old(&self, options: &CreateOptions) -> Torrent {
+    fn first(&self, options: &CreateOptions) -> Torrent {
         tree(&self.at("old"), "first", &[("film", &self.film), ("clip", &self.clip)], options)
     }
 
     /// The same files, by other names in another torrent.
-    fn new(&self, options: &CreateOptions) -> Torrent {
+    fn second(&self, options: &CreateOptions) -> Torrent {
         tree(&self.at("made"), "second", &[("x/movie", &self.film), ("y", &self.clip)], options)
     }
 
@@ -96,8 +96,8 @@ async fn the_same_roots_are_found_in_the_session_whatever_the_names() {
     for (one, other) in [(Format::V2, Format::V2), (Format::Hybrid, Format::V2)] {
         let world = world();
         let session = session().await;
-        seed(&session, &world.old(&options(one)), &world.at("old")).await;
-        let torrent = world.new(&options(other));
+        seed(&session, &world.first(&options(one)), &world.at("old")).await;
+        let torrent = world.second(&options(other));
         let (handle, _) = add(&session, &torrent, &world.at("out"), true).await;
         within(handle.wait()).await.unwrap();
         assert_eq!(handle.stats().downloaded, 0);
@@ -111,11 +111,11 @@ async fn the_same_roots_are_found_in_the_session_whatever_the_names() {
 async fn files_of_torrents_that_only_the_state_knows_are_found() {
     let world = world();
     let session = keeping(&world.at("state")).await;
-    let gone = seed(&session, &world.old(&options(Format::V2)), &world.at("old")).await;
+    let gone = seed(&session, &world.first(&options(Format::V2)), &world.at("old")).await;
     drop(gone);
     session.shutdown().await;
     let session = keeping(&world.at("state")).await;
-    let torrent = world.new(&options(Format::V2));
+    let torrent = world.second(&options(Format::V2));
     let (handle, verified) = add(&session, &torrent, &world.at("out"), true).await;
     assert_eq!(verified, torrent.info.geometry().total_length());
     assert!(world.is_whole());
@@ -144,17 +144,17 @@ async fn hints_lead_to_files_of_v1_torrents_from_either_side_and_not_without() {
     for case in 0..4 {
         let world = world();
         let (old, new) = match case {
-            0 => (world.old(&group("series")), world.new(&group("series"))),
+            0 => (world.first(&group("series")), world.second(&group("series"))),
             1 => {
-                let old = world.old(&plain);
-                let new = world.new(&naming(old.info_hash));
+                let old = world.first(&plain);
+                let new = world.second(&naming(old.info_hash));
                 (old, new)
             }
             2 => {
-                let new = world.new(&plain);
-                (world.old(&naming(new.info_hash)), new)
+                let new = world.second(&plain);
+                (world.first(&naming(new.info_hash)), new)
             }
-            _ => (world.old(&group("series")), world.new(&group("another"))),
+            _ => (world.first(&group("series")), world.second(&group("another"))),
         };
         // Once in one session, once by the state alone.
         for restart in [false, true] {
@@ -183,10 +183,10 @@ async fn hints_lead_to_files_of_v1_torrents_from_either_side_and_not_without() {
 async fn files_of_private_torrents_and_of_nobody_are_not_given_away() {
     let world = world();
     let private = CreateOptions { private: true, ..options(Format::V2) };
-    let old = world.old(&private);
+    let old = world.first(&private);
     let session = keeping(&world.at("state")).await;
     seed(&session, &old, &world.at("old")).await;
-    let new = world.new(&options(Format::V2));
+    let new = world.second(&options(Format::V2));
     for restart in [false, true] {
         let session = if restart {
             session.shutdown().await;
