@@ -26,9 +26,12 @@ pub(crate) fn ratio(handle: &TorrentHandle) -> Option<f64> {
     Some(totals.uploaded as f64 / there as f64)
 }
 
-/// For people; `None` before it ran.
+/// For people; `None` when earlier runs have nothing to add.
 pub(crate) fn sentence(handle: &TorrentHandle) -> Option<String> {
-    let totals = handle.totals()?;
+    let (stats, totals) = (handle.stats(), handle.totals()?);
+    if (totals.uploaded, totals.downloaded) == (stats.uploaded, stats.downloaded) {
+        return None;
+    }
     let ratio = ratio(handle).map(|ratio| format!(" (ratio {ratio:.2})")).unwrap_or_default();
     Some(format!(
         "in all: {} received, {} sent{ratio}; active for {}, seeding for {}",

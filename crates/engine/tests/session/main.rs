@@ -8,6 +8,7 @@ mod dht;
 mod encryption;
 mod exchange;
 mod explain;
+mod fallback;
 mod hostile_peers;
 mod ip_filter;
 mod judging;
