@@ -15,7 +15,8 @@ use crate::ledger::Ledger;
 use crate::levels::Levels;
 use crate::seeding::Seeding;
 use crate::stats::Totals;
-use crate::{Config, Swarm};
+use crate::superseed::SuperSeed;
+use crate::{Config, Seeded, Swarm};
 
 /// What is left of the brain of a torrent at rest.
 #[derive(Default)]
@@ -24,12 +25,14 @@ pub struct Resting {
     /// Its seeding, but for what is in `past`.
     only_seeds: bool,
     seeds_since: Option<Duration>,
+    /// In earlier runs, too, so most have something of it.
+    seeded_before: Seeded,
     /// Keys of peers that are gone name nobody afterwards.
     generation: u32,
     /// Of the choices to come.
     seed: u64,
     ledger: Ledger,
-    /// While some piece layers are not known; the others its owner can give again.
+    /// While some piece layers are not known, or pieces not judged: else its owner gives all again.
     hashes: Option<Box<Hashes>>,
     past: Option<Box<Past>>,
 }
@@ -39,6 +42,7 @@ struct Past {
     wanted: Option<Bitfield>,
     picker: Option<Levels>,
     seeding: Seeding,
+    super_seed: SuperSeed,
     blame: Blame,
     candidates: Candidates,
     totals: Totals,
@@ -51,6 +55,7 @@ impl Past {
         self.wanted.is_none()
             && self.picker.is_none()
             && self.seeding.is_blank()
+            && self.super_seed.is_blank()
             && self.blame.is_blank()
             && self.candidates.is_blank()
             && self.totals.is_blank()
@@ -59,6 +64,11 @@ impl Past {
 }
 
 impl Swarm {
+    /// Whether it was told of its trees.
+    pub fn has_trees(&self) -> bool {
+        self.hashes.is_some()
+    }
+
     /// Whether it is complete, has no peer, and has nothing to do until it is told something.
     pub fn may_rest(&self) -> bool {
         self.peers.len() == 0
@@ -82,15 +92,17 @@ impl Swarm {
             totals: self.totals,
             opened: self.pieces.opened(),
             seeding: self.seeding,
+            super_seed: self.super_seed,
         };
         Resting {
             paused: self.paused,
             only_seeds: past.seeding.only_seeds(),
             seeds_since: past.seeding.since(),
+            seeded_before: past.seeding.before(),
             generation: self.peers.next_generation(),
             seed: self.rng.get_seed(),
             ledger: self.ledger,
-            hashes: self.hashes.filter(|hashes| hashes.lacks_layers()),
+            hashes: self.hashes.filter(|hashes| hashes.is_unfinished()),
             past: (!past.is_blank()).then(|| Box::new(past)),
         }
     }
@@ -104,7 +116,7 @@ impl Resting {
         let wanted = self.past.as_mut().and_then(|past| past.wanted.take());
         let mut swarm = Swarm::new(now, Config { wanted, seed: self.seed, ..config });
         swarm.paused = self.paused;
-        swarm.seeding = Seeding::under_way(self.only_seeds, self.seeds_since);
+        swarm.seeding = Seeding::under_way(self.only_seeds, self.seeds_since, self.seeded_before);
         swarm.peers.begin_at(self.generation);
         swarm.ledger = self.ledger;
         swarm.hashes = self.hashes;
@@ -114,6 +126,7 @@ impl Resting {
                 swarm.picker = picker;
             }
             swarm.seeding = past.seeding;
+            swarm.super_seed = past.super_seed;
             swarm.blame = past.blame;
             swarm.candidates = past.candidates;
             swarm.totals = past.totals;

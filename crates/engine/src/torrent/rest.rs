@@ -5,11 +5,13 @@
 //! torrents meanwhile (ports, addresses) need not be told to those at rest.
 
 use std::cell::RefMut;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use swarm::Swarm;
 
 use super::proving::trees;
+use super::readers::Readers;
 use super::web_seeds::WebSeeds;
 use super::{Mishaps, State, Torrent};
 use crate::handle::TorrentShared;
@@ -43,6 +45,34 @@ impl Rest {
 }
 
 impl State {
+    /// That of a torrent without peers.
+    pub(super) fn new(swarm: Swarm, web: WebSeeds, now: Duration) -> Self {
+        Self {
+            swarm,
+            peers: HashMap::new(),
+            pieces: HashMap::new(),
+            unproved: Vec::new(),
+            unwritten: Vec::new(),
+            retry_at: None,
+            readers: Readers::default(),
+            dirty: Vec::new(),
+            asked: Vec::new(),
+            charged: 0,
+            limit: 0,
+            published_at: Duration::ZERO,
+            sought_at: now,
+            storage_error: None,
+            contradicts: false,
+            held: Vec::new(),
+            limited: false,
+            room_at: None,
+            read_error: None,
+            unpublished: false,
+            mishaps: Mishaps::default(),
+            web,
+        }
+    }
+
     /// Whether nothing is under way, waits, or is to be told.
     fn is_idle(&self) -> bool {
         self.peers.is_empty()
