@@ -20,6 +20,7 @@ use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake;
 use crate::limits::Bounds;
+use crate::magnet::Handover;
 use crate::panics;
 use crate::resume::{self, Findings};
 use crate::session::{Session, SessionShared};
@@ -81,6 +82,8 @@ pub struct AddTorrent {
     pub(crate) seed_limits: SeedLimits,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
+    /// Connections of the search that found it.
+    pub(crate) handover: Option<Arc<Handover>>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
     pub(crate) remember_metadata: bool,
 }
@@ -103,6 +106,7 @@ impl AddTorrent {
             super_seed: false,
             seed_limits: SeedLimits::default(),
             candidates: Vec::new(),
+            handover: None,
             remember_metadata: false,
         }
     }
@@ -293,7 +297,8 @@ fn take_in(
         session.candidates(handle.info_hash(), source, vec![addr]);
     }
     let (session, control) = (Arc::clone(session), control.clone());
-    let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
+    let (use_trackers, handover) = (request.use_trackers, request.handover);
+    let bring_up = BringUp { session, shared, control, use_trackers, wanted, handover };
     Ok((handle, bring_up, findings))
 }
 
@@ -328,6 +333,7 @@ struct BringUp {
     control: Handle,
     use_trackers: bool,
     wanted: Option<Bitfield>,
+    handover: Option<Arc<Handover>>,
 }
 
 impl BringUp {
@@ -438,7 +444,8 @@ impl BringUp {
         let wishes = if self.wanted.is_some() { None } else { Some(wishes) };
         let wanted = wishes.as_ref().map_or(self.wanted, |wishes| wishes.wanted(have.len()));
         let swarm = Box::new(self.session.swarm_config(&self.shared, have, wanted));
-        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm, wishes });
+        let (shared, handover) = (Arc::clone(&self.shared), self.handover);
+        shard.send(ShardMessage::Start { shared, swarm, wishes, handover });
         if let Some(dht) = self.session.dht_for(&self.shared).filter(|_| !self.shared.is_stopping())
         {
             dht.watch(&self.shared);

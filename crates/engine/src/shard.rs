@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::clock::Clock;
 use crate::explain::Account;
 use crate::handle::{TorrentError, TorrentShared};
+use crate::magnet::Handover;
 use crate::panics;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::peer::{Landing, Line};
@@ -39,7 +40,13 @@ const AT_ONCE: usize = 64;
 /// What other threads tell a shard.
 pub(crate) enum ShardMessage {
     /// A torrent passed its check: run it.
-    Start { shared: Arc<TorrentShared>, swarm: Box<swarm::Config>, wishes: Option<Wishes> },
+    Start {
+        shared: Arc<TorrentShared>,
+        swarm: Box<swarm::Config>,
+        wishes: Option<Wishes>,
+        /// Connections that it begins with.
+        handover: Option<Arc<Handover>>,
+    },
     /// A peer came in and named this torrent.
     Incoming {
         info_hash: InfoHash,
@@ -183,10 +190,10 @@ impl Shard {
 
     fn handle(&mut self, message: ShardMessage) {
         match message {
-            ShardMessage::Start { shared, swarm, wishes } => {
+            ShardMessage::Start { shared, swarm, wishes, handover } => {
                 let context = Rc::clone(&self.context);
                 let whom = panics::torrent(shared.info_hash());
-                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes);
+                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes, handover);
                 if let Err(panicked) = context.session.panics.catch(whom, begun) {
                     shared.fail(
                         &context.session.events,
@@ -303,7 +310,13 @@ impl Shard {
         }
     }
 
-    fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config, wishes: Option<Wishes>) {
+    fn begin(
+        &mut self,
+        shared: Arc<TorrentShared>,
+        config: swarm::Config,
+        wishes: Option<Wishes>,
+        handover: Option<Arc<Handover>>,
+    ) {
         if shared.is_stopping() {
             return shared.set_state(TorrentState::Stopped); // before it ran
         }
@@ -321,6 +334,9 @@ impl Shard {
         let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);
         torrent.begin(early);
         self.torrents.insert(info_hash, Rc::clone(&torrent));
+        if let Some(handover) = handover {
+            torrent.take_over(handover.take());
+        }
         torrent.run_timers();
     }
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use dht::PeersQuery;
 use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 use swarm::{
-    Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source, Way,
+    Acquainted, Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal,
+    Source, Way,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracker::{Policy, Prompt, ScheduleConfig};
 use wire::Message;
 
+use super::handover::{Handover, WAIT_LIMIT};
 use super::{Found, MagnetFailure, MagnetStats, names};
 use crate::announce::{
     Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers, TrackerStatus,
@@ -44,8 +46,20 @@ pub(crate) struct Search {
     announcers: OnceLock<Vec<AnnouncerHandle>>,
     /// There is somebody new to dial.
     pub(super) wake: Notify,
-    /// Found, failed or dropped: connections end.
+    /// Found, failed or dropped: connections end, or go over to the torrent.
     pub(super) over: CancellationToken,
+    pub(super) handover: Arc<Handover>,
+    /// How many connections are neither here nor there.
+    talking: watch::Sender<usize>,
+}
+
+/// A connection whose end is waited for.
+pub(super) struct Talking<'a>(&'a Search);
+
+impl Drop for Talking<'_> {
+    fn drop(&mut self) {
+        self.0.talking.send_modify(|talking| *talking -= 1);
+    }
 }
 
 struct State {
@@ -79,6 +93,8 @@ impl Search {
             announcers: OnceLock::new(),
             wake: Notify::new(),
             over: CancellationToken::new(),
+            handover: Arc::default(),
+            talking: watch::Sender::new(0),
         })
     }
 
@@ -105,11 +121,14 @@ impl Search {
 
     pub(super) async fn found(&self) -> Result<Found, MagnetFailure> {
         self.over.cancelled().await;
+        // None of them waits for its peer any more. An error would mean that this search is gone.
+        let _ = self.talking.subscribe().wait_for(|talking| *talking == 0).await;
         let state = self.lock();
         let Some(outcome) = &state.outcome else { return Err(MagnetFailure::Ended) };
         let torrent = outcome.clone()?;
         let candidates = state.brain.candidates();
-        Ok(Found { torrent, magnet: self.magnet.clone(), candidates })
+        let handover = Arc::clone(&self.handover);
+        Ok(Found { torrent, magnet: self.magnet.clone(), candidates, handover })
     }
 
     /// Ends it. Trackers hear of it as far as they do within [`STOP_LIMIT`].
@@ -182,6 +201,24 @@ impl Search {
 
     pub(super) fn heard(&self, peer: PeerKey, message: &Message<'_>) {
         self.change(|state, now| state.brain.handle(now, peer, message));
+    }
+
+    /// From now on its connection is waited for.
+    pub(super) fn talks(&self) -> Talking<'_> {
+        self.talking.send_modify(|talking| *talking += 1);
+        Talking(self)
+    }
+
+    /// The peer as the torrent is to know it; `None` when its connection ends with the search. A private
+    /// torrent takes no peers from a link (BEP 27), and a hybrid's link by its v1 name alone gave
+    /// handshakes that rule v2 out (BEP 52).
+    pub(super) fn hand_over(&self, peer: PeerKey) -> Option<Acquainted> {
+        let mut state = self.lock();
+        let Some(Ok(torrent)) = &state.outcome else { return None };
+        let v2 = |hashes: &InfoHashes| hashes.v2().is_some();
+        let is_fit =
+            !torrent.info.is_private() && v2(&torrent.info_hashes) == v2(&self.magnet.hashes);
+        if is_fit { state.brain.hand_over(peer) } else { None }
     }
 
     pub(super) fn left(&self, peer: PeerKey) {
@@ -262,12 +299,16 @@ pub(super) async fn run(session: Arc<SessionShared>, search: Arc<Search>, use_tr
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            () = search.over.cancelled() => return,
+            () = search.over.cancelled() => break,
             _ = ticks.tick() => search.change(|state, now| state.brain.tick(now)),
             () = search.wake.notified() => {}
         }
         super::peer::dial(&session, &search);
     }
+    let waiting = Arc::downgrade(&search.handover);
+    drop(search); // whoever drops what was found lets go of them at once
+    tokio::time::sleep(WAIT_LIMIT).await;
+    drop(waiting.upgrade().map(|handover| handover.take()));
 }
 
 /// Looks up the peers that the link names (`x.pe`).
