@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::clock::Clock;
 use crate::explain::Account;
 use crate::handle::{TorrentError, TorrentShared};
-use crate::magnet::Handover;
+use crate::magnet::{Handed, Handover};
 use crate::panics;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::peer::{Landing, Line};
@@ -55,6 +55,8 @@ pub(crate) enum ShardMessage {
         first: [u8; ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
     },
+    /// A peer shook hands with the search that found this torrent, and late.
+    HandedOver { info_hash: InfoHash, handed: Box<Handed> },
     /// Addresses to try.
     Candidates { info_hash: InfoHash, source: Source, addrs: Vec<SocketAddr> },
     /// The user's IP filter is another one now.
@@ -210,6 +212,9 @@ impl Shard {
                     Err(error) => tracing::warn!(%addr, %error, "inbound peer lost"),
                 }
             }
+            ShardMessage::HandedOver { info_hash, handed } => {
+                self.with(&info_hash, |torrent| torrent.take_over(vec![*handed]));
+            }
             ShardMessage::Candidates { info_hash, source, addrs } => {
                 self.with(&info_hash, |torrent| {
                     torrent.with_swarm(|swarm, now| swarm.add_candidates(now, source, &addrs));
@@ -335,7 +340,13 @@ impl Shard {
         torrent.begin(early);
         self.torrents.insert(info_hash, Rc::clone(&torrent));
         if let Some(handover) = handover {
-            torrent.take_over(handover.take());
+            let (addresses, handed) = handover.take(info_hash, self.context.sender.downgrade());
+            torrent.with_swarm(|swarm, now| {
+                for (source, addr) in addresses {
+                    swarm.add_candidates(now, source, &[addr]);
+                }
+            });
+            torrent.take_over(handed);
         }
         torrent.run_timers();
     }

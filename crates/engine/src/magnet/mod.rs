@@ -23,7 +23,7 @@ use crate::add::AddTorrent;
 use crate::announce::TrackerStatus;
 use crate::resume;
 use crate::session::{Session, SessionShared};
-pub(crate) use handover::{Handed, Handover};
+pub(crate) use handover::{Handed, Handover, Standing};
 pub(crate) use peer::accept;
 use search::Search;
 

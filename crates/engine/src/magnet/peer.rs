@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm::{Acquainted, Hello, PeerKey};
+use swarm::{Acquainted, Hello, PeerKey, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use wire::{Decoded, Limits};
 
-use super::handover::Handed;
+use super::handover::{Handed, Standing};
 use super::search::Search;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
 use crate::peer::{Line, outgoing};
@@ -49,7 +49,11 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
                 Err(unopened) => {
                     tracing::debug!(%addr, error = %unopened.failure, "dial failed");
                     let falls_back = session.settings.transport == Transport::Both;
+                    let source = search.dialled_from(addr).filter(|_| search.hands_over());
                     search.dial_failed(addr, falls_back && unopened.tcp_is_silent);
+                    if let Some(source) = source {
+                        search.handover.push_address(source, addr);
+                    }
                 }
             }
             search.wake.notify_one();
@@ -85,8 +89,12 @@ pub(crate) async fn accept(
 
 async fn converse(search: &Search, hello: Hello, mut line: Line, slot: OwnedSemaphorePermit) {
     let talking = search.talks();
+    let source = search.dialled_from(hello.addr).filter(|_| hello.outgoing);
     let (key, mut queue) = match search.join(hello) {
         Ok(joined) => joined,
+        Err(Refusal::Full) if search.hands_over() => {
+            return hand_over(search, hello, Standing::New(source), line, slot);
+        }
         Err(refusal) => return tracing::debug!(addr = %hello.addr, %refusal, "peer refused"),
     };
     let mut received = Vec::new();
@@ -96,17 +104,26 @@ async fn converse(search: &Search, hello: Hello, mut line: Line, slot: OwnedSema
                 let Acquainted { hello, listens_at, mut said } = acquainted;
                 said.append(&mut received);
                 line.put_back(said);
-                match line.detach() {
-                    Ok(line) => search.handover.push(Handed { hello, listens_at, line, slot }),
-                    Err(error) => tracing::debug!(addr = %hello.addr, %error, "peer lost"),
-                }
-                return;
+                return hand_over(search, hello, Standing::Greeted(listens_at), line, slot);
             }
         }
         Err(error) => tracing::debug!(addr = %hello.addr, %error, "metadata peer lost"),
     }
     search.left(key);
     drop((talking, slot));
+}
+
+fn hand_over(
+    search: &Search,
+    hello: Hello,
+    standing: Standing,
+    line: Line,
+    slot: OwnedSemaphorePermit,
+) {
+    match line.detach() {
+        Ok(line) => search.handover.push(Handed { hello, standing, line, slot }),
+        Err(error) => tracing::debug!(addr = %hello.addr, %error, "peer lost"),
+    }
 }
 
 /// Until the search has no more use for the peer, or is over. Then everything that was to be said is

@@ -126,7 +126,11 @@ impl Search {
         let state = self.lock();
         let Some(outcome) = &state.outcome else { return Err(MagnetFailure::Ended) };
         let torrent = outcome.clone()?;
-        let candidates = state.brain.candidates();
+        let mut candidates = state.brain.candidates();
+        if state.hands_over(&self.magnet) {
+            // What comes of those follows.
+            candidates.retain(|(_, addr)| state.brain.dialled_from(*addr).is_none());
+        }
         let handover = Arc::clone(&self.handover);
         Ok(Found { torrent, magnet: self.magnet.clone(), candidates, handover })
     }
@@ -209,16 +213,20 @@ impl Search {
         Talking(self)
     }
 
-    /// The peer as the torrent is to know it; `None` when its connection ends with the search. A private
-    /// torrent takes no peers from a link (BEP 27), and a hybrid's link by its v1 name alone gave
-    /// handshakes that rule v2 out (BEP 52).
+    /// The peer as the torrent is to know it; `None` when its connection ends with the search.
     pub(super) fn hand_over(&self, peer: PeerKey) -> Option<Acquainted> {
         let mut state = self.lock();
-        let Some(Ok(torrent)) = &state.outcome else { return None };
-        let v2 = |hashes: &InfoHashes| hashes.v2().is_some();
-        let is_fit =
-            !torrent.info.is_private() && v2(&torrent.info_hashes) == v2(&self.magnet.hashes);
-        if is_fit { state.brain.hand_over(peer) } else { None }
+        if state.hands_over(&self.magnet) { state.brain.hand_over(peer) } else { None }
+    }
+
+    /// Whether connections that are made from now on are the torrent's.
+    pub(super) fn hands_over(&self) -> bool {
+        self.lock().hands_over(&self.magnet)
+    }
+
+    /// Where an address is from, if it is being dialled.
+    pub(super) fn dialled_from(&self, addr: SocketAddr) -> Option<Source> {
+        self.lock().brain.dialled_from(addr)
     }
 
     pub(super) fn left(&self, peer: PeerKey) {
@@ -267,6 +275,14 @@ impl Search {
 }
 
 impl State {
+    /// Whether connections go over to the torrent that was found. A private torrent takes no peers from a
+    /// link (BEP 27), and a hybrid's link by its v1 name alone gave handshakes that rule v2 out (BEP 52).
+    fn hands_over(&self, magnet: &Magnet) -> bool {
+        let Some(Ok(torrent)) = &self.outcome else { return false };
+        let v2 = |hashes: &InfoHashes| hashes.v2().is_some();
+        !torrent.info.is_private() && v2(&torrent.info_hashes) == v2(&magnet.hashes)
+    }
+
     /// One that does not read what it asked for is closed.
     fn send(&mut self, peer: PeerKey, message: &Message<'_>) {
         let mut bytes = Vec::new();
@@ -308,7 +324,9 @@ pub(super) async fn run(session: Arc<SessionShared>, search: Arc<Search>, use_tr
     let waiting = Arc::downgrade(&search.handover);
     drop(search); // whoever drops what was found lets go of them at once
     tokio::time::sleep(WAIT_LIMIT).await;
-    drop(waiting.upgrade().map(|handover| handover.take()));
+    if let Some(handover) = waiting.upgrade() {
+        handover.end();
+    }
 }
 
 /// Looks up the peers that the link names (`x.pe`).

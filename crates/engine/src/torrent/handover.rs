@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
+use swarm::Refusal;
+
 use super::Torrent;
-use crate::magnet::Handed;
+use crate::magnet::{Handed, Standing};
 
 /// Pieces that peers are told of one by one, who heard that there are none. With more, a new handshake
 /// and a bitfield cost less.
@@ -12,20 +14,28 @@ const TOLD_MAX: u32 = 1000;
 impl Torrent {
     /// Goes on with them where the search was.
     pub(crate) fn take_over(self: &Rc<Self>, handed: Vec<Handed>) {
-        let told = self.state.borrow().swarm.have().count();
-        if told > TOLD_MAX || self.context.session.network.is_lost() {
-            return;
-        }
-        for Handed { hello, listens_at, line, slot } in handed {
+        let is_lost = self.context.session.network.is_lost();
+        for Handed { hello, standing, line, slot } in handed {
             let addr = hello.addr;
-            let line = match line.attach() {
-                Ok(line) => line,
+            let added = match line.attach() {
                 Err(error) => {
                     tracing::debug!(%addr, %error, "peer of the search lost");
                     continue;
                 }
+                Ok(line) => self.join(line, |swarm, now| {
+                    if let Standing::New(Some(source)) = standing {
+                        swarm.add_candidates(now, source, &[addr]);
+                    }
+                    match standing {
+                        _ if is_lost => Err(Refusal::Full),
+                        Standing::New(_) => swarm.add_peer(now, hello),
+                        Standing::Greeted(_) if swarm.have().count() > TOLD_MAX => {
+                            Err(Refusal::Full)
+                        }
+                        Standing::Greeted(listens_at) => swarm.take_over(now, hello, listens_at),
+                    }
+                }),
             };
-            let added = self.join(line, |swarm, now| swarm.take_over(now, hello, listens_at));
             match added {
                 Ok(joined) => {
                     let torrent = Rc::clone(self);

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::{
@@ -29,14 +29,15 @@ fn torrent(dir: &Path, private: bool) -> (Torrent, Vec<u8>) {
     (Torrent::parse(&bytes).unwrap(), data)
 }
 
-/// From a link that names a peer to the running torrent.
+/// From a link that names peers to the running torrent.
 async fn fetch(
     session: &Session,
     torrent: &Torrent,
-    peer: SocketAddr,
+    peers: &[SocketAddr],
     out: &Path,
 ) -> TorrentHandle {
-    let link = format!("{}&x.pe={peer}", torrent.magnet());
+    let peers: Vec<_> = peers.iter().map(|peer| format!("&x.pe={peer}")).collect();
+    let link = format!("{}{}", torrent.magnet(), peers.concat());
     let search = session.follow(FollowMagnet::new(link.parse().unwrap())).unwrap();
     let found = within(search.found()).await.unwrap();
     drop(search);
@@ -63,7 +64,7 @@ async fn one_connection_is_enough_whatever_carries_it() {
         within(seeding.add(request).await.unwrap().wait()).await.unwrap();
         let session = kind(builder()).start().await.unwrap();
         let out = dir.path().join("out");
-        let handle = fetch(&session, &torrent, seeding.listen_addresses()[0], &out).await;
+        let handle = fetch(&session, &torrent, &seeding.listen_addresses(), &out).await;
         within(handle.wait()).await.unwrap();
         assert_eq!(std::fs::read(out.join("file.bin")).unwrap(), data);
         session.shutdown().await;
@@ -136,18 +137,84 @@ async fn a_peer_says_what_it_has_once() {
             peer.message(4, &[0; 4])?; // piece 0, then
             peer.message(1, &[])
         })?;
-        loop {
-            let (piece, begin, length) = peer.next_request()?;
-            let at = (piece * PIECE + begin) as usize;
-            peer.block(piece, begin, &served[at..at + length as usize])?;
-        }
+        give(&mut peer, &served)
     });
     let session = session().await;
-    let handle = fetch(&session, &torrent, addr, &dir.path().join("out")).await;
+    let handle = fetch(&session, &torrent, &[addr], &dir.path().join("out")).await;
     within(handle.wait()).await.unwrap();
     assert_eq!(std::fs::read(dir.path().join("out/file.bin")).unwrap(), data);
     assert_eq!(met.load(Ordering::SeqCst), 1);
     session.shutdown().await;
+}
+
+/// A peer that has the metadata and no piece.
+fn poor(torrent: &Torrent) -> SocketAddr {
+    let offers = offers(torrent);
+    script::peer(move |mut peer| {
+        offers.metadata(&mut peer, |peer| peer.message(15, &[]))?;
+        peer.drain()
+    })
+}
+
+/// Set when the torrent runs, and scripts may go on.
+#[derive(Clone, Default)]
+struct Signal(Arc<(Mutex<bool>, Condvar)>);
+
+impl Signal {
+    fn set(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let (set, changed) = &*self.0;
+        drop(changed.wait_while(set.lock().unwrap(), |set| !*set).unwrap());
+    }
+}
+
+/// Gives what it is asked for.
+fn give(peer: &mut Peer, data: &[u8]) -> io::Result<()> {
+    loop {
+        let (piece, begin, length) = peer.next_request()?;
+        let at = (piece * PIECE + begin) as usize;
+        peer.block(piece, begin, &data[at..at + length as usize])?;
+    }
+}
+
+/// One that shakes hands when the torrent runs already was dialled by the search, and is not dialled
+/// again; one that hangs up then is the torrent's to dial.
+#[tokio::test]
+async fn dials_that_were_under_way_are_the_torrents() {
+    for hangs_up in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (torrent, data) = torrent(&dir.path().join("seed"), false);
+        let met = Arc::new(AtomicU32::new(0));
+        let runs = Signal::default();
+        let (counted, served, waited) = (Arc::clone(&met), data.clone(), runs.clone());
+        let slow = script::peer(move |mut peer| {
+            let count = counted.fetch_add(1, Ordering::SeqCst);
+            let mut theirs = [0; 68];
+            peer.read_exact(&mut theirs)?;
+            waited.wait();
+            if theirs[0] != 19 || hangs_up && count == 0 {
+                return Ok(()); // it may be tried with encryption then
+            }
+            theirs[20..28].fill(0);
+            theirs[48..].copy_from_slice(b"-XX0001-slow-peer---");
+            peer.send(&theirs)?;
+            peer.offer_everything(PIECES)?;
+            give(&mut peer, &served)
+        });
+        let session = session().await;
+        let (poor, out) = (poor(&torrent), dir.path().join("out"));
+        let handle = fetch(&session, &torrent, &[slow, poor], &out).await;
+        runs.set();
+        within(handle.wait()).await.unwrap();
+        assert_eq!(std::fs::read(dir.path().join("out/file.bin")).unwrap(), data);
+        let met = met.load(Ordering::SeqCst);
+        assert!(if hangs_up { met > 1 } else { met == 1 }, "{met}");
+        session.shutdown().await;
+    }
 }
 
 /// A bitfield of a length that nobody can judge yet, and that is wrong.
@@ -165,7 +232,7 @@ async fn who_said_nonsense_before_is_found_out_after() {
         end
     });
     let session = session().await;
-    let handle = fetch(&session, &torrent, addr, &dir.path().join("out")).await;
+    let handle = fetch(&session, &torrent, &[addr], &dir.path().join("out")).await;
     within(tokio::task::spawn_blocking(move || hears.recv().unwrap())).await.unwrap();
     handle.add_peers(honest.listen_addresses());
     within(handle.wait()).await.unwrap();
@@ -189,7 +256,7 @@ async fn a_private_torrents_connections_end_with_the_search() {
         end
     });
     let session = session().await;
-    let handle = fetch(&session, &torrent, addr, &dir.path().join("out")).await;
+    let handle = fetch(&session, &torrent, &[addr], &dir.path().join("out")).await;
     within(tokio::task::spawn_blocking(move || hears.recv().unwrap())).await.unwrap();
     assert_eq!((handle.stats().peers_known, met.load(Ordering::SeqCst)), (0, 1));
     session.shutdown().await;
