@@ -86,7 +86,7 @@ pub use metadata::{
 use peers::Peers;
 use pieces::Pieces;
 use seeding::Seeding;
-pub use seeding::{SeedLimit, SeedLimits};
+pub use seeding::{SeedLimit, SeedLimits, Seeded};
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use superseed::SuperSeed;

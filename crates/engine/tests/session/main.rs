@@ -24,6 +24,7 @@ mod resume;
 mod script;
 mod seeding;
 mod support;
+mod totals;
 mod transfer;
 mod v2;
 mod web_seeds;
