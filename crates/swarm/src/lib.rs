@@ -80,7 +80,9 @@ pub use ip_filter::{BadLine, IpFilter, IpFilterBuilder, LINE_BYTES_MAX, ListErro
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
 use levels::Levels;
-pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
+pub use metadata::{
+    Acquainted, Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats,
+};
 use peers::Peers;
 use pieces::Pieces;
 use seeding::Seeding;

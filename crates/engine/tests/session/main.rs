@@ -9,6 +9,7 @@ mod encryption;
 mod exchange;
 mod explain;
 mod fallback;
+mod handover;
 mod hostile_peers;
 mod ip_filter;
 mod judging;
