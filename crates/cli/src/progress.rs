@@ -59,8 +59,8 @@ impl Progress {
         }
     }
 
-    /// Sets everything from a torrent's numbers.
-    pub(crate) fn torrent(&self, stats: &TorrentStats) {
+    /// Sets everything from a torrent's numbers, and why it has no network, if it has none.
+    pub(crate) fn torrent(&self, stats: &TorrentStats, absence: Option<String>) {
         match &stats.state {
             TorrentState::Checking => {
                 let (done, total) = stats.check_progress;
@@ -68,7 +68,9 @@ impl Progress {
             }
             state => {
                 let wanted = stats.verified_bytes + stats.wanted_left;
-                self.set(stats.verified_bytes, wanted, &summary(state, stats));
+                let message = absence.map(|why| format!("waiting: {why}"));
+                let message = message.unwrap_or_else(|| summary(state, stats));
+                self.set(stats.verified_bytes, wanted, &message);
             }
         }
     }

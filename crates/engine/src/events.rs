@@ -123,6 +123,12 @@ pub enum Event {
     },
     /// What the session is bound to is back, and it goes on.
     NetworkBack,
+    /// What the session is bound to is there, but not the port that it is to listen on: it is tried
+    /// again and again.
+    NotListening {
+        /// Why, in words.
+        message: String,
+    },
     /// The proxy relays no datagrams: uTP and the DHT are off until it does.
     RelayLost {
         /// Why, in words.

@@ -17,8 +17,8 @@ const DNS_PORT: u16 = 53;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Reach {
     /// Send and receive only by this network interface, or this local address, or both as in
-    /// 192.0.2.7%tun0. While an interface is gone nothing is sent at all. An address alone does not
-    /// say which way packets leave: the system's routes do.
+    /// 192.0.2.7%tun0. While an interface is gone nothing is sent at all; what runs on waits for it, from
+    /// the start on. An address alone does not say which way packets leave: the system's routes do.
     #[arg(long, value_name = "INTERFACE or IP", global = true)]
     bind: Option<Binding>,
     /// With --bind: a server to ask for names, IP or IP:PORT; again for more. Default: the system's.
@@ -73,6 +73,9 @@ impl Args {
         session.shutdown().await;
 
         output.line(format_args!("Bound to: {}", network.binding()));
+        if let Some(absence) = network.absence() {
+            output.line(format_args!("Not there: {absence}"));
+        }
         match &servers {
             None => output.line("Names: by the system's resolver"),
             Some(servers) if servers.is_empty() => {
@@ -97,6 +100,7 @@ impl Args {
             .collect();
         output.value(&json!({
             "interface": network.binding().interface(), "address": network.binding().address(),
+            "absence": network.absence(),
             "name_servers": servers, "sockets": documents(&sockets), "interfaces": interfaces,
         }));
         Ok(())

@@ -169,6 +169,11 @@ impl Mapping {
         }
     }
 
+    /// There may be another gateway.
+    pub(crate) fn look_again(&self) {
+        self.again.notify_one();
+    }
+
     /// Takes the mapping back, as far as the time given suffices.
     pub(crate) async fn stop(&self, limit: Duration) {
         if self.status() == PortMapping::Off {
@@ -185,13 +190,7 @@ impl Mapping {
         if before == status {
             return;
         }
-        let port = |status: &PortMapping| match status {
-            PortMapping::Mapped(ports) => Some(ports.tcp),
-            _ => None,
-        };
-        if port(&before) != port(&status) {
-            session.announced_port_changed();
-        }
+        session.announced_port_changed(); // if it is another
         if let PortMapping::Mapped(MappedPorts { external_ip: Some(ip), .. }) = status {
             session.seen_at(swarm::Voter::Gateway, ip);
         }
