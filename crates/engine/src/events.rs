@@ -6,7 +6,7 @@ use metainfo::{InfoHash, PieceIndex};
 use swarm::SeedLimit;
 use tokio::sync::broadcast;
 
-use crate::mapping::PortMapping;
+use crate::mapping::{Pinholes, PortMapping};
 
 /// Events kept for a listener that is busy; an older one is dropped for it, with a count.
 const EVENTS_KEPT: usize = 1024;
@@ -116,6 +116,8 @@ pub enum Event {
     },
     /// Port mapping began, worked, or failed.
     PortMapping(PortMapping),
+    /// Opening pinholes for IPv6 began, worked, or failed.
+    Pinholes(Pinholes),
     /// What the session is bound to is gone: nothing is sent until it is back.
     NetworkLost {
         /// Why, in words.

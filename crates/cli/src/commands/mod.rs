@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod dht;
 pub(crate) mod edit;
 pub(crate) mod explain;
+mod gateway;
 pub(crate) mod get;
 pub(crate) mod handshake;
 pub(crate) mod info;

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Encryption, Event, EventStream, Network, PortMapping, Session, SessionBuilder, StateLocation,
-    TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
+    Encryption, Event, EventStream, Network, Pinholes, PortMapping, Session, SessionBuilder,
+    StateLocation, TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
+use super::gateway;
 use super::network::Reach;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
@@ -301,20 +302,27 @@ pub(crate) fn report(session: &Session, output: Output) -> impl Future<Output = 
     let absent = session.network().absence().map(|message| Event::NetworkLost { message });
     let unrelayed = session.relay_trouble().map(|message| Event::RelayLost { message });
     let before = absent.into_iter().chain(unrelayed).collect();
-    tell_all(events, session.port_mapping(), before, output)
+    let mut said = Vec::new();
+    let mapping = session.port_mapping();
+    if !matches!(mapping, PortMapping::Off | PortMapping::Asking) {
+        said.push(gateway::port_mapping(&mapping));
+    }
+    let holes = session.pinholes();
+    if !matches!(holes, Pinholes::Off | Pinholes::Asking) {
+        said.push(gateway::pinholes(&holes));
+    }
+    tell_all(events, said, before, output)
 }
 
 async fn tell_all(
     mut events: EventStream,
-    mapping: PortMapping,
+    said: Vec<Value>,
     mut before: VecDeque<Event>,
     output: Output,
 ) {
     let mut told = HashSet::new();
     let (mut absent, mut unrelayed) = (None, None); // as it was said last
-    if !matches!(mapping, PortMapping::Off | PortMapping::Asking) {
-        output.value(&port_mapping(&mapping));
-    }
+    said.iter().for_each(|said| output.value(said));
     while let Some(event) = match before.pop_front() {
         Some(event) => Some(event),
         None => events.next().await,
@@ -407,7 +415,8 @@ fn document(event: &Event) -> Option<Value> {
         Event::StorageRecovered { info_hash } => {
             json!({"event": "storage_recovered", "info_hash": info_hash.to_string()})
         }
-        Event::PortMapping(status) => port_mapping(status),
+        Event::PortMapping(status) => gateway::port_mapping(status),
+        Event::Pinholes(status) => gateway::pinholes(status),
         Event::ExternalAddress { ip } => json!({"event": "external_address", "ip": ip}),
         Event::NetworkLost { message } => json!({ "event": "network_lost", "message": message }),
         Event::NetworkBack => json!({ "event": "network_back" }),
@@ -419,26 +428,6 @@ fn document(event: &Event) -> Option<Value> {
         }),
         _ => return None, // one line for each piece would be most of the output
     })
-}
-
-fn port_mapping(status: &PortMapping) -> Value {
-    let (state, more) = match status {
-        PortMapping::Mapped(ports) => (
-            "mapped",
-            json!({
-                "method": ports.method.to_string(), "gateway": ports.gateway,
-                "external_ip": ports.external_ip, "tcp": ports.tcp, "udp": ports.udp,
-            }),
-        ),
-        PortMapping::Failed { reason } => ("failed", json!({ "reason": reason })),
-        PortMapping::Needless => ("needless", json!({})),
-        _ => ("asking", json!({})),
-    };
-    let mut value = json!({ "event": "port_mapping", "state": state });
-    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
-        value.extend(more);
-    }
-    value
 }
 
 /// Waits for the torrent to complete; fails when no peer was seen for as long as `patience` has.

@@ -64,6 +64,8 @@ fn only(others: &[String]) -> String {
 pub struct InterfaceInfo {
     /// Its name.
     pub name: String,
+    /// Its number, which link-local addresses go with.
+    pub index: Option<u32>,
     /// Whether it is up, with a carrier.
     pub is_up: bool,
     /// Its addresses.
@@ -78,10 +80,12 @@ pub fn interfaces() -> io::Result<Vec<InterfaceInfo>> {
     let mut all: Vec<InterfaceInfo> = Vec::new();
     for one in if_addrs::get_if_addrs()? {
         let (is_up, ip) = (one.is_oper_up(), one.ip());
-        match all.iter_mut().find(|known| known.name == one.name) {
-            Some(known) => known.addresses.push(ip),
-            None => all.push(InterfaceInfo { name: one.name, is_up, addresses: vec![ip] }),
+        if let Some(known) = all.iter_mut().find(|known| known.name == one.name) {
+            known.addresses.push(ip);
+            continue;
         }
+        let (name, index) = (one.name, one.index);
+        all.push(InterfaceInfo { name, index, is_up, addresses: vec![ip] });
     }
     Ok(all)
 }

@@ -4,6 +4,7 @@
 //! MSE and uTP come on top, in `peer` and `utp_driver`.
 
 mod binding;
+mod from;
 mod held;
 mod link;
 mod listener;
