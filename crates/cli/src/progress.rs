@@ -59,8 +59,14 @@ impl Progress {
         }
     }
 
-    /// Sets everything from a torrent's numbers, and why it has no network, if it has none.
-    pub(crate) fn torrent(&self, stats: &TorrentStats, absence: Option<String>) {
+    /// Sets everything from a torrent's numbers, its share ratio in all runs, and why it has no network,
+    /// if it has none.
+    pub(crate) fn torrent(
+        &self,
+        stats: &TorrentStats,
+        ratio: Option<f64>,
+        absence: Option<String>,
+    ) {
         match &stats.state {
             TorrentState::Checking => {
                 let (done, total) = stats.check_progress;
@@ -69,7 +75,7 @@ impl Progress {
             state => {
                 let wanted = stats.verified_bytes + stats.wanted_left;
                 let message = absence.map(|why| format!("waiting: {why}"));
-                let message = message.unwrap_or_else(|| summary(state, stats));
+                let message = message.unwrap_or_else(|| summary(state, stats, ratio));
                 self.set(stats.verified_bytes, wanted, &message);
             }
         }
@@ -82,7 +88,7 @@ impl Progress {
     }
 }
 
-fn summary(state: &TorrentState, stats: &TorrentStats) -> String {
+fn summary(state: &TorrentState, stats: &TorrentStats, ratio: Option<f64>) -> String {
     let peers = match stats.web_seeds {
         0 => format!("{} peers", stats.peers),
         seeds => format!("{} peers, {seeds} web seeds", stats.peers),
@@ -91,7 +97,8 @@ fn summary(state: &TorrentState, stats: &TorrentStats) -> String {
         TorrentState::Paused { reason } => format!("waiting: {}", format::untrusted(reason)),
         TorrentState::Seeding => {
             let up = format::bytes(stats.uploaded);
-            format!("seeding, ↑ {} ({up}), {peers}", format::rate(stats.upload_rate))
+            let ratio = ratio.map(|ratio| format!(", ratio {ratio:.2}")).unwrap_or_default();
+            format!("seeding, ↑ {} ({up}{ratio}), {peers}", format::rate(stats.upload_rate))
         }
         _ => {
             let eta = stats.eta.map_or("-".into(), format::duration);

@@ -15,7 +15,7 @@ use super::network;
 use super::seeding::{self, SeedOptions};
 use super::session::{self, Options, Patience};
 use super::source::Source;
-use super::{explain, stalls};
+use super::{explain, stalls, totals};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -243,7 +243,7 @@ pub(crate) fn draw(
         let mut every = tokio::time::interval(DRAW_EVERY);
         loop {
             every.tick().await;
-            drawn.0.torrent(&handle.stats(), network.absence());
+            drawn.0.torrent(&handle.stats(), totals::ratio(&handle), network.absence());
         }
     })
 }

@@ -18,6 +18,7 @@ mod network;
 mod peer;
 mod process;
 mod stream;
+mod totals;
 mod transfer;
 mod usage;
 mod whole;
