@@ -65,6 +65,10 @@ impl Args {
             .advise("try again when they are at rest"));
         }
 
+        tokio::select! {
+            () = session.opened() => {}
+            () = interrupt.wait() => return Err(Failure::interrupted()),
+        }
         let host = network.own_address().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let server = self.serve(&network, network.binding().address().unwrap_or(everywhere))?;
@@ -92,7 +96,7 @@ impl Args {
         output.note("sharing until Ctrl-C");
 
         let since = Instant::now();
-        let bars = super::get::draw(&handle, output);
+        let bars = super::get::draw(&handle, &network, output);
         interrupt.wait().await;
         bars.abort();
         let _ = bars.await; // it was aborted

@@ -152,6 +152,19 @@ impl Datagrams {
         }
     }
 
+    /// Opens a socket on each address, as [`Self::open`] does, when there was none yet.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub(crate) fn open_at(self: &Arc<Self>, addrs: &[SocketAddr]) -> io::Result<()> {
+        let new: Vec<_> = addrs.iter().filter_map(|addr| self.open_if_possible(*addr)).collect();
+        if new.is_empty() {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        *self.sockets.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
     fn open_if_possible(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
         self.open_one(addr)
             .inspect_err(|error| tracing::info!(%addr, %error, "no datagrams by this address"))

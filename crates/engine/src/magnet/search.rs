@@ -160,14 +160,14 @@ impl Search {
     /// It can again.
     pub(crate) fn network_back(&self) {
         self.change(|state, now| state.brain.dial_again(now));
-        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
+        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::Moved));
         self.wake.notify_one();
     }
 
     /// Another port leads to us.
     pub(crate) fn port_changed(&self, port: u16) {
         self.change(|state, _| state.brain.set_listen_port(port));
-        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
+        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::Moved));
     }
 
     pub(super) fn next_dial(&self) -> Option<(SocketAddr, Way)> {

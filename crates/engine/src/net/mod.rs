@@ -4,9 +4,11 @@
 //! MSE and uTP come on top, in `peer` and `utp_driver`.
 
 mod binding;
+mod from;
 mod held;
 mod link;
 mod listener;
+mod news;
 mod proxy;
 mod registry;
 mod relay;
@@ -392,6 +394,9 @@ impl Network {
 
     /// An error in opening a socket, or that what we are bound to is not there.
     fn explained(&self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::Unsupported {
+            return error; // what the system can't do at all it can't do later
+        }
         match link::look(self.binding()) {
             Err(absence) => io::Error::new(io::ErrorKind::NetworkDown, absence.to_string()),
             Ok(_) => error,
