@@ -90,7 +90,7 @@ impl Args {
             // The same torrent named twice is one download.
             match source {
                 Err(failure) => failures.add(failure),
-                Ok(source) if sources.iter().any(|it| it.info_hash() == source.info_hash()) => {}
+                Ok(source) if sources.iter().any(|it| it.is_the_same_as(&source)) => {}
                 Ok(source) => sources.push(source),
             }
         }

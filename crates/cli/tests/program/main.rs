@@ -10,6 +10,7 @@ mod create;
 mod edit;
 mod explain;
 mod handshake;
+mod hybrid;
 mod info;
 mod ip_filter;
 mod limits;

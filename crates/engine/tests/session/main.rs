@@ -28,4 +28,6 @@ mod support;
 mod totals;
 mod transfer;
 mod v2;
+mod web;
 mod web_seeds;
+mod web_seeds_tls;
