@@ -416,7 +416,7 @@ impl BringUp {
         let is_new = findings.is_new();
         resume::begin(&self.session, &self.shared, findings, &have);
         if is_new {
-            reusing::shelve(&self.session, &self.shared); // if it was there whole
+            reusing::shelve(&self.shared); // if it was there whole
         }
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
         match self.prepare(&have, &arrangement) {
