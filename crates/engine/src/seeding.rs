@@ -36,7 +36,6 @@ impl SeedingShared {
         self.lock().ended = Some(limit);
     }
 
-    /// Whether it stopped because it was seeded enough.
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().ended.is_some()
     }

@@ -314,6 +314,11 @@ async fn tell_all(
                 output.note("the proxy relays datagrams again");
                 unrelayed = None;
             }
+            Event::FileTaken { from, is_reflink, .. } => {
+                let how = if *is_reflink { "shared with" } else { "copied from" };
+                let from = from.display().to_string();
+                output.note(format_args!("a file is there already: {how} {}", untrusted(&from)));
+            }
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
             }
@@ -330,6 +335,10 @@ fn document(event: &Event) -> Option<Value> {
         Event::Checked { info_hash, resumed_bytes, hashed_bytes } => json!({
             "event": "checked", "info_hash": info_hash.to_string(),
             "resumed": resumed_bytes, "hashed": hashed_bytes,
+        }),
+        Event::FileTaken { info_hash, file, from, is_reflink } => json!({
+            "event": "file_taken", "info_hash": info_hash.to_string(),
+            "file": file, "from": from, "reflink": is_reflink,
         }),
         Event::Completed { info_hash } => {
             json!({"event": "completed", "info_hash": info_hash.to_string()})

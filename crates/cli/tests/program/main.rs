@@ -18,6 +18,7 @@ mod moving;
 mod network;
 mod peer;
 mod process;
+mod reusing;
 mod stream;
 mod totals;
 mod transfer;
