@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use engine::{AddTorrent, TorrentState};
+use engine::AddTorrent;
 use serde_json::json;
 
 use super::network;
@@ -91,7 +91,7 @@ async fn serve(
         return Err(Failure::new(Code::Verification, message)
             .advise("check the folder: it must hold the payload under the torrent's own name"));
     }
-    if stats.state != TorrentState::Seeding {
+    if stats.pieces_have < count {
         let have = stats.pieces_have;
         output.note(format_args!("{have} of {count} pieces are good; seeding those"));
     }
