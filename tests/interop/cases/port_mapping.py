@@ -116,7 +116,7 @@ enable_upnp=yes
 secure_mode=yes
 lease_file={leases}
 uuid=22db1502-d442-473a-8ac7-215386911079
-allow 1024-65535 192.168.7.0/24 1024-65535
+{rule} 0-65535 0.0.0.0/0 0-65535
 upnp_table_name=filter
 upnp_nat_table_name=filter
 upnp_forward_chain=miniupnpd
@@ -174,7 +174,7 @@ _miniupnpd("PCP", True)
 _miniupnpd("UPnP", False)
 
 
-def start_miniupnpd(lab, house, speaks_pcp):
+def start_miniupnpd(lab, house, speaks_pcp, maps=True):
     home = lab.folder("miniupnpd")
     for words in (["ip", "link", "add", "ext0", "type", "bridge"],
                   ["ip", "addr", "add", f"{EXTERNAL_IP}/24", "dev", "ext0"],
@@ -186,6 +186,7 @@ def start_miniupnpd(lab, house, speaks_pcp):
     lab.at_end(lambda: run([nft, "delete", "table", "inet", "filter"], home, 5))
     config = home / "miniupnpd.conf"
     options = {"external": EXTERNAL_IP, "inside": house.outside, "leases": home / "leases"}
+    options["rule"] = "allow" if maps else "deny"
     options["pcp"] = "yes" if speaks_pcp else "no"
     config.write_text(MINIUPNPD.format(**options))
     daemon = [tools.program("miniupnpd"), "-d", "-f", config, "-P", home / "pid"]
