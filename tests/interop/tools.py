@@ -15,6 +15,7 @@ ONE_SESSION = TARGET / "debug/examples/one_session"
 DHT_CROWD = TARGET / "debug/examples/dht_crowd"
 """The library's examples, as `cargo test` leaves them."""
 PYTHON_WITH_LIBTORRENT = TOOLS / "venv/bin/python"
+MAINLINE_NODE = TOOLS / "mainline/debug/mainline-node"
 NODE_TRACKER = TOOLS / "npm/node_modules/bittorrent-tracker/server.js"
 
 
