@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use swarm::Hello;
-use tokio::time::timeout;
 
 use super::Line;
 use super::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
-use crate::connect;
 use crate::encryption::Opening;
 use crate::session::SessionShared;
 
@@ -75,10 +73,7 @@ async fn open_by(
     ours: Ours,
     limit: Duration,
 ) -> Result<Opened, HandshakeFailure> {
-    let connected = timeout(CONNECT_LIMIT, connect::connect(session, addr, punch)).await;
-    let stream = connected
-        .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })?
-        .map_err(|error| HandshakeFailure::Connect { addr, error })?;
+    let stream = session.dialler().connect(addr, punch, CONNECT_LIMIT).await?;
     let (theirs, line) = handshake::outgoing(stream, opening, ours, limit).await?;
     let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
     let hello = Hello { addr, peer_id, outgoing: true, reserved };

@@ -15,6 +15,7 @@ mod limits;
 mod listen_port;
 mod magnets;
 mod moving;
+mod named_peers;
 mod overload;
 mod private;
 mod reader;
