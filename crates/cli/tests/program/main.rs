@@ -17,6 +17,7 @@ mod moving;
 mod network;
 mod peer;
 mod process;
+mod share;
 mod stream;
 mod transfer;
 mod usage;
