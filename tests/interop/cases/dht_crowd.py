@@ -13,7 +13,7 @@ from runner import case
 CROWD = 200
 MAINLINE = 8
 """Nodes of the crate `mainline`, each on an address of its own."""
-MAINLINE_TORRENTS = 40
+MAINLINE_TORRENTS = 24
 
 STEP_SECONDS = 70
 
