@@ -40,30 +40,30 @@ impl SessionShared {
 }
 
 impl Dialler<'_> {
-    /// Connects within a time limit, by what the settings allow, by uTP alone to who dials us at the same
-    /// time (BEP 55).
+    /// Connects within a time limit, by what the settings allow, or by uTP alone: to who dials us at the
+    /// same time (BEP 55), and where TCP leads to no peer.
     pub(crate) async fn connect(
         &self,
         addr: SocketAddr,
-        punch: bool,
+        utp_alone: bool,
         limit: Duration,
     ) -> Result<Stream, HandshakeFailure> {
         let peer = || self.network.peer_name(addr);
-        match timeout(limit, self.connect_any(addr, punch)).await {
+        match timeout(limit, self.connect_any(addr, utp_alone)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(HandshakeFailure::Connect { peer: peer(), error }),
             Err(_) => Err(HandshakeFailure::ConnectTimeout { peer: peer(), limit }),
         }
     }
 
-    async fn connect_any(&self, addr: SocketAddr, punch: bool) -> io::Result<Stream> {
+    async fn connect_any(&self, addr: SocketAddr, utp_alone: bool) -> io::Result<Stream> {
         if self.gate.refuses(addr.ip()) {
             return Err(Gate::error(addr.ip()));
         }
         let tcp = async { self.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
         let utp = async { self.utp.connect(addr).await.map(Stream::Utp) };
-        match self.transport {
-            _ if punch => utp.await,
+        let transport = if utp_alone { Transport::Utp } else { self.transport };
+        match transport {
             // Whose datagrams would be the peer's, only the proxy knows.
             Transport::Utp if is_stand_in(addr.ip()) => {
                 let text = "by its name a peer is reached through the proxy by TCP alone";

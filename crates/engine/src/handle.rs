@@ -242,6 +242,10 @@ impl TorrentShared {
         {
             let geometry = self.torrent.info.geometry();
             let mut stats = lock(&self.stats);
+            let moved = (now.uploaded - stats.uploaded, now.downloaded - stats.downloaded);
+            if let Some(record) = self.record.get() {
+                record.transferred(moved.0, moved.1);
+            }
             stats.verified_bytes = now.verified_bytes;
             stats.wanted_left = now.wanted_left;
             stats.pieces_have = have.count();
@@ -298,6 +302,9 @@ impl TorrentShared {
         let (info_hash, message) = (self.info_hash(), error.to_string());
         tracing::error!(torrent = %info_hash, error = message, "the torrent can't run");
         *lock(&self.failure) = Some(error);
+        if let Some(record) = self.record.get() {
+            record.rests();
+        }
         self.set_state(TorrentState::Stopped);
         self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
         events.send(Event::TorrentFailed { info_hash, message });

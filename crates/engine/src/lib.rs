@@ -69,6 +69,7 @@ mod shard;
 mod stats;
 mod stream;
 mod torrent;
+mod totals;
 mod utp_driver;
 mod utp_stream;
 mod web_seed;
@@ -110,5 +111,6 @@ pub use swarm::{
     BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats, SeedLimit, SeedLimits,
     is_named_peer,
 };
+pub use totals::TorrentTotals;
 pub use web_seed::{WebSeedState, WebSeedStatus};
 pub use {metainfo, storage, tracker, wire};

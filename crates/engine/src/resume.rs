@@ -182,12 +182,7 @@ pub(crate) async fn sync_now_and_then(session: Weak<SessionShared>) {
 pub(crate) async fn close(session: &SessionShared, shared: &TorrentShared) {
     let Some(record) = shared.record.get().cloned() else { return };
     shared.store.close_files();
-    let stats = shared.stats();
-    record.transferred(stats.uploaded, stats.downloaded);
-    if record.is_as_stored() {
-        return record.close(true);
-    }
-    let clean = sync(session, shared).await;
+    let clean = record.is_as_stored() || sync(session, shared).await;
     record.close(clean);
     shared.store.close_files();
     let state = session.state.clone();

@@ -43,8 +43,8 @@ impl SeedingShared {
 }
 
 impl TorrentHandle {
-    /// Changes when its seeding ends. What was sent and how long it was seeded in this session
-    /// counts.
+    /// Changes when its seeding ends. What was sent and how long it was seeded counts, in
+    /// earlier runs too.
     pub fn set_seed_limits(&self, limits: SeedLimits) {
         self.shared.seeding.lock().limits = limits;
         let info_hash = self.info_hash();

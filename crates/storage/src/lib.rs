@@ -29,6 +29,7 @@ mod reuse;
 mod sqlite;
 mod state;
 mod store;
+mod totals;
 mod writer;
 
 pub use arena::{Arena, Block};
@@ -48,4 +49,5 @@ pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
 pub use store::{Effort, FileStore, MoveProgress, Root, Space, StoreOptions};
 pub use sys::trim;
+pub use totals::Totals;
 pub use writer::{RecordHandle, StateWriter};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::totals::Totals;
 
 /// Why state could not be read or saved.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +43,10 @@ pub enum StateError {
 pub struct Save {
     /// Which torrent.
     pub key: RecordKey,
-    /// All of the changing part.
-    pub progress: Progress,
+    /// All of the part that speaks of the data, unless it is as it is stored.
+    pub progress: Option<Progress>,
+    /// What it moved, and for how long it ran. What is stored never gets less by it.
+    pub totals: Totals,
     /// The files that changed, by index.
     pub files: BTreeMap<usize, Option<FileSeen>>,
     /// How many files the torrent has.
@@ -129,8 +132,11 @@ impl StateStore for MemoryState {
         let mut records = self.records();
         for save in batch {
             let old = records.remove(&save.key);
-            let (mut files, old_torrent, old_arrangement) =
-                old.map_or_else(Default::default, |old| (old.files, old.torrent, old.arrangement));
+            let (old_progress, mut files, old_torrent, old_arrangement) = old
+                .map_or_else(Default::default, |old| {
+                    (Some(old.progress), old.files, old.torrent, old.arrangement)
+                });
+            let Some(progress) = save.progress.clone().or(old_progress) else { continue };
             if files.len() != save.file_count {
                 files.resize(save.file_count, None);
             }
@@ -141,8 +147,8 @@ impl StateStore for MemoryState {
             }
             let torrent = save.torrent.clone().or(old_torrent);
             let arrangement = save.arrangement.clone().unwrap_or(old_arrangement);
-            let progress = save.progress.clone();
-            let record = ResumeRecord { progress, files, torrent, arrangement };
+            let totals = save.totals;
+            let record = ResumeRecord { progress, files, torrent, arrangement, totals };
             records.insert(save.key.clone(), record);
         }
         Ok(())

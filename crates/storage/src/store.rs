@@ -6,6 +6,7 @@
 //! consent, links below the folder are never followed, and a file or folder that disappears while
 //! the torrent runs is not silently made again.
 
+mod cached;
 mod effort;
 mod extents;
 mod layout;
@@ -89,8 +90,6 @@ pub struct FileStore {
     /// Held while writing to a file, by its index: the kernel lets one in at a time anyway, and
     /// whoever waits there spins instead of leaving the core to somebody else. Most seeds never write.
     writing: OnceLock<Box<[Mutex<()>; WRITE_TURNS]>>,
-    /// The file system can't read without waiting: it is not asked again.
-    never_cached: AtomicBool,
     spent: effort::Spent,
 }
 
@@ -164,7 +163,6 @@ impl FileStore {
             changes: Mutex::default(),
             syncing: Mutex::default(),
             writing: OnceLock::new(),
-            never_cached: AtomicBool::new(false),
             spent: effort::Spent::default(),
         })
     }

@@ -83,6 +83,9 @@ pub(crate) struct Peer {
     pub(crate) let_down: u32,
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
+    /// The port that it said it listens on last, and how often that was another.
+    pub(crate) said_port: Option<u16>,
+    pub(crate) ports_said: u8,
     pub(crate) exchange: Exchange,
     pub(crate) holepunch: Holepunch,
     /// Its connection is a uTP one.
@@ -155,6 +158,8 @@ impl Peer {
             unrequested: 0,
             let_down: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
+            said_port: None,
+            ports_said: 0,
             exchange: Exchange::default(),
             holepunch: Holepunch::default(),
             by_utp: false,

@@ -15,7 +15,7 @@ use super::network;
 use super::seeding::{self, SeedOptions};
 use super::session::{self, Options};
 use super::source::Source;
-use super::{explain, stalls};
+use super::{explain, stalls, totals};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -233,7 +233,7 @@ pub(crate) fn draw(handle: &TorrentHandle, output: Output) -> tokio::task::JoinH
         let mut every = tokio::time::interval(DRAW_EVERY);
         loop {
             every.tick().await;
-            drawn.0.torrent(&handle.stats());
+            drawn.0.torrent(&handle.stats(), totals::ratio(&handle));
         }
     })
 }

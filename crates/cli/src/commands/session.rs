@@ -13,6 +13,7 @@ use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
 use super::network::Reach;
+use super::totals;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::output::Output;
@@ -224,6 +225,7 @@ pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
         "uploaded": stats.uploaded,
         "wasted": stats.wasted,
         "failed": stats.failed,
+        "all_time": totals::document(handle),
         "web_seeds": web_seeds(handle),
         "filtered": stats.filtered,
         "elapsed_seconds": since.elapsed().as_secs_f64(),

@@ -19,6 +19,7 @@ mod peer;
 mod process;
 mod share;
 mod stream;
+mod totals;
 mod transfer;
 mod usage;
 mod whole;

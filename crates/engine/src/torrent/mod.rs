@@ -157,6 +157,7 @@ impl Torrent {
             if self.shared.seed_only {
                 state.swarm.set_paused(now, true);
             }
+            state.swarm.set_seeded_before(self.shared.seeded_before());
             let limits = self.shared.seeding.limits();
             state.swarm.set_seed_limits(now, limits, self.shared.seed_only);
             for (source, addr) in early {
@@ -455,6 +456,9 @@ impl Torrent {
             None if state.swarm.is_complete() => TorrentState::Seeding,
             None => TorrentState::Downloading,
         };
+        if let Some(record) = self.shared.record.get() {
+            record.runs(state.swarm.is_complete() || self.shared.seed_only);
+        }
         let stats = state.swarm.stats(now);
         let (web, peers): (Vec<_>, Vec<_>) =
             state.swarm.peers(now).into_iter().partition(|peer| peer.web_seed);

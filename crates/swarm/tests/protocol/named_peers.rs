@@ -71,6 +71,21 @@ fn others_do_not_hear_of_it_and_it_hears_of_others() {
 }
 
 #[test]
+fn another_port_of_its_is_of_no_use() {
+    let mut script = Script::leecher(8);
+    script.swarm.add_candidates(script.now, Source::User, &[stand_in(1)]);
+    assert_eq!(script.swarm.next_dial(script.now), Some(stand_in(1)));
+    let peer = script.joins(named(1));
+    for port in [7000, 7001] {
+        script.handshake(peer, &ExtendedHandshake { port: Some(port), ..exchanges() });
+    }
+    script.leaves(peer);
+    script.later(Duration::from_hours(1));
+    let dials: Vec<_> = std::iter::from_fn(|| script.swarm.next_dial(script.now)).collect();
+    assert_eq!(dials, [stand_in(1)]);
+}
+
+#[test]
 fn nobody_can_send_us_to_one() {
     let mut script = Script::leecher(8);
     let teller = script.joins(named(1));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarm::{Action, SeedLimit, SeedLimits, Settings};
+use swarm::{Action, SeedLimit, SeedLimits, Seeded, Settings};
 use wire::{Bitfield, ExtendedHandshake, Message};
 
 use crate::script::{PIECE, Script, config, extended, fast, plain, whole};
@@ -178,4 +178,49 @@ fn who_waits_for_long_is_shown_a_second_copy_and_switching_it_off_tells_all() {
     script.swarm.set_super_seed(script.now, false);
     let rest = shown(&script.sent(peers[2]));
     assert_eq!(rest.len(), 1, "the other one");
+}
+
+#[test]
+fn limits_count_what_was_seeded_in_earlier_runs() {
+    let before = Seeded {
+        uploaded: 3 * u64::from(PIECE),
+        time: Duration::from_secs(50),
+        idle: Duration::from_secs(20),
+    };
+    let seed = |limits| {
+        let mut script = Script::seed(4);
+        let peer = script.joins(plain(1));
+        script.swarm.set_seeded_before(before);
+        script.swarm.set_seed_limits(script.now, limits, false);
+        (script, peer)
+    };
+    let (mut script, peer) = seed(SeedLimits { ratio: Some(1.0), ..SeedLimits::default() });
+    assert_eq!(enough(&mut script), []);
+    script.swarm.uploaded(script.now, peer, PIECE);
+    assert_eq!(enough(&mut script), [SeedLimit::Ratio], "one piece of four");
+    assert_eq!(script.swarm.stats(script.now).uploaded, u64::from(PIECE), "of this session");
+
+    let minute = Some(Duration::from_mins(1));
+    let mut script = Script::seed(4);
+    script.swarm.set_seeded_before(before);
+    let limits = SeedLimits { time: minute, ..SeedLimits::default() };
+    script.swarm.set_seed_limits(script.now, limits, false);
+    assert_eq!(script.swarm.next_timeout(), Some(script.now + Duration::from_secs(10)));
+    script.seconds_later(9);
+    assert_eq!(enough(&mut script), []);
+    script.seconds_later(1);
+    assert_eq!(enough(&mut script), [SeedLimit::Time]);
+
+    let idle = SeedLimits { idle: minute, ..SeedLimits::default() };
+    let (mut script, _) = seed(idle);
+    script.seconds_later(40);
+    assert_eq!(enough(&mut script), [SeedLimit::Idle]);
+    let (mut script, peer) = seed(idle);
+    script.swarm.uploaded(script.now, peer, PIECE);
+    script.seconds_later(59);
+    assert_eq!(enough(&mut script), [], "somebody wanted something");
+    script.seconds_later(1);
+    assert_eq!(enough(&mut script), [SeedLimit::Idle]);
+    let (mut script, _) = seed(SeedLimits { time: Some(Duration::from_secs(50)), ..idle });
+    assert_eq!(enough(&mut script), [SeedLimit::Time], "it was reached before");
 }
