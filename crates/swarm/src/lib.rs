@@ -45,6 +45,7 @@ mod pieces;
 mod rate;
 mod requests;
 mod seeding;
+mod stand_in;
 mod stats;
 mod steps;
 mod superseed;
@@ -87,13 +88,13 @@ use peers::Peers;
 use pieces::Pieces;
 use seeding::Seeding;
 pub use seeding::{SeedLimit, SeedLimits, Seeded};
+pub use stand_in::{is_named_peer, is_stand_in, named_peer_ip, web_seed_ip};
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use superseed::SuperSeed;
 use throttle::Throttle;
 pub use urgent::ReaderId;
 use urgent::Urgent;
-pub use web_seeds::web_seed_ip;
 pub use wishes::{Rank, Wishes};
 
 /// The brain of one torrent.
@@ -316,7 +317,9 @@ impl Swarm {
         self.now = now;
         self.candidates.set_filter(filter);
         for key in self.peers.keys() {
-            let refused = |peer: &peer::Peer| self.candidates.refuses(peer.hello.addr.ip());
+            // A web seed's address is none.
+            let refused =
+                |peer: &peer::Peer| !peer.web_seed && self.candidates.refuses(peer.hello.addr.ip());
             if self.peers.get(key).is_some_and(refused) {
                 self.disconnect(key, Fault::Filtered);
             }

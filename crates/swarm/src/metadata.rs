@@ -19,7 +19,7 @@ use metainfo::InfoHashes;
 use wire::{ExtendedHandshake, Extension, Message, MetadataMessage, PeerExtensions, PeerId};
 
 use crate::candidates::Candidates;
-use crate::{Hello, PeerKey, Refusal, Source};
+use crate::{Hello, PeerKey, Refusal, Source, is_stand_in};
 use copy::Copy;
 pub use handover::Acquainted;
 
@@ -279,7 +279,7 @@ impl Metadata {
             let ours = ExtendedHandshake {
                 extensions: vec![(metadata.name().to_string(), metadata.our_id())],
                 client: Some(self.config.client_version.clone()),
-                yourip: Some(hello.addr.ip()),
+                yourip: Some(hello.addr.ip()).filter(|ip| !is_stand_in(*ip)),
                 port: self.config.listen_port,
                 ..ExtendedHandshake::default()
             };

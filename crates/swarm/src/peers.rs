@@ -9,7 +9,7 @@ use wire::{ExtendedHandshake, Extension, Message, allowed_fast_set};
 use crate::candidates::Tried;
 use crate::peer::{Peer, PeerPieces};
 use crate::window::Window;
-use crate::{Action, Fault, Hello, PeerKey, Refusal, Source, Swarm, steps};
+use crate::{Action, Fault, Hello, PeerKey, Refusal, Source, Swarm, is_stand_in, steps};
 
 /// Pieces a choked peer may request (BEP 6 suggests 10).
 const ALLOWED_FAST: usize = 10;
@@ -306,7 +306,7 @@ impl Swarm {
         let ours = ExtendedHandshake {
             extensions: self.our_extensions(),
             client: Some(self.client_version.clone()),
-            yourip: Some(to),
+            yourip: Some(to).filter(|ip| !is_stand_in(*ip)),
             reqq: Some(self.settings.reqq),
             port: self.listen_port,
             upload_only: (self.is_complete() && !self.super_seeds()).then_some(true),

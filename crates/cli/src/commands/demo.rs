@@ -132,6 +132,7 @@ async fn shake_hands(torrent: &Torrent, addr: SocketAddr, output: Output) -> Res
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(5),
         network: Network::default(),
+        transport: engine::Transport::Tcp,
         ip_filter: std::sync::Arc::default(),
         encryption: engine::Encryption::Off,
     })

@@ -9,6 +9,7 @@ use engine::metainfo::InfoHashes;
 use engine::{
     Encryption, Event, EventStream, Network, Pinholes, PortMapping, Session, SessionBuilder,
     StateLocation, TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
+    is_named_peer,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
@@ -48,7 +49,8 @@ impl From<EncryptionMode> for Encryption {
 /// How a session talks to the world.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more.
+    /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more. All addresses of a name are tried;
+    /// behind a proxy it is the proxy's to look up.
     #[arg(long, value_name = "ADDR")]
     peer: Vec<String>,
     /// Port to listen on, TCP and UDP; default: any free one.
@@ -78,12 +80,8 @@ pub(crate) struct Options {
     allow_private: bool,
     #[command(flatten)]
     limits: super::limits::Limits,
-    /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
-    #[arg(long, value_name = "ADDR")]
-    dht_bootstrap: Vec<String>,
-    /// Don't use the DHT, unless --dht-bootstrap names a node of it.
-    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
-    no_dht: bool,
+    #[command(flatten)]
+    dht: DhtChoice,
     #[command(flatten)]
     ip_filter: super::ip_filter::Lists,
     /// Have the gateway of a home network lead its port to ours, by PCP, NAT-PMP or UPnP: so it is by
@@ -96,6 +94,26 @@ pub(crate) struct Options {
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+/// Whether a session has a DHT node, and with whom it begins.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DhtChoice {
+    /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
+    #[arg(long, value_name = "ADDR")]
+    dht_bootstrap: Vec<String>,
+    /// Don't use the DHT, unless --dht-bootstrap names a node of it.
+    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
+    no_dht: bool,
+}
+
+impl DhtChoice {
+    /// A session's settings with it.
+    pub(crate) fn apply(&self, builder: SessionBuilder, network: &Network) -> SessionBuilder {
+        builder
+            .dht(!self.no_dht || !self.dht_bootstrap.is_empty())
+            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, network))
+    }
 }
 
 /// The DHT nodes to begin with: those that were named, else the well-known ones, which nobody can
@@ -120,7 +138,7 @@ pub(crate) fn state_directory(named: Option<&PathBuf>) -> Result<PathBuf, Failur
 
 /// What carries connections.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Carrier {
+pub(crate) enum Carrier {
     /// TCP alone.
     Tcp,
     /// uTP alone.
@@ -162,10 +180,7 @@ impl Options {
             .port_mapping(self.port_mapping || !self.no_port_mapping)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
-        let builder = builder
-            .network(network.clone())
-            .dht(!self.no_dht || !self.dht_bootstrap.is_empty())
-            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, network));
+        let builder = self.dht.apply(builder.network(network.clone()), network);
         Ok(builder.state(StateLocation::Directory(state_directory(self.state_dir.as_ref())?)))
     }
 
@@ -182,10 +197,16 @@ impl Options {
     pub(crate) async fn peers(&self, network: &Network) -> Result<Vec<SocketAddr>, Failure> {
         let mut addrs = Vec::new();
         for peer in &self.peer {
-            let resolved = network.resolve_authority(peer).await.map_err(|error| {
+            let resolved = network.peer_addresses(peer).await.map_err(|error| {
                 Failure::usage(format!("--peer {peer}: {error}"))
                     .advise("give HOST:PORT, or [V6]:PORT")
             })?;
+            // The filter would have it, whoever it is.
+            if !self.ip_filter.is_empty() && resolved.iter().any(|addr| is_named_peer(addr.ip())) {
+                let text = "the proxy looks it up, so --ip-filter can't judge its address";
+                return Err(Failure::usage(format!("--peer {peer}: {text}"))
+                    .advise("give the address, or leave out one of the two"));
+            }
             addrs.extend(resolved);
         }
         Ok(addrs)
@@ -322,11 +343,12 @@ pub(crate) fn report(session: &Session, output: Output) -> impl Future<Output = 
     if !matches!(holes, Pinholes::Off | Pinholes::Asking) {
         said.push(gateway::pinholes(&holes));
     }
-    tell_all(events, said, before, output)
+    tell_all(events, session.network().clone(), said, before, output)
 }
 
 async fn tell_all(
     mut events: EventStream,
+    network: Network,
     said: Vec<Value>,
     mut before: VecDeque<Event>,
     output: Output,
@@ -384,13 +406,13 @@ async fn tell_all(
             }
             _ => {}
         }
-        if let Some(value) = document(&event) {
+        if let Some(value) = document(&event, &network) {
             output.value(&value);
         }
     }
 }
 
-fn document(event: &Event) -> Option<Value> {
+fn document(event: &Event, network: &Network) -> Option<Value> {
     Some(match event {
         Event::Checked { info_hash, resumed_bytes, hashed_bytes } => json!({
             "event": "checked", "info_hash": info_hash.to_string(),
@@ -403,12 +425,13 @@ fn document(event: &Event) -> Option<Value> {
         Event::Completed { info_hash } => {
             json!({"event": "completed", "info_hash": info_hash.to_string()})
         }
-        Event::PeerConnected { info_hash, addr } => {
-            json!({"event": "peer_connected", "info_hash": info_hash.to_string(), "peer": addr})
-        }
+        Event::PeerConnected { info_hash, addr } => json!({
+            "event": "peer_connected", "info_hash": info_hash.to_string(),
+            "peer": network.peer_name(*addr),
+        }),
         Event::PeerDisconnected { info_hash, addr, reason } => json!({
             "event": "peer_disconnected", "info_hash": info_hash.to_string(),
-            "peer": addr, "reason": reason,
+            "peer": network.peer_name(*addr), "reason": reason,
         }),
         Event::PeerBanned { info_hash, addr } => {
             json!({"event": "peer_banned", "info_hash": info_hash.to_string(), "address": addr})
@@ -476,5 +499,20 @@ pub(crate) async fn complete(handle: &TorrentHandle, patience: &Patience) -> Res
             Err(Failure::new(Code::NoPeers, format!("{name}: no peers within {seconds} s{why}"))
                 .advise("name one with --peer, or wait longer with --wait-peers; what is there stays"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_nodes_are_asked_by_who_can_reach_them_and_was_told_of_no_others() {
+        let (anywhere, local) = (Network::default(), Network::bound_to([127, 0, 0, 1].into()));
+        assert_eq!(dht_bootstrap(&[], &anywhere), engine::DHT_BOOTSTRAP);
+        assert_eq!(dht_bootstrap(&[], &local), [""; 0]);
+        let named = ["node.test:6881".to_owned()];
+        assert_eq!(dht_bootstrap(&named, &anywhere), named);
+        assert_eq!(dht_bootstrap(&named, &local), named);
     }
 }

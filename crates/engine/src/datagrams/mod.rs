@@ -120,7 +120,7 @@ impl Datagrams {
         let relay = Arc::new(Relayed::new(proxy.clone()));
         let this = Self::new(network, Some(Arc::clone(&relay)));
         let running = relayed::run(Arc::downgrade(&this), relay, network.clone());
-        tokio::spawn(this.closing.child_token().run_until_cancelled_owned(running));
+        this.spawn(running);
         this
     }
 
@@ -269,6 +269,11 @@ impl Datagrams {
             Some(relay) => relay.writable().await,
             None => self.socket(to)?.writable().await,
         }
+    }
+
+    /// Runs something for as long as this is not closed.
+    pub(crate) fn spawn(&self, running: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.closing.child_token().run_until_cancelled_owned(running));
     }
 
     /// Gives the ports back, although torrents' handles keep this alive.

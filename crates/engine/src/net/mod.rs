@@ -8,6 +8,7 @@ mod from;
 mod held;
 mod link;
 mod listener;
+mod names;
 mod news;
 mod proxy;
 mod registry;
@@ -86,6 +87,7 @@ pub struct Network {
 struct Inner {
     options: NetworkOptions,
     registry: Arc<Registry>,
+    names: names::Names,
     state: tokio::sync::watch::Sender<State>,
     /// The same in short: something is absent.
     lost: AtomicBool,
@@ -158,10 +160,7 @@ impl Network {
         if let Ok(addr) = authority.parse() {
             return Ok(vec![addr]);
         }
-        let parts = authority.rsplit_once(':');
-        let Some((host, Ok(port))) = parts.map(|(host, port)| (host, port.parse())) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not HOST:PORT"));
-        };
+        let (host, port) = host_and_port(authority)?;
         self.resolve(host, port).await
     }
 
@@ -185,7 +184,8 @@ impl Network {
         Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    /// Connects by TCP, through the proxy if there is one.
+    /// Connects by TCP, through the proxy if there is one; to the name that the address stands in for, if
+    /// it does.
     pub(crate) async fn connect(
         &self,
         addr: SocketAddr,
@@ -194,7 +194,7 @@ impl Network {
         match self.proxy() {
             // The proxy's own name is looked up here, and no other.
             Some(proxy) if purpose != Purpose::Resolver => {
-                self.connect_by_proxy(proxy, addr.into(), purpose).await
+                self.connect_by_proxy(proxy, self.target_of(addr)?, purpose).await
             }
             _ => self.connect_directly(addr, purpose).await,
         }
@@ -438,6 +438,15 @@ impl Network {
     fn hold<T: registry::Describe>(&self, socket: T, purpose: Purpose) -> Held<T> {
         let entry = Registry::enter(&self.inner.registry, socket.describe(purpose));
         Held::new(socket, entry)
+    }
+}
+
+/// The two parts of `HOST:PORT`.
+fn host_and_port(authority: &str) -> io::Result<(&str, u16)> {
+    let parts = authority.rsplit_once(':');
+    match parts.map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) if !host.is_empty() => Ok((host, port)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not HOST:PORT")),
     }
 }
 

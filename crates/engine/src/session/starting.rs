@@ -154,7 +154,7 @@ fn random_peer_id() -> io::Result<PeerId> {
 }
 
 /// What strangers can't guess.
-fn random() -> io::Result<u64> {
+pub(crate) fn random() -> io::Result<u64> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(u64::from_ne_bytes(seed))

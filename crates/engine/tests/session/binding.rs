@@ -70,6 +70,7 @@ async fn without_its_interface_what_needs_it_fails_and_the_error_names_it() {
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
         network: network(ABSENT),
+        transport: Transport::Tcp,
         encryption: Encryption::Off,
     };
     let failure = within(engine::handshake(request)).await.unwrap_err();

@@ -18,6 +18,7 @@ mod limits;
 mod listen_port;
 mod magnets;
 mod moving;
+mod named_peers;
 mod overload;
 mod private;
 mod reader;
