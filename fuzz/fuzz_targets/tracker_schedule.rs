@@ -41,8 +41,8 @@ fuzz_target!(|input: &[u8]| {
                 schedule.failed(now, due.tracker, &Failure { message: "no".into(), retry });
             }
             6 => {
-                let prompt = if b & 1 == 0 { Prompt::User } else { Prompt::FewPeers };
-                schedule.announce_now(now, prompt);
+                let prompts = [Prompt::User, Prompt::FewPeers, Prompt::Moved];
+                schedule.announce_now(now, prompts[usize::from(b % 3)]);
             }
             7 => {
                 if b & 1 == 0 {

@@ -39,7 +39,9 @@ def inside(*argv):
 
 
 class Elsewhere:
-    def __init__(self, lab):
+    """`present`: the interfaces that there are from the start."""
+
+    def __init__(self, lab, present=(FIRST, SECOND)):
         # In this mount namespace alone, so that workers don't meet.
         Path("/run/netns").mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "none", "/run/netns"], check=True)
@@ -60,7 +62,7 @@ class Elsewhere:
         rule = ["from", f"{NETWORKS[FIRST][0]}.1", "lookup", TABLE]
         _ip("rule", "add", *rule)
         lab.at_end(lambda: _ip("rule", "del", *rule))
-        for name in NETWORKS:
+        for name in present:
             self.connect(name)
         lab.at_end(lambda: [self.disconnect(name) for name in (SECOND, FIRST)])
         servers = lab.directory / "resolv.conf"

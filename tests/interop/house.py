@@ -23,9 +23,10 @@ def _run(*words, text=None):
 
 
 class House:
-    """One host in a network of its own. `closed`: it takes what answers to its own packets alone."""
+    """One host in a network of its own. `closed`: it takes what answers to its own packets alone.
+    `ipv6`: both have global addresses too, and the way out is by the gateway's address of their link."""
 
-    def __init__(self, lab, number, closed=False):
+    def __init__(self, lab, number, closed=False, ipv6=False):
         self.ip, self.gateway = f"192.168.{number}.2", f"192.168.{number}.1"
         # A file that stands for the network. In /proc only `self` is right here: its numbers are those
         # of another namespace, and lead to somebody else's network.
@@ -43,8 +44,23 @@ class House:
         lines = ["link set lo up", f"addr add {self.ip}/24 dev {inside}", f"link set {inside} up",
                  f"route add default via {self.gateway}"]
         _run(*self.within, "ip", "-batch", "-", text="\n".join(lines) + "\n")
+        if ipv6:
+            self._add_ipv6(outside, inside)
         if closed:
             _run(*self.within, "nft", "-f", "-", text=FILTER)
+
+    def _add_ipv6(self, outside, inside):
+        prefix = f"2001:db8:{self._number}:"
+        self.ipv6 = [f"{prefix}:2", f"{prefix}:3"]
+        self.gateway_ipv6 = f"fe80::{self._number}:1"
+        # nodad: an address under duplicate detection cannot be bound yet.
+        for ip in (self.gateway_ipv6, f"{prefix}:1"):
+            _run("ip", "addr", "add", f"{ip}/64", "dev", outside, "nodad")
+        lines = [f"addr add {ip}/64 dev {inside} nodad" for ip in self.ipv6]
+        lines += [f"addr add fe80::{self._number}:2/64 dev {inside} nodad",
+                  f"-6 route add default via {self.gateway_ipv6} dev {inside}"]
+        for line in lines:
+            _run(*self.within, "ip", *line.split())
 
     @property
     def within(self):

@@ -447,6 +447,15 @@ MUTATIONS = [
         "peerless-storage",
         "sqlite::tests::what_was_moved_and_for_how_long_never_gets_less_and_leaves_the_rest_alone",
     ),
+    # Who refuses us is dialled no more often for there being uTP.
+    Mutation(
+        "dials/by-utp-without-end",
+        "crates/swarm/src/candidates/ways.rs",
+        "Fallback::Due => Fallback::Failed,",
+        "Fallback::Due => Fallback::Untried,",
+        "peerless-swarm",
+        "candidates::ways::tests::who_refuses_us_is_dialled_no_more_often",
+    ),
     # A private torrent is one, and nothing else is.
     Mutation(
         "private/never",
@@ -499,6 +508,15 @@ MUTATIONS = [
         "is_some()",
         "peerless-engine",
         "local_search::tests::private_torrents_are_neither_told_of_nor_heard_of",
+    ),
+    Mutation(
+        "private/connections-of-a-link-stay",
+        "crates/engine/src/magnet/search.rs",
+        "!torrent.info.is_private() && v2(",
+        "v2(",
+        "peerless-engine",
+        "handover::a_private_torrents_connections_end_with_the_search",
+        ("--test", "session"),
     ),
     Mutation(
         "private/in-the-dht",

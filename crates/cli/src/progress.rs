@@ -59,8 +59,14 @@ impl Progress {
         }
     }
 
-    /// Sets everything from a torrent's numbers, and its share ratio in all runs.
-    pub(crate) fn torrent(&self, stats: &TorrentStats, ratio: Option<f64>) {
+    /// Sets everything from a torrent's numbers, its share ratio in all runs, and why it has no network,
+    /// if it has none.
+    pub(crate) fn torrent(
+        &self,
+        stats: &TorrentStats,
+        ratio: Option<f64>,
+        absence: Option<String>,
+    ) {
         match &stats.state {
             TorrentState::Checking => {
                 let (done, total) = stats.check_progress;
@@ -68,7 +74,9 @@ impl Progress {
             }
             state => {
                 let wanted = stats.verified_bytes + stats.wanted_left;
-                self.set(stats.verified_bytes, wanted, &summary(state, stats, ratio));
+                let message = absence.map(|why| format!("waiting: {why}"));
+                let message = message.unwrap_or_else(|| summary(state, stats, ratio));
+                self.set(stats.verified_bytes, wanted, &message);
             }
         }
     }

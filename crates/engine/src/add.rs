@@ -19,6 +19,7 @@ use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake;
 use crate::limits::Bounds;
+use crate::magnet::Handover;
 use crate::panics;
 use crate::resume::{self, Findings};
 use crate::reusing::{self, Elsewhere};
@@ -83,6 +84,8 @@ pub struct AddTorrent {
     pub(crate) seed_limits: SeedLimits,
     /// Addresses that are known already, and where from.
     pub(crate) candidates: Vec<(swarm::Source, SocketAddr)>,
+    /// Connections of the search that found it.
+    pub(crate) handover: Option<Arc<Handover>>,
     /// Keep the metadata in the state: nobody has a .torrent file of it.
     pub(crate) remember_metadata: bool,
 }
@@ -106,6 +109,7 @@ impl AddTorrent {
             super_seed: false,
             seed_limits: SeedLimits::default(),
             candidates: Vec::new(),
+            handover: None,
             remember_metadata: false,
         }
     }
@@ -293,8 +297,8 @@ fn take_in(
         session.candidates(handle.info_hash(), source, vec![addr]);
     }
     let (session, control) = (Arc::clone(session), control.clone());
-    let use_trackers = request.use_trackers;
-    let bring_up = BringUp { session, shared, control, use_trackers, wanted, elsewhere };
+    let (use_trackers, handover) = (request.use_trackers, request.handover);
+    let bring_up = BringUp { session, shared, control, use_trackers, wanted, elsewhere, handover };
     Ok((handle, bring_up, findings))
 }
 
@@ -330,6 +334,7 @@ struct BringUp {
     use_trackers: bool,
     wanted: Option<Bitfield>,
     elsewhere: Elsewhere,
+    handover: Option<Arc<Handover>>,
 }
 
 impl BringUp {
@@ -411,7 +416,7 @@ impl BringUp {
         let is_new = findings.is_new();
         resume::begin(&self.session, &self.shared, findings, &have);
         if is_new {
-            reusing::shelve(&self.session, &self.shared); // if it was there whole
+            reusing::shelve(&self.shared); // if it was there whole
         }
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
         match self.prepare(&have, &arrangement) {
@@ -455,8 +460,8 @@ impl BringUp {
         let wishes = if self.wanted.is_some() { None } else { Some(wishes) };
         let wanted = wishes.as_ref().map_or(self.wanted, |wishes| wishes.wanted(have.len()));
         let swarm = Box::new(self.session.swarm_config(&self.shared, have, wanted));
-        let shared = Arc::clone(&self.shared);
-        shard.send(ShardMessage::Start { shared, swarm, wishes, unjudged });
+        let (shared, handover) = (Arc::clone(&self.shared), self.handover);
+        shard.send(ShardMessage::Start { shared, swarm, wishes, unjudged, handover });
         if let Some(dht) = self.session.dht_for(&self.shared).filter(|_| !self.shared.is_stopping())
         {
             dht.watch(&self.shared);

@@ -4,15 +4,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use swarm::is_stand_in;
 use tokio::time::timeout;
 
 use crate::ip_filter::Gate;
-use crate::net::Purpose;
+use crate::net::{Network, Purpose};
+use crate::peer::HandshakeFailure;
 use crate::session::SessionShared;
 use crate::settings::Transport;
 use crate::stream::Stream;
+use crate::utp_driver::Utp;
 
 /// What TCP has before uTP is tried beside it: most peers that take TCP at all have answered.
 const HEAD_START: Duration = Duration::from_millis(400);
@@ -20,23 +24,56 @@ const HEAD_START: Duration = Duration::from_millis(400);
 /// such peers are gone, and others wait to be dialled.
 const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
-/// Connects by what the settings allow, or by uTP alone: to who dials us at the same time (BEP 55), and
-/// where TCP leads to no peer.
-pub(crate) async fn connect(
-    session: &SessionShared,
-    addr: SocketAddr,
-    utp_alone: bool,
-) -> io::Result<Stream> {
-    if session.gate.refuses(addr.ip()) {
-        return Err(Gate::error(addr.ip()));
+/// What connections to peers are made with.
+pub(crate) struct Dialler<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) gate: &'a Gate,
+    pub(crate) utp: &'a Arc<Utp>,
+    pub(crate) transport: Transport,
+}
+
+impl SessionShared {
+    pub(crate) fn dialler(&self) -> Dialler<'_> {
+        let (gate, transport) = (&*self.gate, self.settings.transport);
+        Dialler { network: &self.network, gate, utp: &self.utp, transport }
     }
-    let tcp = async { session.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
-    let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
-    match session.settings.transport {
-        _ if utp_alone => utp.await,
-        Transport::Tcp => tcp.await,
-        Transport::Utp => utp.await,
-        Transport::Both => race(tcp, utp).await,
+}
+
+impl Dialler<'_> {
+    /// Connects within a time limit, by what the settings allow, or by uTP alone: to who dials us at the
+    /// same time (BEP 55), and where TCP leads to no peer.
+    pub(crate) async fn connect(
+        &self,
+        addr: SocketAddr,
+        utp_alone: bool,
+        limit: Duration,
+    ) -> Result<Stream, HandshakeFailure> {
+        let peer = || self.network.peer_name(addr);
+        match timeout(limit, self.connect_any(addr, utp_alone)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(HandshakeFailure::Connect { peer: peer(), error }),
+            Err(_) => Err(HandshakeFailure::ConnectTimeout { peer: peer(), limit }),
+        }
+    }
+
+    async fn connect_any(&self, addr: SocketAddr, utp_alone: bool) -> io::Result<Stream> {
+        if self.gate.refuses(addr.ip()) {
+            return Err(Gate::error(addr.ip()));
+        }
+        let tcp = async { self.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
+        let utp = async { self.utp.connect(addr).await.map(Stream::Utp) };
+        let transport = if utp_alone { Transport::Utp } else { self.transport };
+        match transport {
+            // Whose datagrams would be the peer's, only the proxy knows.
+            Transport::Utp if is_stand_in(addr.ip()) => {
+                let text = "by its name a peer is reached through the proxy by TCP alone";
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
+            Transport::Both if is_stand_in(addr.ip()) => tcp.await,
+            Transport::Tcp => tcp.await,
+            Transport::Utp => utp.await,
+            Transport::Both => race(tcp, utp).await,
+        }
     }
 }
 

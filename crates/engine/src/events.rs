@@ -7,7 +7,7 @@ use metainfo::{InfoHash, PieceIndex};
 use swarm::SeedLimit;
 use tokio::sync::broadcast;
 
-use crate::mapping::PortMapping;
+use crate::mapping::{Pinholes, PortMapping};
 
 /// Events kept for a listener that is busy; an older one is dropped for it, with a count.
 const EVENTS_KEPT: usize = 1024;
@@ -128,6 +128,8 @@ pub enum Event {
     },
     /// Port mapping began, worked, or failed.
     PortMapping(PortMapping),
+    /// Opening pinholes for IPv6 began, worked, or failed.
+    Pinholes(Pinholes),
     /// What the session is bound to is gone: nothing is sent until it is back.
     NetworkLost {
         /// Why, in words.
@@ -135,6 +137,12 @@ pub enum Event {
     },
     /// What the session is bound to is back, and it goes on.
     NetworkBack,
+    /// What the session is bound to is there, but not the port that it is to listen on: it is tried
+    /// again and again.
+    NotListening {
+        /// Why, in words.
+        message: String,
+    },
     /// The proxy relays no datagrams: uTP and the DHT are off until it does.
     RelayLost {
         /// Why, in words.

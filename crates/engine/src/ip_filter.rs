@@ -142,7 +142,13 @@ impl Gate {
 
     /// What an attempt to reach a refused address ends with.
     pub(crate) fn error(ip: IpAddr) -> io::Error {
-        let text = format!("the IP filter refuses {ip}; take it off the list to reach it");
+        let text = if swarm::is_named_peer(ip) {
+            "with an IP filter no peer is reached by its name through a proxy, since nobody here knows its \
+             address; give the address"
+                .into()
+        } else {
+            format!("the IP filter refuses {ip}; take it off the list to reach it")
+        };
         io::Error::new(io::ErrorKind::PermissionDenied, text)
     }
 }

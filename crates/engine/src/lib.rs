@@ -92,7 +92,7 @@ pub use ip_filter::{IpFilterError, read_ip_filter};
 pub use limits::{RateLimits, ScheduledLimits, Times, TimesError};
 pub use listening::ListenPortError;
 pub use magnet::{FollowMagnet, Found, MagnetFailure, MagnetSearch, MagnetStats};
-pub use mapping::{MappedPorts, MappingMethod, PortMapping};
+pub use mapping::{MappedPorts, MappingMethod, OpenPinholes, Pinholes, PortMapping};
 pub use moving::{MoveError, Moved};
 pub use net::{
     Binding, BindingError, InterfaceInfo, Network, NetworkOptions, Proxy, ProxyUrlError, Purpose,
@@ -110,6 +110,7 @@ pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
 pub use swarm::{
     BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats, SeedLimit, SeedLimits,
+    is_named_peer,
 };
 pub use totals::TorrentTotals;
 pub use web_seed::{WebSeedState, WebSeedStatus};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use tracker::Prompt;
 
 use crate::events::Event;
+use crate::listening;
 use crate::net::Change;
 use crate::session::SessionShared;
 use crate::shard::ShardMessage;
@@ -31,10 +32,14 @@ fn tell(session: &Weak<SessionShared>, change: &Change) {
         }
         Change::Back => {
             session.datagrams.reopen();
+            if let Err(error) = listening::open(&session) {
+                tracing::debug!(%error, "not listening yet"); // it is tried again, and told
+            }
+            session.mapping.look_again();
             session.tell_shards(|| ShardMessage::NetworkBack);
             session.searches.all().iter().for_each(|search| search.network_back());
             for shared in session.all() {
-                shared.announce_now(Prompt::User);
+                shared.announce_now(Prompt::Moved); // its address may be another
             }
             session.events.send(Event::NetworkBack);
         }

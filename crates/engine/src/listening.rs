@@ -7,18 +7,24 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracker::Prompt;
 
 use crate::accept::{self, WaitingRooms};
+use crate::events::Event;
 use crate::handle::TorrentShared;
+use crate::mapping;
 use crate::net::{Listener, Purpose};
 use crate::session::{Session, SessionShared};
 use crate::shard::ShardMessage;
 
 /// How often is looked whether the last uTP connection of a port that was left is over.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait before a port that can't be had yet is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often any port is asked for that is free for TCP and UDP.
 const TRIES: u32 = 8;
@@ -48,6 +54,8 @@ pub(crate) struct Listening {
     state: Mutex<State>,
     /// One change after the other.
     changing: Mutex<()>,
+    /// Whether the sockets are there: not while a session that has begun waits for its network.
+    is_open: watch::Sender<bool>,
     rooms: WaitingRooms,
 }
 
@@ -60,9 +68,10 @@ struct State {
 }
 
 impl Listening {
-    pub(crate) fn new(addrs: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(addrs: Vec<SocketAddr>, is_open: bool) -> Self {
         let state = Mutex::new(State { addrs, ..State::default() });
-        Self { state, changing: Mutex::default(), rooms: WaitingRooms::new() }
+        let is_open = watch::Sender::new(is_open);
+        Self { state, changing: Mutex::default(), is_open, rooms: WaitingRooms::new() }
     }
 
     /// Where; empty when we don't listen.
@@ -120,20 +129,32 @@ impl SessionShared {
         }
     }
 
+    /// Whether it is another or not, it is told.
+    fn tell_port_to_announce(&self) {
+        let port = self.port_to_announce();
+        self.announced_port.store(port, Ordering::Relaxed);
+        self.tell_port(port);
+    }
+
     fn port_to_announce(&self) -> u16 {
         self.mapping.external_port().unwrap_or_else(|| self.listen_port())
     }
 
     /// Whoever was told of a port of ours is told the new one.
     fn tell_port(&self, port: u16) {
+        self.tell_peers(port);
+        self.all().iter().for_each(|shared| shared.announce_now(Prompt::Moved));
+        self.searches.all().iter().for_each(|search| search.port_changed(port));
+    }
+
+    /// Peers and the DHT are.
+    fn tell_peers(&self, port: u16) {
         for shared in self.all() {
-            shared.announce_now(Prompt::User);
             let (info_hash, dht_port) = (shared.info_hash(), self.dht_port(&shared));
             if let Some(shard) = self.shard_of(&info_hash) {
                 shard.send(ShardMessage::ListenPort { info_hash, port, dht_port });
             }
         }
-        self.searches.all().iter().for_each(|search| search.port_changed(port));
         if let Some(dht) = &self.dht {
             dht.port_changed();
         }
@@ -158,20 +179,85 @@ impl SessionShared {
 /// Listens on another port instead. Gives what ends with the old one.
 fn change(session: &Arc<SessionShared>, port: u16) -> Result<Vec<JoinHandle<()>>, ListenPortError> {
     let _one = lock(&session.listening.changing);
-    let old = match session.listen_port() {
-        0 => return Err(ListenPortError::NotListening),
-        old if old == port => return Ok(Vec::new()),
-        old => old,
-    };
-    let listeners =
-        session.open_port(port).map_err(|error| ListenPortError::Taken { port, error })?;
+    let taken = |error| ListenPortError::Taken { port, error };
+    if !session.settings.listen {
+        return Err(ListenPortError::NotListening);
+    }
+    if !*session.listening.is_open.borrow() {
+        return open_on(session, port).map(|()| Vec::new()).map_err(taken);
+    }
+    let old = session.listen_port();
+    if old == port {
+        return Ok(Vec::new());
+    }
+    let listeners = session.open_port(port).map_err(taken)?;
     let ending = session.listening.accept(session, listeners);
     tokio::spawn(let_go(Arc::downgrade(session), old));
+    let was_mapped = session.mapping.external_port().is_some();
     session.mapping.port_changed(session);
-    let port = session.port_to_announce();
-    session.announced_port.store(port, Ordering::Relaxed);
-    session.tell_port(port);
+    if was_mapped {
+        // What was told is the gateway's port. Its next one is told when there is one, or that there is
+        // none: trackers don't want to hear of us twice.
+        session.tell_peers(session.announced_port());
+    } else {
+        session.tell_port_to_announce();
+    }
     Ok(ending)
+}
+
+/// Opens the sockets that a session began without, if it did, and tells whoever is to know its port.
+/// Must be called on the control runtime.
+///
+/// # Errors
+/// When they can't be had yet: nothing has changed then.
+pub(crate) fn open(session: &Arc<SessionShared>) -> io::Result<()> {
+    let _one = lock(&session.listening.changing);
+    if *session.listening.is_open.borrow() {
+        return Ok(());
+    }
+    open_on(session, session.settings.port)
+}
+
+/// The same on this port, when they are not open.
+fn open_on(session: &Arc<SessionShared>, port: u16) -> io::Result<()> {
+    if session.settings.listen {
+        let listeners = session.open_port(port)?;
+        session.listening.accept(session, listeners);
+    } else {
+        session.datagrams.open_at(&session.network.local_addresses(0))?;
+    }
+    session.listening.is_open.send_replace(true);
+    mapping::start(session);
+    session.tell_port_to_announce();
+    Ok(())
+}
+
+/// Does so as soon as that can be had. [`open`] has mostly been called by then, as the network came up:
+/// it may have been too early.
+pub(crate) async fn open_when_there(session: Weak<SessionShared>) {
+    let mut told = None;
+    loop {
+        let Some(network) = session.upgrade().map(|session| session.network.clone()) else {
+            return;
+        };
+        network.there().await;
+        let Some(now_session) = session.upgrade() else { return };
+        match open(&now_session) {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::NetworkDown => {} // it went again
+            Err(error) => {
+                let port = now_session.settings.port;
+                let message = ListenPortError::Taken { port, error }.to_string();
+                if told.as_ref() != Some(&message) {
+                    tracing::warn!(%message, "not listening yet");
+                    now_session.events.send(Event::NotListening { message: message.clone() });
+                    told = Some(message);
+                }
+            }
+        }
+        drop(now_session);
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Gives the datagrams' old port back when no connection goes by it any more.
@@ -187,6 +273,13 @@ async fn let_go(session: Weak<SessionShared>, port: u16) {
 }
 
 impl Session {
+    /// Waits until it has its sockets: at once, but when what it is bound to was not there as it began.
+    pub async fn opened(&self) {
+        let mut is_open = self.inner.shared.listening.is_open.subscribe();
+        let opened = is_open.wait_for(|is_open| *is_open).await;
+        drop(opened); // no error: who would tell is held by this session
+    }
+
     /// Listens on another port, 0 for any, by TCP and UDP; trackers, the DHT, peers and the gateway
     /// are told. Connections stay as they are. When this returns, nobody gets in by the old port.
     ///

@@ -10,6 +10,7 @@ use metainfo::InfoHash;
 use tokio::net::UdpSocket;
 use wire::{LOCAL_GROUP_V4, LOCAL_GROUP_V6, LOCAL_TORRENTS_MAX, LocalSearch};
 
+use crate::clock::Clock;
 use crate::net::{Network, Purpose};
 use crate::session::SessionShared;
 
@@ -61,6 +62,7 @@ async fn discover(
 
 async fn tell(session: Weak<SessionShared>, socket: &UdpSocket, group: SocketAddr, cookie: &str) {
     let (mut told, mut told_port) = (Told::default(), 0);
+    let clock = Clock::start();
     loop {
         tokio::time::sleep(STEP).await;
         let Some(session) = session.upgrade() else { return };
@@ -68,7 +70,7 @@ async fn tell(session: Weak<SessionShared>, socket: &UdpSocket, group: SocketAdd
         if std::mem::replace(&mut told_port, port) != port {
             told = Told::default();
         }
-        let info_hashes = told.next(session.clock.now(), &public_torrents(&session));
+        let info_hashes = told.next(clock.now(), &public_torrents(&session));
         if port == 0 || info_hashes.is_empty() {
             continue;
         }
@@ -213,6 +215,51 @@ mod tests {
         assert_eq!(others, (HEARD_MAX - HEARD_OF_ONE_MAX) as usize);
         assert!(patience.of.len() <= HEARD_MAX as usize);
         assert!(patience.hears(now + WINDOW, ip(1)));
+    }
+
+    /// What comes within this time, which passes at once.
+    async fn heard(socket: &UdpSocket, time: Duration) -> Vec<LocalSearch> {
+        let (mut heard, mut bytes) = (Vec::new(), [0; DATAGRAM_BYTES]);
+        let until = tokio::time::Instant::now() + time;
+        loop {
+            // Datagrams on loopback are there as soon as they are sent.
+            match socket.try_recv(&mut bytes) {
+                Ok(length) => heard.extend(LocalSearch::decode(&bytes[..length])),
+                Err(_) if tokio::time::Instant::now() >= until => return heard,
+                Err(_) => tokio::time::sleep(STEP / 2).await,
+            }
+        }
+    }
+
+    /// In a time of its own: five minutes pass at once.
+    #[tokio::test(start_paused = true)]
+    async fn the_network_is_told_again_every_five_minutes() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = std::net::Ipv4Addr::LOCALHOST;
+        let session = Session::builder().bind(here.into()).start().await.unwrap();
+        let torrent = add(&session, dir.path(), "public", false).await;
+        let network = Network::bound_to(here.into());
+        let open = || network.udp((here, 0).into(), Purpose::LocalDiscovery).unwrap();
+        let (ours, theirs) = (open(), open());
+        let group = theirs.local_addr().unwrap();
+        let weak = Arc::downgrade(&session.inner.shared);
+        let telling = tokio::spawn(async move { tell(weak, &ours, group, "ours").await });
+
+        let port = session.listen_addresses()[0].port();
+        let expected = LocalSearch {
+            port,
+            info_hashes: vec![torrent.info_hash()],
+            cookie: Some("ours".into()),
+        };
+        let expected = std::slice::from_ref(&expected);
+        assert_eq!(heard(&theirs, 2 * STEP).await, expected, "at once");
+        let early = heard(&theirs, EVERY * 9 / 10).await;
+        assert_eq!(early, [], "not for five minutes");
+        for _ in 0..3 {
+            assert_eq!(heard(&theirs, EVERY).await, expected, "again");
+        }
+        telling.abort();
+        session.shutdown().await;
     }
 
     async fn add(session: &Session, dir: &Path, name: &str, private: bool) -> TorrentHandle {

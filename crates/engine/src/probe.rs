@@ -10,12 +10,16 @@ use tokio::time::timeout;
 use wire::mse::Method;
 use wire::{Decoded, ExtendedHandshake, Handshake, Limits, Message, PeerId, Reserved};
 
+use crate::clock::Clock;
+use crate::connect::Dialler;
+use crate::datagrams::Datagrams;
 use crate::encryption::{Encryption, Opening};
-use crate::ip_filter::Gate;
 use crate::net::Network;
 use crate::peer::handshake::{self, Ours};
 use crate::peer::{HandshakeFailure, Line};
+use crate::settings::{Settings, Transport};
 use crate::stream::Stream;
+use crate::utp_driver::Utp;
 
 /// How long to wait for the extended handshake once the plain one is done. Clients send it at
 /// once; one that does not is still a good answer.
@@ -28,7 +32,7 @@ const READ_BYTES: usize = 4096;
 /// Whom to shake hands with.
 #[derive(Debug, Clone)]
 pub struct HandshakeRequest {
-    /// `host:port` or `[v6]:port`.
+    /// `host:port` or `[v6]:port`. Behind a proxy a name is the proxy's to look up.
     pub addr: String,
     /// The torrent to ask for.
     pub info_hash: InfoHash,
@@ -36,12 +40,14 @@ pub struct HandshakeRequest {
     pub v2: Option<InfoHash>,
     /// Who we are.
     pub peer_id: PeerId,
-    /// Limit for the TCP connection.
+    /// Limit for the connection, by each address that the peer has.
     pub connect_timeout: Duration,
     /// Limit for the peer's 68 bytes.
     pub timeout: Duration,
-    /// Where the socket comes from.
+    /// Where the sockets come from.
     pub network: Network,
+    /// What carries the connection.
+    pub transport: Transport,
     /// Addresses that are not connected to.
     pub ip_filter: Arc<IpFilter>,
     /// Whether to encrypt. [`Encryption::Allow`] and [`Encryption::Prefer`] try both ways.
@@ -56,8 +62,10 @@ pub struct HandshakeReport {
     pub peer_id: PeerId,
     /// The reserved bits it set; that for v2 if it answered by the v2 hash.
     pub reserved: Reserved,
-    /// The address that answered.
-    pub addr: SocketAddr,
+    /// The address that answered; `None` of a peer by name that a proxy connected to.
+    pub addr: Option<SocketAddr>,
+    /// Whether uTP carried it; otherwise TCP did.
+    pub by_utp: bool,
     /// What it offers by BEP 10, if it does and said so in time.
     pub extended: Option<ExtendedHandshake>,
     /// How the payload goes when the handshake was encrypted.
@@ -72,11 +80,12 @@ pub struct HandshakeReport {
 /// [`HandshakeFailure`] tells a wrong info hash, an early close, garbage and silence apart.
 pub async fn handshake(request: HandshakeRequest) -> Result<HandshakeReport, HandshakeFailure> {
     let start = Instant::now();
+    let sockets = Sockets::open(&request)?;
     let (first, other) = request.encryption.openings(None);
-    let mut shaken = shake_hands(&request, first).await;
+    let mut shaken = shake_hands(&request, &sockets, first).await;
     if let (Err(failure), Some(other)) = (&shaken, other)
         && failure.may_be_for(first)
-        && let Ok(better) = shake_hands(&request, other).await
+        && let Ok(better) = shake_hands(&request, &sockets, other).await
     {
         shaken = Ok(better);
     }
@@ -88,15 +97,55 @@ pub async fn handshake(request: HandshakeRequest) -> Result<HandshakeReport, Han
         None
     };
     let (peer_id, reserved) = (theirs.peer_id, theirs.reserved);
-    let encryption = line.method();
-    Ok(HandshakeReport { peer_id, reserved, addr, extended, encryption, elapsed })
+    let (encryption, by_utp) = (line.method(), line.is_utp());
+    let addr = Some(addr).filter(|addr| !swarm::is_stand_in(addr.ip()));
+    Ok(HandshakeReport { peer_id, reserved, addr, by_utp, extended, encryption, elapsed })
+}
+
+/// What uTP is sent by, for as long as one handshake takes.
+struct Sockets {
+    datagrams: Arc<Datagrams>,
+    utp: Arc<Utp>,
+    transport: Transport,
+}
+
+impl Sockets {
+    fn open(request: &HandshakeRequest) -> Result<Self, HandshakeFailure> {
+        let (network, transport) = (request.network.clone(), request.transport);
+        let settings = Settings { network, transport, listen: false, ..Settings::default() };
+        // Behind a proxy it may be less.
+        let settings = settings.behind_proxy().map_err(|error| {
+            HandshakeFailure::Io(std::io::Error::new(std::io::ErrorKind::Unsupported, error))
+        })?;
+        let transport = settings.transport;
+        let datagrams = match transport {
+            Transport::Tcp => Datagrams::open(&settings.network, &[]),
+            Transport::Utp | Transport::Both => settings.datagrams(&[]),
+        };
+        datagrams.gate().set(Arc::clone(&request.ip_filter));
+        let seed = crate::session::starting::random().map_err(HandshakeFailure::Io)?;
+        let (utp, _) = Utp::start(Arc::clone(&datagrams), Clock::start(), settings.utp(seed));
+        Ok(Self { datagrams, utp, transport })
+    }
+
+    fn dialler<'a>(&'a self, network: &'a Network) -> Dialler<'a> {
+        let (gate, utp) = (&**self.datagrams.gate(), &self.utp);
+        Dialler { network, gate, utp, transport: self.transport }
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        self.datagrams.close();
+    }
 }
 
 async fn shake_hands(
     request: &HandshakeRequest,
+    sockets: &Sockets,
     opening: Opening,
 ) -> Result<(Handshake, Line, SocketAddr), HandshakeFailure> {
-    let (stream, addr) = connect(request).await?;
+    let (stream, addr) = connect(request, sockets).await?;
     let (info_hash, v2, peer_id) = (request.info_hash, request.v2, request.peer_id);
     let ours = Ours { info_hash, v2, peer_id, dht: false };
     let (theirs, line) = handshake::outgoing(stream, opening, ours, request.timeout).await?;
@@ -104,20 +153,15 @@ async fn shake_hands(
 }
 
 /// Tries each of the name's addresses in turn.
-async fn connect(request: &HandshakeRequest) -> Result<(Stream, SocketAddr), HandshakeFailure> {
+async fn connect(
+    request: &HandshakeRequest,
+    sockets: &Sockets,
+) -> Result<(Stream, SocketAddr), HandshakeFailure> {
     let resolve = || HandshakeFailure::Resolve(request.addr.clone());
-    let addrs = request.network.resolve_authority(&request.addr).await;
-    let addrs = addrs.map_err(|error| match error.kind() {
-        std::io::ErrorKind::Unsupported => HandshakeFailure::Io(error), // says why, and what to do
-        _ => resolve(),
-    })?;
-    let mut failure = resolve();
+    let addrs = request.network.peer_addresses(&request.addr).await.map_err(|_| resolve())?;
+    let (mut failure, dialler) = (resolve(), sockets.dialler(&request.network));
     for addr in addrs {
-        if request.ip_filter.contains(addr.ip()) {
-            failure = HandshakeFailure::Connect { addr, error: Gate::error(addr.ip()) };
-            continue;
-        }
-        failure = match handshake::connect(&request.network, addr, request.connect_timeout).await {
+        failure = match dialler.connect(addr, false, request.connect_timeout).await {
             Ok(stream) => return Ok((stream, addr)),
             Err(failure) => failure,
         };

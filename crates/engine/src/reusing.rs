@@ -154,8 +154,8 @@ fn whole_files(shared: &TorrentShared) -> impl Iterator<Item = ShelfFile> {
     })
 }
 
-/// Has the state remember which whole files it has. Waits for the disk.
-pub(crate) fn shelve(session: &SessionShared, shared: &TorrentShared) {
+/// Has the state remember which whole files it has.
+pub(crate) fn shelve(shared: &TorrentShared) {
     let Some(record) = shared.record.get().filter(|_| !shared.torrent.info.is_private()) else {
         return;
     };
@@ -164,7 +164,5 @@ pub(crate) fn shelve(session: &SessionShared, shared: &TorrentShared) {
         return;
     }
     let (names, hints) = (shared.names().collect(), shared.torrent.hints().clone());
-    if let Err(error) = session.state.shelve(record.key(), &Shelf { names, hints, files }) {
-        tracing::warn!(torrent = %shared.info_hash(), %error, "its files are not remembered");
-    }
+    record.shelve(Shelf { names, hints, files });
 }

@@ -32,7 +32,7 @@ use crate::ip_filter::Gate;
 use crate::limits::{Both, RateLimits, Schedule, ScheduledLimits};
 use crate::listening::Listening;
 use crate::magnet::Searches;
-use crate::mapping::{Mapping, PortMapping};
+use crate::mapping::{Mapping, Pinholes, PortMapping};
 use crate::net::{Network, Proxy, SocketInfo};
 use crate::panics::Panics;
 use crate::resume;
@@ -324,6 +324,11 @@ impl Session {
     /// Whether a gateway leads its port to ours.
     pub fn port_mapping(&self) -> PortMapping {
         self.inner.shared.mapping.status()
+    }
+
+    /// Whether a gateway lets peers in over IPv6.
+    pub fn pinholes(&self) -> Pinholes {
+        self.inner.shared.mapping.pinholes()
     }
 
     /// Limits all torrents together, but for when a schedule says otherwise. Messages other than blocks

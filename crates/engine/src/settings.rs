@@ -42,6 +42,7 @@ pub enum Transport {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) network: Network,
+    pub(crate) needs_network: bool,
     pub(crate) port: u16,
     pub(crate) listen: bool,
     pub(crate) transport: Transport,
@@ -78,6 +79,7 @@ impl Default for Settings {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             network: Network::default(),
+            needs_network: false, // who starts before the VPN does waits for it
             port: 0,
             listen: true,
             transport: Transport::default(),
@@ -206,6 +208,15 @@ impl SessionBuilder {
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.settings.network = network;
+        self
+    }
+
+    /// Whether to refuse to start while what the network is bound to is not there. Default: no; the
+    /// session starts, sends nothing, and opens its sockets when that comes up ([`Network::absence`],
+    /// [`Session::opened`]).
+    #[must_use]
+    pub fn needs_network(mut self, needs: bool) -> Self {
+        self.settings.needs_network = needs;
         self
     }
 
@@ -367,7 +378,7 @@ impl SessionBuilder {
     /// Starts the engine on threads of its own.
     ///
     /// # Errors
-    /// [`StartError`] when the port or the state directory can't be had.
+    /// [`StartError`] when the port or the state directory can't be had, or never will be.
     pub async fn start(self) -> Result<Session, StartError> {
         // Opening a database may wait for a disk: keep the caller's runtime out of it.
         let (done, started) = tokio::sync::oneshot::channel();

@@ -24,6 +24,7 @@ use wire::Bitfield;
 use crate::clock::Clock;
 use crate::explain::Account;
 use crate::handle::{TorrentError, TorrentShared};
+use crate::magnet::{Handed, Handover};
 use crate::panics;
 use crate::peer::handshake::ROUTING_BYTES;
 use crate::peer::{Landing, Line};
@@ -45,6 +46,8 @@ pub(crate) enum ShardMessage {
         swarm: Box<swarm::Config>,
         wishes: Option<Wishes>,
         unjudged: Option<Box<Unjudged>>,
+        /// Connections that it begins with.
+        handover: Option<Arc<Handover>>,
     },
     /// A peer came in and named this torrent.
     Incoming {
@@ -54,6 +57,8 @@ pub(crate) enum ShardMessage {
         first: [u8; ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
     },
+    /// A peer shook hands with the search that found this torrent, and late.
+    HandedOver { info_hash: InfoHash, handed: Box<Handed> },
     /// Addresses to try.
     Candidates { info_hash: InfoHash, source: Source, addrs: Vec<SocketAddr> },
     /// The user's IP filter is another one now.
@@ -191,10 +196,10 @@ impl Shard {
 
     fn handle(&mut self, message: ShardMessage) {
         match message {
-            ShardMessage::Start { shared, swarm, wishes, unjudged } => {
+            ShardMessage::Start { shared, swarm, wishes, unjudged, handover } => {
                 let context = Rc::clone(&self.context);
                 let whom = panics::torrent(shared.info_hash());
-                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes, unjudged);
+                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes, unjudged, handover);
                 if let Err(panicked) = context.session.panics.catch(whom, begun) {
                     shared.fail(
                         &context.session.events,
@@ -210,6 +215,9 @@ impl Shard {
                     }
                     Err(error) => tracing::warn!(%addr, %error, "inbound peer lost"),
                 }
+            }
+            ShardMessage::HandedOver { info_hash, handed } => {
+                self.with(&info_hash, |torrent| torrent.take_over(vec![*handed]));
             }
             ShardMessage::Candidates { info_hash, source, addrs } => {
                 self.with(&info_hash, |torrent| {
@@ -320,6 +328,7 @@ impl Shard {
         config: swarm::Config,
         wishes: Option<Wishes>,
         unjudged: Option<Box<Unjudged>>,
+        handover: Option<Arc<Handover>>,
     ) {
         if shared.is_stopping() {
             return shared.set_state(TorrentState::Stopped); // before it ran
@@ -339,6 +348,15 @@ impl Shard {
         torrent.begin(early);
         torrent.expect_unjudged(unjudged);
         self.torrents.insert(info_hash, Rc::clone(&torrent));
+        if let Some(handover) = handover {
+            let (addresses, handed) = handover.take(info_hash, self.context.sender.downgrade());
+            torrent.with_swarm(|swarm, now| {
+                for (source, addr) in addresses {
+                    swarm.add_candidates(now, source, &[addr]);
+                }
+            });
+            torrent.take_over(handed);
+        }
         torrent.run_timers();
     }
 }

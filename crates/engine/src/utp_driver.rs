@@ -67,7 +67,8 @@ impl Utp {
             this: Weak::clone(this),
         });
         this.hub.register(Kind::Utp, &this);
-        tokio::spawn(Arc::clone(&this).keep_time());
+        // It ends with the sockets.
+        this.hub.spawn(Arc::clone(&this).keep_time());
         (this, incoming)
     }
 

@@ -1,8 +1,8 @@
 //! UPnP's Internet Gateway Device, versions 1 and 2: which services its description has, and the SOAP
-//! calls that map a port.
+//! calls that map a port, or open a pinhole in its firewall for IPv6 (`WANIPv6FirewallControl:1`).
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Protocol;
 use crate::ssdp::Location;
@@ -13,7 +13,7 @@ pub const BODY_MAX: usize = 256 * 1024;
 /// Services tried: gateways have one for each way to the internet.
 const SERVICES_MAX: usize = 4;
 
-/// A part of a gateway that maps ports.
+/// A part of a gateway that maps ports, or opens pinholes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     kind: String,
@@ -24,6 +24,17 @@ pub struct Service {
 /// The services of a description, found at `base`, that map ports. What they say of another host is
 /// left out.
 pub fn services(description: &[u8], base: &Location) -> Vec<Service> {
+    find(description, base, |kind| {
+        matches!(kind, "WANIPConnection:1" | "WANIPConnection:2" | "WANPPPConnection:1")
+    })
+}
+
+/// The same for those that open pinholes.
+pub fn firewalls(description: &[u8], base: &Location) -> Vec<Service> {
+    find(description, base, |kind| kind == "WANIPv6FirewallControl:1")
+}
+
+fn find(description: &[u8], base: &Location, is_wanted: fn(&str) -> bool) -> Vec<Service> {
     let parts = xml::parts(description);
     let given = xml::text(&parts, "URLBase").filter(|url| !url.is_empty());
     let Ok(base) = given.map_or_else(|| Ok(base.clone()), |url| base.join(url)) else {
@@ -36,7 +47,7 @@ pub fn services(description: &[u8], base: &Location) -> Vec<Service> {
             Part::Text(name, text) if name == "controlURL" => control = Some(text),
             Part::End(name) if name == "service" => {
                 if let (Some(kind), Some(control)) = (kind.take(), control.take())
-                    && maps_ports(&kind)
+                    && kind.strip_prefix(SCHEMA).is_some_and(is_wanted)
                     && let Ok(control) = base.join(&control)
                 {
                     found.push(Service { kind, control });
@@ -49,10 +60,8 @@ pub fn services(description: &[u8], base: &Location) -> Vec<Service> {
     found
 }
 
-fn maps_ports(kind: &str) -> bool {
-    let service = kind.strip_prefix("urn:schemas-upnp-org:service:");
-    matches!(service, Some("WANIPConnection:1" | "WANIPConnection:2" | "WANPPPConnection:1"))
-}
+/// What the names of all standard services begin with.
+const SCHEMA: &str = "urn:schemas-upnp-org:service:";
 
 /// A mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +78,19 @@ pub struct Mapping {
     pub seconds: u32,
 }
 
+/// A hole in a firewall, through which anybody may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pinhole {
+    /// For which protocol.
+    pub protocol: Protocol,
+    /// Our address.
+    pub client: Ipv6Addr,
+    /// Our port.
+    pub port: u16,
+    /// For so long; firewalls want 1 to 86,400.
+    pub seconds: u32,
+}
+
 /// What a service is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
@@ -82,6 +104,22 @@ pub enum Call {
         protocol: Protocol,
         /// The gateway's.
         external_port: u16,
+    },
+    /// Tell whether it is a firewall that lets holes be opened.
+    FirewallStatus,
+    /// Open a pinhole.
+    Open(Pinhole),
+    /// Keep it for so many seconds more.
+    Keep {
+        /// The number that it got.
+        id: u16,
+        /// From now on.
+        seconds: u32,
+    },
+    /// Close it.
+    Close {
+        /// The number that it got.
+        id: u16,
     },
 }
 
@@ -100,6 +138,15 @@ pub enum Error {
     /// It has been told not to.
     #[error("the gateway does not allow it: switch UPnP on in its settings")]
     NotAuthorized,
+    /// It lets everything through.
+    #[error("the gateway's firewall for IPv6 is off")]
+    FirewallOff,
+    /// It has been told not to open pinholes.
+    #[error("the gateway's firewall for IPv6 has no holes opened: allow it in its settings")]
+    NoPinholes,
+    /// There is no such pinhole, or not any more.
+    #[error("the gateway has forgotten the pinhole")]
+    Forgotten,
     /// It says something else.
     #[error("the gateway says error {code} ({text})")]
     Other {
@@ -142,12 +189,16 @@ impl Call {
             Self::ExternalAddress => "GetExternalIPAddress",
             Self::Add(_) => "AddPortMapping",
             Self::Delete { .. } => "DeletePortMapping",
+            Self::FirewallStatus => "GetFirewallStatus",
+            Self::Open(_) => "AddPinhole",
+            Self::Keep { .. } => "UpdatePinhole",
+            Self::Close { .. } => "DeletePinhole",
         }
     }
 
     fn arguments(self) -> Vec<(&'static str, String)> {
         match self {
-            Self::ExternalAddress => Vec::new(),
+            Self::ExternalAddress | Self::FirewallStatus => Vec::new(),
             Self::Add(mapping) => vec![
                 ("NewRemoteHost", String::new()),
                 ("NewExternalPort", mapping.external_port.to_string()),
@@ -163,7 +214,26 @@ impl Call {
                 ("NewExternalPort", external_port.to_string()),
                 ("NewProtocol", protocol.to_string()),
             ],
+            Self::Open(hole) => vec![
+                ("RemoteHost", String::new()), // anybody
+                ("RemotePort", "0".into()),    // from any port
+                ("InternalClient", hole.client.to_string()),
+                ("InternalPort", hole.port.to_string()),
+                ("Protocol", hole.protocol.number().to_string()),
+                ("LeaseTime", hole.seconds.to_string()),
+            ],
+            Self::Keep { id, seconds } => {
+                vec![("UniqueID", id.to_string()), ("NewLeaseTime", seconds.to_string())]
+            }
+            Self::Close { id } => vec![("UniqueID", id.to_string())],
         }
+    }
+
+    fn is_of_firewall(self) -> bool {
+        matches!(
+            self,
+            Self::FirewallStatus | Self::Open(_) | Self::Keep { .. } | Self::Close { .. }
+        )
     }
 
     /// Whether an answer of this status says that it was done.
@@ -177,6 +247,11 @@ impl Call {
             let text = said.chars().filter(|c| !c.is_control()).take(80).collect();
             return Err(match code.parse().map_err(|_| Error::Nonsense)? {
                 606 => Error::NotAuthorized,
+                702 if self.is_of_firewall() => Error::FirewallOff,
+                703 if self.is_of_firewall() => Error::NoPinholes,
+                // What is to be closed may be gone.
+                704 if matches!(self, Self::Close { .. }) => return Ok(()),
+                704 if self.is_of_firewall() => Error::Forgotten,
                 // Nothing to delete is as good as deleted.
                 714 if matches!(self, Self::Delete { .. }) => return Ok(()),
                 718 => Error::Conflict,
@@ -214,119 +289,34 @@ pub fn external_address(status: u16, body: &[u8]) -> Result<Option<IpAddr>, Erro
     Ok(Some(ip).filter(|ip| !ip.is_unspecified()))
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn base() -> Location {
-        Location { addr: "192.168.1.1:5000".parse().unwrap(), path: "/root.xml".into() }
+/// The answer to [`Call::FirewallStatus`]: whether pinholes can be opened, and have to be.
+///
+/// # Errors
+/// [`Error::FirewallOff`] and [`Error::NoPinholes`]; others, if the answer is none.
+pub fn firewall_status(status: u16, body: &[u8]) -> Result<(), Error> {
+    Call::FirewallStatus.done(status, body)?;
+    let parts = xml::parts(body);
+    let is = |name| match xml::text(&parts, name).ok_or(Error::Nonsense)? {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => Err(Error::Nonsense),
+    };
+    if !is("FirewallEnabled")? {
+        return Err(Error::FirewallOff);
     }
-
-    fn service(kind: &str, control: &str) -> String {
-        format!(
-            "<service><serviceType>urn:schemas-upnp-org:service:{kind}</serviceType>\
-             <controlURL>{control}</controlURL></service>"
-        )
-    }
-
-    fn description(services: &str) -> Vec<u8> {
-        format!(
-            "<?xml version=\"1.0\"?><root xmlns=\"urn:schemas-upnp-org:device-1-0\"><device>\
-             <serviceList>{}</serviceList><deviceList><device><serviceList>{services}\
-             </serviceList></device></deviceList></device></root>",
-            service("Layer3Forwarding:1", "/l3f")
-        )
-        .into_bytes()
-    }
-
-    #[test]
-    fn services_are_found_wherever_they_are() {
-        let both = service("WANIPConnection:2", "/ctl/IP?a=1&amp;b=2")
-            + &service("WANPPPConnection:1", "ppp");
-        let found = services(&description(&both), &base());
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0].control.path, "/ctl/IP?a=1&b=2");
-        assert_eq!(found[1].control.path, "/ppp");
-    }
-
-    #[test]
-    fn a_description_can_not_send_us_elsewhere() {
-        let odd = service("WANIPConnection:1", "http://192.0.2.7/ctl")
-            + &service("WANIPConnection:1\"#x", "/ctl")
-            + &service("WANIPConnection:1", "/a b");
-        assert_eq!(services(&description(&odd), &base()), []);
-        let based = b"<root><URLBase>http://192.0.2.7/</URLBase></root>";
-        assert_eq!(services(based, &base()), []);
-        let many = service("WANIPConnection:1", "/ctl").repeat(500);
-        assert_eq!(services(&description(&many), &base()).len(), SERVICES_MAX);
-    }
-
-    #[test]
-    fn a_call_says_what_upnp_wants_in_its_order() {
-        let found = services(&description(&service("WANIPConnection:1", "/ctl")), &base());
-        let mapping = Mapping {
-            protocol: Protocol::Tcp,
-            external_port: 7000,
-            internal_port: 6881,
-            client: Ipv4Addr::new(192, 168, 1, 7),
-            seconds: 3600,
-        };
-        let call = Call::Add(mapping);
-        let action = "\"urn:schemas-upnp-org:service:WANIPConnection:1#AddPortMapping\"";
-        assert_eq!(found[0].action(call), action);
-        let body = found[0].body(call);
-        let expected = "<NewRemoteHost></NewRemoteHost><NewExternalPort>7000</NewExternalPort>\
-            <NewProtocol>TCP</NewProtocol><NewInternalPort>6881</NewInternalPort>\
-            <NewInternalClient>192.168.1.7</NewInternalClient><NewEnabled>1</NewEnabled>\
-            <NewPortMappingDescription>peerless</NewPortMappingDescription>\
-            <NewLeaseDuration>3600</NewLeaseDuration></u:AddPortMapping>";
-        assert!(body.contains(expected), "{body}");
-    }
-
-    #[test]
-    fn answers_are_told_apart() {
-        let call = Call::Delete { protocol: Protocol::Udp, external_port: 1 };
-        let fault = |code| {
-            format!(
-                "<s:Envelope><s:Body><s:Fault><detail><UPnPError><errorCode>{code}</errorCode>\
-                 <errorDescription>no\x07 way</errorDescription></UPnPError></detail></s:Fault>\
-                 </s:Body></s:Envelope>"
-            )
-        };
-        assert_eq!(call.done(500, fault(718).as_bytes()), Err(Error::Conflict));
-        assert_eq!(call.done(500, fault(725).as_bytes()), Err(Error::PermanentOnly));
-        assert_eq!(call.done(500, fault(714).as_bytes()), Ok(()));
-        let other = Error::Other { code: 501, text: "no way".into() };
-        assert_eq!(call.done(500, fault(501).as_bytes()), Err(other));
-        assert_eq!(call.done(200, b"<html>hello</html>"), Err(Error::Nonsense));
-        let yes =
-            b"<s:Envelope><s:Body><u:DeletePortMappingResponse xmlns:u='x'/></s:Body></s:Envelope>";
-        assert_eq!(call.done(200, yes), Ok(()));
-        assert_eq!(call.done(500, yes), Err(Error::Nonsense));
-    }
-
-    #[test]
-    fn the_external_address() {
-        let says = |text: &str| {
-            let body = format!(
-                "<Envelope><Body><GetExternalIPAddressResponse><NewExternalIPAddress>{text}\
-                 </NewExternalIPAddress></GetExternalIPAddressResponse></Body></Envelope>"
-            );
-            external_address(200, body.as_bytes())
-        };
-        assert_eq!(says("198.51.100.7"), Ok("198.51.100.7".parse().ok()));
-        assert_eq!(says(""), Ok(None));
-        assert_eq!(says("0.0.0.0"), Ok(None));
-        assert_eq!(says("http://x"), Err(Error::Nonsense));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400), status: u16) {
-            prop_assert_eq!(services(&bytes, &base()), []);
-            let _ = external_address(status, &bytes);
-        }
-    }
+    if is("InboundPinholeAllowed")? { Ok(()) } else { Err(Error::NoPinholes) }
 }
+
+/// The number in an answer to [`Call::Open`].
+///
+/// # Errors
+/// [`Error`], if it was not opened.
+pub fn opened(hole: Pinhole, status: u16, body: &[u8]) -> Result<u16, Error> {
+    Call::Open(hole).done(status, body)?;
+    let parts = xml::parts(body);
+    let id = xml::text(&parts, "UniqueID").ok_or(Error::Nonsense)?;
+    id.parse().map_err(|_| Error::Nonsense)
+}
+
+#[cfg(test)]
+mod tests;

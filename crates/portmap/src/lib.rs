@@ -1,5 +1,5 @@
-//! Opening a port of a home router for us: NAT-PMP (RFC 6886), PCP (RFC 6887) and UPnP's Internet
-//! Gateway Device, versions 1 and 2, as messages; and when a mapping is renewed.
+//! Opening a port of a home router for us, or a pinhole in its firewall for IPv6: NAT-PMP (RFC 6886), PCP
+//! (RFC 6887) and UPnP's Internet Gateway Device, versions 1 and 2, as messages; and when that is renewed.
 //!
 //! Pure: bytes in, bytes out. Whatever answers may be anything on a network that is not ours, so every
 //! answer is checked against what was asked, and none makes us wait for ever or ask without pause.
@@ -40,6 +40,14 @@ pub enum Protocol {
 impl Protocol {
     /// Both, in the order in which they are mapped: peers hear of TCP's port.
     pub const BOTH: [Self; 2] = [Self::Tcp, Self::Udp];
+
+    /// As IP numbers them.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
 }
 
 impl std::fmt::Display for Protocol {

@@ -71,7 +71,7 @@ impl Request {
         out.extend_from_slice(&self.seconds.to_be_bytes());
         out.extend_from_slice(&mapped(self.client).octets());
         out.extend_from_slice(&self.nonce);
-        out.extend_from_slice(&[number(self.protocol), 0, 0, 0]);
+        out.extend_from_slice(&[self.protocol.number(), 0, 0, 0]);
         out.extend_from_slice(&self.internal_port.to_be_bytes());
         out.extend_from_slice(&self.external_port.to_be_bytes());
         // Which external address does not matter; its zeros say of which family (RFC 6887, 5).
@@ -107,7 +107,7 @@ impl Request {
         let (&[protocol, _, _, _, a, b, c, d], rest) =
             rest.split_first_chunk().ok_or(Error::Unrelated)?;
         let ours = *nonce == self.nonce
-            && protocol == number(self.protocol)
+            && protocol == self.protocol.number()
             && u16::from_be_bytes([a, b]) == self.internal_port;
         if !ours {
             return Err(Error::Unrelated);
@@ -134,14 +134,6 @@ fn mapped(ip: IpAddr) -> Ipv6Addr {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
-    }
-}
-
-/// As IP numbers them.
-fn number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
     }
 }
 
@@ -204,6 +196,20 @@ mod tests {
         other[30] ^= 1;
         assert_eq!(request().decode(&other), Err(Error::Unrelated), "another nonce");
         assert_eq!(request().decode(&request().encode()), Err(Error::Unrelated), "an echo");
+    }
+
+    /// On IPv6 nothing is translated: the zeros that stand for any address are IPv6's own.
+    #[test]
+    fn a_pinhole_is_asked_for_with_our_own_address() {
+        let client: IpAddr = "2001:db8::7".parse().unwrap();
+        let request = Request { client, external_port: 6881, ..request() };
+        let mut bytes = request.encode();
+        assert_eq!(bytes[8..24], "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(bytes[44..], [0; 16]);
+        bytes[1] |= 128;
+        bytes.splice(44..60, bytes[8..24].to_vec());
+        let reply = request.decode(&bytes).unwrap();
+        assert_eq!((reply.external_ip, reply.external_port), (client, 6881));
     }
 
     proptest! {

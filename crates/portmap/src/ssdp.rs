@@ -1,11 +1,15 @@
 //! How UPnP gateways are found: a question to a multicast group, answered with the address of a
 //! description. Only one that the gateway serves itself is taken: otherwise whoever answers first could
-//! send us anywhere.
+//! send us anywhere. Over IPv6 a gateway has several addresses and may name any; it is asked at the one
+//! that we know it by, whichever it names.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 /// Where devices listen.
 pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 255, 250), 1900);
+
+/// The same for IPv6, on one link.
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xc);
 
 /// Seconds in which a device may answer.
 pub const ANSWER_SECONDS: u64 = 1;
@@ -15,11 +19,12 @@ const PATH_MAX: usize = 512;
 /// Header lines of an answer.
 const HEADERS_MAX: usize = 64;
 
-/// The question, for gateways of either version.
-pub fn searches() -> [String; 2] {
+/// The question to a group, for gateways of either version.
+pub fn searches(group: IpAddr) -> [String; 2] {
+    let group = SocketAddr::new(group, GROUP.port());
     [1, 2].map(|version| {
         format!(
-            "M-SEARCH * HTTP/1.1\r\nHOST: {GROUP}\r\nMAN: \"ssdp:discover\"\r\nMX: {ANSWER_SECONDS}\r\n\
+            "M-SEARCH * HTTP/1.1\r\nHOST: {group}\r\nMAN: \"ssdp:discover\"\r\nMX: {ANSWER_SECONDS}\r\n\
              ST: urn:schemas-upnp-org:device:InternetGatewayDevice:{version}\r\n\r\n"
         )
     })
@@ -52,7 +57,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`], if that is not the host's own.
-pub fn answer(bytes: &[u8], from: IpAddr) -> Result<Location, Error> {
+pub fn answer(bytes: &[u8], from: SocketAddr) -> Result<Location, Error> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::Unrelated)?;
     let mut lines = text.split("\r\n").take(HEADERS_MAX);
     let status = lines.next().unwrap_or_default();
@@ -72,11 +77,11 @@ pub fn answer(bytes: &[u8], from: IpAddr) -> Result<Location, Error> {
 }
 
 impl Location {
-    /// From an absolute URL, which has to lead to this host.
+    /// From an absolute URL, which has to lead to this host; its port does not matter.
     ///
     /// # Errors
     /// [`Error`], if it does not.
-    pub fn parse(url: &str, host: IpAddr) -> Result<Self, Error> {
+    pub fn parse(url: &str, host: SocketAddr) -> Result<Self, Error> {
         let scheme = url.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
         let rest = scheme.and_then(|_| url.get(7..)).ok_or(Error::BadLocation)?;
         let (authority, path) = match rest.find('/') {
@@ -87,10 +92,12 @@ impl Location {
             .parse()
             .or_else(|_| authority.parse().map(|ip: IpAddr| SocketAddr::new(ip, 80)))
             .map_err(|_| Error::BadLocation)?;
-        if addr.ip() != host {
+        if addr.is_ipv4() != host.is_ipv4() || host.is_ipv4() && addr.ip() != host.ip() {
             return Err(Error::Elsewhere(addr.ip()));
         }
-        let location = Self { addr, path: path.to_owned() };
+        let mut ours = host; // with the link that its address belongs to
+        ours.set_port(addr.port());
+        let location = Self { addr: ours, path: path.to_owned() };
         if addr.port() != 0 && is_path(path) { Ok(location) } else { Err(Error::BadLocation) }
     }
 
@@ -100,7 +107,7 @@ impl Location {
     /// [`Error`], if it leads elsewhere.
     pub fn join(&self, reference: &str) -> Result<Self, Error> {
         if reference.contains("://") {
-            return Self::parse(reference, self.addr.ip());
+            return Self::parse(reference, self.addr);
         }
         let path = if reference.starts_with('/') {
             reference.to_owned()
@@ -128,7 +135,12 @@ mod tests {
 
     use super::*;
 
-    const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 1));
+    const HOST: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 1900));
+    const LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+    fn on_link(port: u16) -> SocketAddr {
+        std::net::SocketAddrV6::new(LINK, port, 0, 3).into()
+    }
 
     fn says(location: &str) -> Result<Location, Error> {
         let text = format!(
@@ -187,15 +199,42 @@ mod tests {
         assert!(base.join("ctl\r\nX: y").is_err());
     }
 
+    #[test]
+    fn over_ipv6_it_is_asked_where_we_know_it() {
+        let parse = |url| Location::parse(url, on_link(1900));
+        let expected = Location { addr: on_link(5000), path: "/root.xml".into() };
+        let same = |url| assert_eq!(parse(url).as_ref(), Ok(&expected));
+        same("http://[2001:db8::1]:5000/root.xml");
+        same("http://[fe80::1]:5000/root.xml");
+        same("http://[fe80::1%9]:5000/root.xml");
+        assert_eq!(parse("http://192.0.2.1:5000/x"), Err(Error::Elsewhere([192, 0, 2, 1].into())));
+        let control = expected.join("http://[2001:db8::1]:6000/ctl").unwrap();
+        assert_eq!(control, Location { addr: on_link(6000), path: "/ctl".into() });
+    }
+
+    #[test]
+    fn a_search_names_its_group() {
+        assert!(searches((*GROUP.ip()).into())[0].contains("HOST: 239.255.255.250:1900\r\n"));
+        assert!(searches(GROUP_V6.into())[1].contains("HOST: [ff02::c]:1900\r\n"));
+    }
+
     proptest! {
         #[test]
-        fn any_text(text in ".{0,200}", reference in ".{0,80}") {
-            let _ = answer(text.as_bytes(), HOST);
-            if let Ok(location) = Location::parse(&text, HOST) {
-                prop_assert_eq!(location.addr.ip(), HOST);
-                if let Ok(joined) = location.join(&reference) {
-                    prop_assert_eq!(joined.addr.ip(), HOST);
-                    prop_assert!(joined.path.starts_with('/'));
+        fn any_text(text in ".{0,200}", url in "http://\\[?[0-9a-f:.%]{0,20}\\]?(:[0-9]{0,6})?/?.{0,20}", reference in ".{0,80}") {
+            for host in [HOST, on_link(1900)] {
+                let _ = answer(text.as_bytes(), host);
+                let parsed = [&text, &url].map(|url| Location::parse(url, host));
+                for location in parsed.into_iter().flatten() {
+                    let same = |addr: SocketAddr| {
+                        let mut addr = addr;
+                        addr.set_port(host.port());
+                        addr == host
+                    };
+                    prop_assert!(same(location.addr));
+                    if let Ok(joined) = location.join(&reference) {
+                        prop_assert!(same(joined.addr));
+                        prop_assert!(joined.path.starts_with('/'));
+                    }
                 }
             }
         }

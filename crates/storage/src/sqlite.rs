@@ -23,7 +23,7 @@ use wire::Bitfield;
 use crate::arrangement::Arrangement;
 use crate::last_use::LastUse;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
-use crate::shelf::{Shelf, Source, Wanted};
+use crate::shelf::{Source, Wanted};
 use crate::state::{Save, StateError, StateStore};
 use crate::totals::Totals;
 
@@ -186,16 +186,6 @@ impl StateStore for SqliteState {
         removed.map(drop).map_err(from_sqlite)
     }
 
-    fn shelve(&self, key: &RecordKey, shelf: &Shelf) -> Result<(), StateError> {
-        self.last_use.note();
-        let mut writer = lock(&self.writer);
-        let change = writer
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(from_sqlite)?;
-        shelf::put(&change, key, shelf).map_err(from_sqlite)?;
-        change.commit().map_err(from_sqlite)
-    }
-
     fn sources(&self, wanted: &Wanted) -> Result<Vec<Source>, StateError> {
         self.last_use.note();
         let reader = lock(&self.reader);
@@ -317,6 +307,9 @@ fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
             to_integer(seeding_ms),
             to_integer(idle_ms),
         ])?;
+    if let Some(shelf) = &save.shelf {
+        shelf::put(change, &save.key, shelf)?;
+    }
     Ok(())
 }
 

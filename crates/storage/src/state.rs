@@ -56,6 +56,8 @@ pub struct Save {
     pub torrent: Option<Arc<[u8]>>,
     /// What its owner arranged, when it is to be stored anew.
     pub arrangement: Option<Arrangement>,
+    /// Which whole files it has, when that is to be stored anew.
+    pub shelf: Option<Arc<Shelf>>,
 }
 
 /// A place that keeps records. Calls may wait for a disk, but who looks should not wait for who
@@ -93,16 +95,8 @@ pub trait StateStore: Send + Sync {
     /// When it is still there.
     fn remove(&self, key: &RecordKey) -> Result<(), StateError>;
 
-    /// Keeps which whole files a torrent has, in the place of what was kept of it. One without a record
-    /// has none. A store may keep nothing: then nothing is found in it.
-    ///
-    /// # Errors
-    /// When it was not kept.
-    fn shelve(&self, _key: &RecordKey, _shelf: &Shelf) -> Result<(), StateError> {
-        Ok(())
-    }
-
-    /// Files of torrents that may be what is wanted, to be looked at.
+    /// Files of torrents that may be what is wanted, to be looked at. A store may keep no [`Save::shelf`]:
+    /// then nothing is found in it.
     ///
     /// # Errors
     /// When they can't be read.

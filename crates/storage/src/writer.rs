@@ -17,7 +17,7 @@ use metainfo::InfoHash;
 
 use crate::record::{RecordKey, ResumeRecord};
 use crate::resume;
-use crate::shelf::{Shelf, Source, Wanted};
+use crate::shelf::{Source, Wanted};
 use crate::state::{MemoryState, StateError, StateStore};
 use crate::store::FileStore;
 use crate::totals::Meter;
@@ -175,6 +175,7 @@ impl StateWriter {
             torrent,
             arrangement: handle::boxed(arrangement),
             meter: Meter::new(totals),
+            shelf: None,
             unsaved,
             queued: false,
             closed: false,
@@ -193,16 +194,8 @@ impl StateWriter {
         handle
     }
 
-    /// Keeps which whole files a torrent has, for [`Self::sources`]. Waits for the disk.
-    ///
-    /// # Errors
-    /// When it was not kept.
-    pub fn shelve(&self, key: &RecordKey, shelf: &Shelf) -> Result<(), StateError> {
-        self.flush()?; // its record has to be there
-        self.0.shared.store.shelve(key, shelf)
-    }
-
-    /// Files of torrents that may be what is wanted. May wait for the disk.
+    /// Files of torrents that may be what is wanted, by what [`RecordHandle::shelve`] was told. May wait for
+    /// the disk.
     ///
     /// # Errors
     /// When they can't be read.

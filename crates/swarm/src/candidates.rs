@@ -396,6 +396,12 @@ impl Candidates {
         self.enter(addr, State::Ourselves);
     }
 
+    /// Where an address is from, if it is being dialled.
+    pub(crate) fn dialled_from(&self, addr: SocketAddr) -> Option<Source> {
+        let candidate = self.known.get(&addr)?;
+        (candidate.state == State::Dialling).then_some(candidate.source)
+    }
+
     /// Every address but our own.
     pub(crate) fn all(&self) -> impl Iterator<Item = (Source, SocketAddr)> {
         let others = self.known.iter().filter(|(_, it)| it.state != State::Ourselves);

@@ -46,6 +46,7 @@ mod rate;
 mod requests;
 mod rest;
 mod seeding;
+mod stand_in;
 mod stats;
 mod steps;
 mod superseed;
@@ -81,19 +82,21 @@ pub use ip_filter::{BadLine, IpFilter, IpFilterBuilder, LINE_BYTES_MAX, ListErro
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};
 use levels::Levels;
-pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats};
+pub use metadata::{
+    Acquainted, Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats,
+};
 use peers::Peers;
 use pieces::Pieces;
 pub use rest::Resting;
 use seeding::Seeding;
 pub use seeding::{SeedLimit, SeedLimits, Seeded};
+pub use stand_in::{is_named_peer, is_stand_in, named_peer_ip, web_seed_ip};
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use superseed::SuperSeed;
 use throttle::Throttle;
 pub use urgent::ReaderId;
 use urgent::Urgent;
-pub use web_seeds::web_seed_ip;
 pub use wishes::{Rank, Wishes};
 
 /// The brain of one torrent.
@@ -316,7 +319,9 @@ impl Swarm {
         self.now = now;
         self.candidates.set_filter(filter);
         for key in self.peers.keys() {
-            let refused = |peer: &peer::Peer| self.candidates.refuses(peer.hello.addr.ip());
+            // A web seed's address is none.
+            let refused =
+                |peer: &peer::Peer| !peer.web_seed && self.candidates.refuses(peer.hello.addr.ip());
             if self.peers.get(key).is_some_and(refused) {
                 self.disconnect(key, Fault::Filtered);
             }

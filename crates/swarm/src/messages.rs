@@ -7,7 +7,7 @@ use metainfo::PieceIndex;
 use wire::{Bitfield, ExtendedHandshake, Extension, Message, MetadataMessage};
 
 use crate::peer::PeerPieces;
-use crate::{Action, Fault, PeerKey, Source, Swarm};
+use crate::{Action, Fault, PeerKey, Source, Swarm, is_stand_in};
 
 impl Swarm {
     /// A message other than a block arrived.
@@ -71,8 +71,9 @@ impl Swarm {
             Message::HaveNone | Message::KeepAlive | Message::Unknown { .. } => Ok(()),
             Message::Port(port) => {
                 let is_news = !std::mem::replace(&mut peer.named_node, true);
-                if is_news && port != 0 && self.settings.dht_port.is_some() {
-                    let addr = SocketAddr::new(peer.hello.addr.ip(), port);
+                let addr = SocketAddr::new(peer.hello.addr.ip(), port);
+                let is_node = port != 0 && !is_stand_in(addr.ip());
+                if is_news && is_node && self.settings.dht_port.is_some() {
                     self.actions.push_back(Action::DhtNode { addr });
                 }
                 Ok(())
@@ -312,6 +313,10 @@ impl Swarm {
     /// its port is called behind a NAT, until it says that it has another one.
     fn says_port(&mut self, key: PeerKey, port: u16) {
         let Some(peer) = self.peers.get_mut(key) else { return };
+        // A name leads to the port that it was given with.
+        if is_stand_in(peer.hello.addr.ip()) {
+            return;
+        }
         if peer.said_port == Some(port) || peer.ports_said >= PORTS_SAID_MAX {
             return;
         }

@@ -9,6 +9,7 @@
 mod copy;
 mod dial;
 mod filter;
+mod handover;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +19,9 @@ use metainfo::InfoHashes;
 use wire::{ExtendedHandshake, Extension, Message, MetadataMessage, PeerExtensions, PeerId};
 
 use crate::candidates::Candidates;
-use crate::{Hello, PeerKey, Refusal, Source};
+use crate::{Hello, PeerKey, Refusal, Source, is_stand_in};
 use copy::Copy;
+pub use handover::Acquainted;
 
 /// Bytes of the largest metadata fetched: as of a .torrent file.
 const BYTES_MAX: u32 = metainfo::TORRENT_BYTES_MAX as u32;
@@ -142,6 +144,7 @@ struct Peer {
     failures: u32,
     not_before: Duration,
     listens_at: Option<SocketAddr>,
+    said: handover::Said,
     closing: bool,
 }
 
@@ -231,6 +234,7 @@ impl Metadata {
             failures: 0,
             not_before: now,
             listens_at: hello.outgoing.then_some(hello.addr),
+            said: handover::Said::default(),
             closing: false,
         };
         self.peers.insert(key, peer);
@@ -260,12 +264,12 @@ impl Metadata {
         Ok(())
     }
 
-    /// Without pieces there is nothing to say but that, and what we are after.
     /// Peers that come from now on are told this port.
     pub fn set_listen_port(&mut self, port: u16) {
         self.config.listen_port = Some(port).filter(|port| *port != 0);
     }
 
+    /// Without pieces there is nothing to say but that, and what we are after.
     fn greet(&mut self, peer: PeerKey, hello: &Hello) {
         if hello.reserved.fast() {
             self.actions.push_back(MetadataAction::Send { peer, message: Message::HaveNone });
@@ -275,7 +279,7 @@ impl Metadata {
             let ours = ExtendedHandshake {
                 extensions: vec![(metadata.name().to_string(), metadata.our_id())],
                 client: Some(self.config.client_version.clone()),
-                yourip: Some(hello.addr.ip()),
+                yourip: Some(hello.addr.ip()).filter(|ip| !is_stand_in(*ip)),
                 port: self.config.listen_port,
                 ..ExtendedHandshake::default()
             };
@@ -300,6 +304,7 @@ impl Metadata {
         self.now = now;
         let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.closing) else { return };
         peer.last_received = now;
+        peer.said.note(message);
         let Message::Extended { id, payload } = *message else { return };
         if id == 0 {
             if let Ok(theirs) = ExtendedHandshake::decode(payload) {

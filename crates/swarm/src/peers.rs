@@ -1,6 +1,6 @@
 //! The table of connected peers: who comes in, who leaves.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::PieceIndex;
@@ -9,7 +9,7 @@ use wire::{ExtendedHandshake, Extension, Message, allowed_fast_set};
 use crate::candidates::Tried;
 use crate::peer::{Peer, PeerPieces};
 use crate::window::Window;
-use crate::{Action, Fault, Hello, PeerKey, Refusal, Swarm, steps};
+use crate::{Action, Fault, Hello, PeerKey, Refusal, Source, Swarm, is_stand_in, steps};
 
 /// Pieces a choked peer may request (BEP 6 suggests 10).
 const ALLOWED_FAST: usize = 10;
@@ -126,6 +126,30 @@ impl Swarm {
     /// # Errors
     /// [`Refusal`]: close the connection; the swarm knows nothing of it.
     pub fn add_peer(&mut self, now: Duration, hello: Hello) -> Result<PeerKey, Refusal> {
+        self.let_in(now, hello, false)
+    }
+
+    /// A peer that was connected while the metadata was looked for: it heard that we have nothing, and
+    /// hears now what we have. `listens_at` is where it said that it accepts connections.
+    ///
+    /// # Errors
+    /// [`Refusal`]: as of [`Self::add_peer`].
+    pub fn take_over(
+        &mut self,
+        now: Duration,
+        hello: Hello,
+        listens_at: Option<SocketAddr>,
+    ) -> Result<PeerKey, Refusal> {
+        let key = self.let_in(now, hello, true)?;
+        if let (Some(addr), Some(peer)) = (listens_at, self.peers.get_mut(key)) {
+            peer.listens_at = Some(addr);
+            self.candidates.add(now, Source::Incoming, addr);
+            self.candidates.connected(addr);
+        }
+        Ok(key)
+    }
+
+    fn let_in(&mut self, now: Duration, hello: Hello, greeted: bool) -> Result<PeerKey, Refusal> {
         self.now = now;
         if let Err(refusal) = self.admit(&hello) {
             if hello.outgoing {
@@ -150,7 +174,7 @@ impl Swarm {
         self.candidates.came_to(Tried::Nothing);
         self.account_alone();
         self.account(key);
-        self.greet(key, &hello);
+        self.greet(key, &hello, greeted);
         self.schedule_check(key);
         self.exchange_soon();
         self.hashes_due();
@@ -248,14 +272,18 @@ impl Swarm {
         ours
     }
 
-    /// What we have, what we can do, and what the peer may have while choked.
-    fn greet(&mut self, peer: PeerKey, hello: &Hello) {
+    /// What we have, what we can do, and what the peer may have while choked. Who was `greeted` heard
+    /// that we have nothing.
+    fn greet(&mut self, peer: PeerKey, hello: &Hello, greeted: bool) {
         let fast = hello.reserved.fast();
         let super_seeds = self.super_seeds();
         if super_seeds {
-            if fast {
+            if fast && !greeted {
                 self.send(peer, Message::HaveNone);
             }
+        } else if greeted {
+            let have: Vec<PieceIndex> = self.have.iter().collect();
+            have.into_iter().for_each(|piece| self.send(peer, Message::Have(piece)));
         } else if fast && self.have.is_full() {
             self.send(peer, Message::HaveAll);
         } else if fast && self.have.count() == 0 {
@@ -291,7 +319,7 @@ impl Swarm {
         let ours = ExtendedHandshake {
             extensions: self.our_extensions(),
             client: Some(self.client_version.clone()),
-            yourip: Some(to),
+            yourip: Some(to).filter(|ip| !is_stand_in(*ip)),
             reqq: Some(self.settings.reqq),
             port: self.listen_port,
             upload_only: (self.is_complete() && !self.super_seeds()).then_some(true),

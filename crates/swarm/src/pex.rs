@@ -9,7 +9,7 @@ use std::time::Duration;
 use wire::{Extension, PEX_SENT_MAX, PexFlags, PexMessage};
 
 use crate::peer::Peer;
-use crate::{PeerKey, Source, Swarm, holepunch};
+use crate::{PeerKey, Source, Swarm, holepunch, is_stand_in};
 
 /// How often one peer is told (BEP 11).
 const EVERY: Duration = Duration::from_mins(1);
@@ -148,10 +148,10 @@ impl Peer {
 }
 
 /// Whether an address means the same to who tells of it and to who hears of it, of whom `other` is not
-/// us: one that only a machine or a local network knows is for others there. So nobody far away makes us
-/// knock at our own doors.
+/// us: one that only a machine or a local network knows is for others there, and one that stands in for
+/// something else for nobody. So nobody far away makes us knock at our own doors.
 pub(crate) fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
-    reach(addr) >= reach(other)
+    reach(addr) >= reach(other) && !is_stand_in(addr)
 }
 
 /// From where an address leads to the same host.

@@ -6,14 +6,14 @@
 //! is. So a web seed goes on behind the piece it had last, and when that is taken it begins at the
 //! longest gap of a few that it looks at. What a pick costs grows with nothing.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
 use wire::{Message, PeerId, Reserved};
 
 use crate::peer::Peer;
-use crate::{Hello, PeerKey, Refusal, Swarm};
+use crate::{Hello, PeerKey, Refusal, Swarm, web_seed_ip};
 
 /// Gaps that are looked at when a run begins.
 const GAPS: u32 = 8;
@@ -66,11 +66,6 @@ impl Swarm {
         peer.next_of_run = piece.checked_add(1);
         Some(piece)
     }
-}
-
-/// What a web seed has for an address: out of a block that nobody can connect from or to (RFC 6666).
-pub fn web_seed_ip(number: u16) -> IpAddr {
-    Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, number).into()
 }
 
 /// What a web seed is told: the rest is for peers.

@@ -96,6 +96,9 @@ pub enum Prompt {
     User,
     /// The torrent has too few peers (BEP 3 allows this): trackers that failed keep their wait.
     FewPeers,
+    /// We are at another port or address than was told: as [`Self::User`], and who was told is told
+    /// anew before its `min interval` is over, once and at once, but at most once a minute.
+    Moved,
 }
 
 /// What a tracker is up to.
@@ -249,7 +252,7 @@ impl Schedule {
         let index = self.groups.iter().find_map(|group| self.due_in(group, now))?;
         let numwant = if self.peers_wanted { NUMWANT } else { 0 };
         let tracker = self.trackers.get_mut(&index)?;
-        let event = tracker.begin(self.complete);
+        let event = tracker.begin(now, self.complete);
         Some(Due {
             tracker: index,
             url: tracker.url.clone(),
@@ -307,13 +310,20 @@ impl Schedule {
         self.peers_wanted = wanted;
     }
 
-    /// Begins a round now. Still no tracker is asked before its `min interval` is over.
+    /// Begins a round now. Still no tracker is asked before its `min interval` is over, but for
+    /// [`Prompt::Moved`].
     pub fn announce_now(&mut self, now: Duration, prompt: Prompt) {
         for group in &mut self.groups {
             group.round_at = group.round_at.min(now);
         }
-        if prompt == Prompt::User {
-            self.trackers.values_mut().for_each(|tracker| tracker.hurry(now));
+        if prompt == Prompt::FewPeers {
+            return;
+        }
+        for tracker in self.trackers.values_mut() {
+            tracker.hurry(now);
+            if prompt == Prompt::Moved {
+                tracker.moved();
+            }
         }
     }
 

@@ -36,9 +36,9 @@ class Seeder(Libtorrent):
 
 
 class World:
-    def __init__(self, lab):
+    def __init__(self, lab, **network):
         self.lab = lab
-        self.network = Elsewhere(lab)
+        self.network = Elsewhere(lab, **network)
         torrent = payloads.make(lab.directory, "bound.bin", SIZE)
         self.seeder = Seeder(lab)
         lab.at_end(self.seeder.stop)
@@ -138,6 +138,47 @@ _goes_and_comes(
     "without-address", "tcp", _ip("addr", "flush", "dev", FIRST),
     lambda network: network.raise_up(FIRST),
 )
+
+
+def _comes_late(name, bind):
+    @case(f"binding/late-{name}", cost=8, seconds=60)
+    def comes_late(lab):
+        """What it is bound to comes up when it runs already: until then it sends nothing and says why."""
+        world = World(lab, present=(SECOND,))
+        leecher = world.get("--bind", bind)
+        words = [world.torrent.path, "-o", lab.folder("waits"), "--bind", bind, "--wait-peers", 1]
+        waits = leecher.start("waits.log", "get", *words)
+        lab.at_end(waits.stop)
+        lost = leecher.wait_for_event(leecher.get, "network_lost", 10)
+        named = SECOND if bind == FIRST else elsewhere.NETWORKS[SECOND][0]
+        assert bind in lost["message"] and named in lost["message"], lost
+        shown = leecher.run("network", "--bind", bind, code=Exit.DONE)
+        assert "Not there" in shown.out and bind in shown.out, shown
+        words = ["explain", world.torrent.path, "--bind", bind, "--for", 2, "-o", lab.folder("why")]
+        why = leecher.run(*words, code=Exit.DONE)
+        assert bind in why.out, why
+        for words, code in ((["dht", "ping", world.seeder.endpoint], Exit.FAILED),
+                            (["handshake", world.torrent.path, world.seeder.endpoint], Exit.CANNOT_CONNECT)):
+            told = leecher.run(*words, "--bind", bind, code=code)
+            assert bind in told.err, told
+        waits.check_running()  # its patience for peers does not run out without a network
+        waits.stop()
+        assert not world.asked("http") and not world.asked("dns")
+
+        world.network.connect(FIRST)
+        leecher.wait_for_event(leecher.get, "network_back", 5)
+        leecher.wait_for_event(leecher.get, "dht_reply", 20)
+        world.comes_in(leecher, False)
+        leecher.wait_complete(40)
+        world.torrent.check(world.out, leecher.label)
+        seen = world.capture.packets
+        assert not seen, f"{len(seen)} packets left by {SECOND}, to ports {world.capture.ports()}"
+
+    return comes_late
+
+
+_comes_late("interface", FIRST)
+_comes_late("address", f"{elsewhere.NETWORKS[FIRST][0]}.1")
 
 
 @case("binding/unbound-is-seen", cost=8, seconds=60)

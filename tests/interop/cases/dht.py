@@ -1,14 +1,8 @@
 """Peers that know each other by the DHT alone, across implementations: no tracker, no address given."""
 
-import json
-
 import payloads
-import tools
 from clients.peerless import Exit
-from process import run
 from runner import case
-
-CROWD = 200
 
 
 def _hub(lab, kind):
@@ -93,22 +87,3 @@ def commands(lab):
     assert status["interfaces"][0]["joined"], status
     user.run("dht", "peers", "cd" * 20, *where, code=Exit.NO_PEERS)
     user.run("dht", "ping", f"{node.ip}:9", "--bind", user.ip, code=Exit.NO_PEERS)
-
-
-@case("dht/crowd", cost=30, seconds=150)
-def crowd(lab):
-    """Two hundred nodes of ours with one of libtorrent's and one of aria2's among them: each
-    announces a torrent, another finds it."""
-    foreign = [lab.client("libtorrent", dht="")]
-    foreign[0].status()  # it is up
-    torrent = payloads.make(lab.directory, "other.bin", 1)
-    foreign.append(lab.client("aria2", dht=foreign[0].endpoint))
-    foreign[1].seed([torrent], torrent.home)
-    example = tools.file(tools.DHT_CROWD)
-    argv = [example, lab.ip(), CROWD, *(client.endpoint for client in foreign)]
-    done = run(argv, lab.folder("crowd"), 120)
-    assert done.code == 0, done
-    outcome = json.loads(done.out)
-    assert outcome["found"] >= CROWD * 0.99, outcome
-    assert outcome["median_hops"] <= 4, outcome
-    assert min(outcome["named"]) > 0, f"a foreign node is in no table: {outcome}"

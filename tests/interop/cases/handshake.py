@@ -71,3 +71,20 @@ def silent(lab):
     with socket.create_server((lab.ip(), lab.port())) as server:
         endpoint = netns.at(*server.getsockname())
         lab.peerless().run("handshake", torrent.path, endpoint, code=Exit.TIMED_OUT, seconds=60)
+
+
+def _by_utp(kind):
+    @case(f"handshake/{kind}-by-utp", cost=4)
+    def body(lab):
+        torrent = payloads.make(lab.directory, "greeted.bin", 50_000)
+        seeder = lab.client(kind, transport="utp")
+        seeder.seed([torrent], torrent.home)
+        arguments = ["handshake", torrent.path, seeder.endpoint, "--transport", "utp"]
+        answer = lab.peerless().json(*arguments).json
+        assert answer["transport"] == "utp", answer
+        assert kind in answer["client"].lower(), answer
+        assert answer["address"] == seeder.endpoint, answer
+
+
+for _kind in ("transmission", "libtorrent"):
+    _by_utp(_kind)

@@ -1,11 +1,23 @@
 """Magnet links: the metadata and then the data, from and to each kind of client (BEP 9)."""
 
+import struct
+
 import bencode
+import netns
 import payloads
 from clients.peerless import Exit
+from elsewhere import Capture
 from lab import FOREIGN
 from runner import case
 from transfers import fetch
+
+
+def _dials(capture, port):
+    """Where TCP connections to a port came from: packets with SYN, and without ACK."""
+    over_tcp = [p for p in capture.packets if p[12:14] == b"\x08\x00" and p[23] == 6]
+    first = [p for p in over_tcp if p[47] & 0x12 == 0x02]
+    ports = [struct.unpack("!HH", p[34:38]) for p in first]
+    return {source for source, to in ports if to == port}
 
 
 def _between(kind):
@@ -17,7 +29,10 @@ def _between(kind):
         torrent = payloads.tree(lab.directory, f"link from {kind}", seeder.can_seed_empty)
         assert len(bencode.encode(torrent.info)) > payloads.BLOCK, "one piece of metadata is too easy"
         seeder.seed([torrent], torrent.home)
+        capture = Capture(lab, "lo")
         fetch(lab, "peerless", [torrent], seeder, 50, by_magnet=True)
+        dials = _dials(capture, netns.split(seeder.serving(torrent))[1])
+        assert len(dials) == 1, f"metadata and data came by {len(dials)} connections"
 
     @case(f"magnet/to-{kind}", cost=cost)
     def given(lab):
@@ -29,6 +44,18 @@ def _between(kind):
 
 for _kind in FOREIGN:
     _between(_kind)
+
+
+@case("magnet/from-libtorrent-rc4", cost=3)
+def through_rc4(lab):
+    """A connection's keys go over to the torrent with it."""
+    torrent = payloads.tree(lab.directory, "link through RC4")
+    seeder = lab.client("libtorrent", as_shipped=True, encryption="rc4")
+    seeder.seed([torrent], torrent.home)
+    capture = Capture(lab, "lo")
+    fetch(lab, "peerless", [torrent], seeder, 50, by_magnet=True)
+    dials = _dials(capture, seeder.port)
+    assert len(dials) == 2, f"{len(dials)} dials, not one in the open and one encrypted"
 
 
 @case("magnet/info", cost=2)

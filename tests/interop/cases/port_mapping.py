@@ -23,18 +23,27 @@ class Dweller:
         torrent = torrent.announcing(self.tracker.url)
         peerless = lab.peerless()
         peerless.program = house.program(lab.peerless_path)
-        words = ["--port", self.port, "--allow-private", "--port-mapping"]
+        self.named = lab.directory / "port"
+        self.named.write_text(f"{self.port}\n")
+        words = ["--port-file", self.named, "--allow-private", "--port-mapping"]
         self.process = peerless.start("seed.log", "seed", torrent.path, torrent.home, *words)
         lab.at_end(self.process.stop)
         self.peerless = peerless
 
-    def wait_for(self, state):
+    def wait_for(self, state, kind="port_mapping", **more):
+        wanted = {"event": kind, "state": state, **more}
+
         def said():
             events = self.peerless.events(self.process)
-            found = [e for e in events if e["event"] == "port_mapping" and e["state"] == state]
+            found = [event for event in events if wanted.items() <= event.items()]
             return found or not self.process.check_running()
 
-        return until(said, SOON_SECONDS, f"the mapping to be {state}")[-1]
+        return until(said, SOON_SECONDS, f"{kind} to be {state}")[-1]
+
+    def listen_on(self, port):
+        """Another port, as a VPN's program would have it."""
+        self.named.write_text(str(port))
+        self.port = port
 
     def announced(self):
         return [int(announce["port"]) for announce in self.tracker.announces]
@@ -59,6 +68,23 @@ def _mapped_by(name, speaks):
                 until(lambda p=protocol: gateway.mapped(p, dweller.port) >= 2, 10, "a renewal")
             gateway.restart()
             until(lambda: gateway.mapped("TCP", dweller.port), 10, "it to map once more")
+
+        old, new = event["tcp"], lab.port()
+        gateway.asked.clear()
+        dweller.listen_on(new)
+        until(lambda: gateway.mapped("TCP", new) and gateway.mapped("UDP", new), 10, "the new port")
+        # The old one is given back before: it may be the same outside.
+        ends = [at for at, (what, *_) in enumerate(gateway.asked) if what == "end"]
+        maps = [at for at, (what, _, internal, *_) in enumerate(gateway.asked) if (what, internal) == ("map", new)]
+        assert len(ends) == 2 and max(ends) < min(maps), gateway.asked
+        if speaks == "upnp":
+            assert {external for what, _, _, external, _ in gateway.asked if what == "end"} == {old}
+            tcp = next(line[3] for line in gateway.asked if line[:3] == ("map", "TCP", new))
+        else:
+            tcp = new + 1000
+        event = dweller.wait_for("mapped", tcp=tcp)
+        until(lambda: event["tcp"] in dweller.announced(), 10, "the new port to be announced")
+        gateway.asked.clear()
         dweller.process.stop(2)
         assert gateway.ended("TCP") and gateway.ended("UDP"), gateway.asked
 
@@ -90,7 +116,7 @@ enable_upnp=yes
 secure_mode=yes
 lease_file={leases}
 uuid=22db1502-d442-473a-8ac7-215386911079
-allow 1024-65535 192.168.7.0/24 1024-65535
+{rule} 0-65535 0.0.0.0/0 0-65535
 upnp_table_name=filter
 upnp_nat_table_name=filter
 upnp_forward_chain=miniupnpd
@@ -115,9 +141,12 @@ table inet filter {
 """
 
 
+def filter_rules(lab, chain):
+    return run([tools.program("nft"), "list", "chain", "inet", "filter", chain], lab.folder("nft"), 5).out
+
+
 def _redirects(lab):
-    done = run([tools.program("nft"), "list", "chain", "inet", "filter", "prerouting_miniupnpd"], lab.folder("nft"), 5)
-    return done.out
+    return filter_rules(lab, "prerouting_miniupnpd")
 
 
 def _miniupnpd(name, speaks_pcp):
@@ -125,13 +154,18 @@ def _miniupnpd(name, speaks_pcp):
     def miniupnpd(lab):
         """A real one, of which the kernel's own rules show what it did."""
         house = House(lab, 7)
-        _start_miniupnpd(lab, house, speaks_pcp)
+        start_miniupnpd(lab, house, speaks_pcp)
         dweller = Dweller(lab, house)
         event = dweller.wait_for("mapped")
         assert event["method"] == name and event["external_ip"] == EXTERNAL_IP, event
         for protocol in ("tcp", "udp"):
             rule = f"dport {event[protocol]} dnat ip to {house.ip}:{dweller.port}"
             assert _redirects(lab).count(rule) == 2, _redirects(lab)
+        old, new = dweller.port, lab.port()
+        dweller.listen_on(new)
+        until(lambda: f"{house.ip}:{new}" in _redirects(lab), 10, "the new port to be mapped")
+        dweller.wait_for("mapped", tcp=new)
+        assert f"{house.ip}:{old}" not in _redirects(lab), _redirects(lab)
         dweller.process.stop(2)
         assert "dnat" not in _redirects(lab), _redirects(lab)
 
@@ -140,7 +174,7 @@ _miniupnpd("PCP", True)
 _miniupnpd("UPnP", False)
 
 
-def _start_miniupnpd(lab, house, speaks_pcp):
+def start_miniupnpd(lab, house, speaks_pcp, maps=True):
     home = lab.folder("miniupnpd")
     for words in (["ip", "link", "add", "ext0", "type", "bridge"],
                   ["ip", "addr", "add", f"{EXTERNAL_IP}/24", "dev", "ext0"],
@@ -152,6 +186,7 @@ def _start_miniupnpd(lab, house, speaks_pcp):
     lab.at_end(lambda: run([nft, "delete", "table", "inet", "filter"], home, 5))
     config = home / "miniupnpd.conf"
     options = {"external": EXTERNAL_IP, "inside": house.outside, "leases": home / "leases"}
+    options["rule"] = "allow" if maps else "deny"
     options["pcp"] = "yes" if speaks_pcp else "no"
     config.write_text(MINIUPNPD.format(**options))
     daemon = [tools.program("miniupnpd"), "-d", "-f", config, "-P", home / "pid"]

@@ -79,7 +79,7 @@ async fn demonstrate(dir: &Path, size: u64, output: Output) -> Result<(), Failur
     let start = Instant::now();
     let request = AddTorrent::new(torrent.clone(), &to).use_trackers(false).peers([addr]);
     let handle = leecher.add(request).await?;
-    let bars = super::get::draw(&handle, output);
+    let bars = super::get::draw(&handle, leecher.network(), output);
     let done = tokio::time::timeout(TRANSFER_TIME, handle.wait()).await;
     let elapsed = start.elapsed();
     let after = cpu();
@@ -132,6 +132,7 @@ async fn shake_hands(torrent: &Torrent, addr: SocketAddr, output: Output) -> Res
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(5),
         network: Network::default(),
+        transport: engine::Transport::Tcp,
         ip_filter: std::sync::Arc::default(),
         encryption: engine::Encryption::Off,
     })

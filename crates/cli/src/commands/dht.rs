@@ -104,6 +104,7 @@ impl Args {
         let filter = self.ip_filter.read(output)?;
         let mut builder =
             Session::builder().port(self.port).ip_filter(filter).network(network.clone());
+        builder = builder.needs_network(true);
         // A ping asks one node, and nobody else.
         if !matches!(self.what, What::Ping { .. }) {
             let state = session::state_directory(self.state_dir.as_ref())?;

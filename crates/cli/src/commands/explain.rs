@@ -8,7 +8,7 @@ use engine::{
 };
 use serde_json::{Value, json};
 
-use super::session::{self, Options};
+use super::session::{self, Options, Patience};
 use super::source::Source;
 use super::totals;
 use super::{get, magnet};
@@ -67,7 +67,7 @@ impl Args {
                 let follow = FollowMagnet::new(magnet)
                     .peers(peers.iter().copied())
                     .use_trackers(!self.options.no_tracker);
-                let patience = session::patience(self.seconds);
+                let patience = Patience::of(self.seconds);
                 let found = tokio::select! {
                     found = magnet::find(&session, follow, patience, output) => found?,
                     () = interrupt.wait() => return Err(Failure::interrupted()),
@@ -82,7 +82,7 @@ impl Args {
             .overwrite(self.overwrite);
         let handle = session.add(request).await?;
         let since = Instant::now();
-        let bars = get::draw(&handle, output);
+        let bars = get::draw(&handle, &network, output);
         let watched = tokio::select! {
             done = handle.wait() => done.map_err(Failure::from),
             () = tokio::time::sleep(Duration::from_secs(self.seconds)) => Ok(()),

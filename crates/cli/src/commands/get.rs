@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::metainfo::Magnet;
-use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
+use engine::{AddTorrent, FollowMagnet, Network, Session, TorrentHandle};
 use tokio::task::JoinSet;
 
 use super::choosing::Choosing;
 use super::magnet;
 use super::network;
 use super::seeding::{self, SeedOptions};
-use super::session::{self, Options};
+use super::session::{self, Options, Patience};
 use super::source::Source;
 use super::{explain, stalls, totals};
 use crate::exit::Failure;
@@ -56,7 +56,8 @@ pub(crate) struct Args {
     seed: bool,
     #[command(flatten)]
     until: SeedOptions,
-    /// Give up after this long without any peer; 0: never.
+    /// Give up after this long without any peer; 0: never. While the interface or address of --bind is
+    /// not there, time does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
     /// Hash what is there instead of trusting what an earlier run remembered.
@@ -100,6 +101,7 @@ impl Args {
         let session = self.options.builder(&network, output)?.start().await?;
         let reporting = tokio::spawn(session::report(&session, output));
         let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
+        let following = tokio::spawn(self.options.follow_port(&session, output));
         let since = Instant::now();
         let getting = Arc::new(Getting {
             session: session.clone(),
@@ -143,6 +145,7 @@ impl Args {
         session.shutdown().await;
         reporting.abort();
         listing.abort();
+        following.abort();
         for (handle, reason) in handles.iter().zip(reasons) {
             let mut summary = session::summary(handle, since);
             summary["why"] = reason.as_ref().map(explain::document).into();
@@ -182,23 +185,26 @@ impl Getting {
         Ok(handle)
     }
 
+    fn patience(&self) -> Patience {
+        Patience::of(self.args.wait_peers).with(self.session.network())
+    }
+
     /// First the metadata, then the rest.
     async fn magnet(self: Arc<Self>, magnet: Magnet) -> Result<(), Failure> {
         let request = FollowMagnet::new(magnet)
             .peers(self.peers.iter().copied())
             .use_trackers(!self.args.options.no_tracker);
-        let patience = session::patience(self.args.wait_peers);
-        let found = magnet::find(&self.session, request, patience, self.output).await?;
+        let found = magnet::find(&self.session, request, self.patience(), self.output).await?;
         let handle = self.add(found.into_request(&self.args.output)).await?;
         self.finish(handle).await
     }
 
     /// Until it is complete, and seeded as asked, or failed.
     async fn finish(self: Arc<Self>, handle: TorrentHandle) -> Result<(), Failure> {
-        let _drawing = Drawing(draw(&handle, self.output));
-        let patience = session::patience(self.args.wait_peers);
+        let _drawing = Drawing(draw(&handle, self.session.network(), self.output));
+        let patience = self.patience();
         tokio::select! {
-            completed = session::complete(&handle, patience) => completed?,
+            completed = session::complete(&handle, &patience) => completed?,
             () = stalls::watch(&handle, self.output) => {}
         }
         if self.args.seed {
@@ -230,14 +236,18 @@ impl Failures {
 }
 
 /// Draws a torrent's progress until it is aborted.
-pub(crate) fn draw(handle: &TorrentHandle, output: Output) -> tokio::task::JoinHandle<()> {
+pub(crate) fn draw(
+    handle: &TorrentHandle,
+    network: &Network,
+    output: Output,
+) -> tokio::task::JoinHandle<()> {
     let drawn = Drawn(Progress::new(output, &session::name(handle)));
-    let handle = handle.clone();
+    let (handle, network) = (handle.clone(), network.clone());
     tokio::spawn(async move {
         let mut every = tokio::time::interval(DRAW_EVERY);
         loop {
             every.tick().await;
-            drawn.0.torrent(&handle.stats(), totals::ratio(&handle));
+            drawn.0.torrent(&handle.stats(), totals::ratio(&handle), network.absence());
         }
     })
 }

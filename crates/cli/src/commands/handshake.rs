@@ -8,7 +8,7 @@ use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
 use super::network::Reach;
-use super::session::EncryptionMode;
+use super::session::{Carrier, EncryptionMode};
 use super::source::Source;
 use crate::exit::{Code, Failure};
 use crate::format::{hex, untrusted};
@@ -21,12 +21,15 @@ use crate::output::Output;
 Examples:
   peerless handshake ubuntu.torrent 192.0.2.7:6881
   peerless handshake ubuntu.torrent [2001:db8::1]:6881 --timeout 5
-  peerless handshake ubuntu.torrent 192.0.2.7:6881 --encryption require")]
+  peerless handshake ubuntu.torrent 192.0.2.7:6881 --encryption require
+  peerless handshake ubuntu.torrent seed.example.org:6881 --transport utp
+  peerless handshake ubuntu.torrent seed.example.org:6881 --proxy socks5://127.0.0.1:9050")]
 pub(crate) struct Args {
     /// A .torrent file or a magnet link.
     #[arg(value_name = "TORRENT or MAGNET")]
     torrent: String,
-    /// The peer: HOST:PORT or [V6]:PORT.
+    /// The peer: HOST:PORT or [V6]:PORT. All addresses of a name are tried, in turn; behind a proxy it is
+    /// the proxy's to look up.
     peer: String,
     /// Seconds for the connection, and again for the peer's answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
@@ -34,6 +37,9 @@ pub(crate) struct Args {
     /// Encrypt the handshake (MSE). `allow` and `prefer` try both ways.
     #[arg(long, value_name = "MODE", value_enum, default_value = "off")]
     encryption: EncryptionMode,
+    /// What carries the connection.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Carrier::Both)]
+    transport: Carrier,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -59,6 +65,7 @@ impl Args {
             connect_timeout: timeout,
             timeout,
             network: self.proxy.network(&self.reach)?,
+            transport: self.transport.into(),
             ip_filter: self.ip_filter.read(output)?.into(),
             encryption: self.encryption.into(),
         };
@@ -104,6 +111,7 @@ fn show(report: &HandshakeReport, output: Output) {
         "peer_id_text": report.peer_id.escaped(),
         "client": name,
         "address": report.addr,
+        "transport": if report.by_utp { "utp" } else { "tcp" },
         "reserved": hex(&report.reserved.0),
         "features": report.reserved.names(),
         "extended": extended.map(|extended| json!({
@@ -122,6 +130,9 @@ fn show(report: &HandshakeReport, output: Output) {
     output.line(format_args!("Peer ID: {}", report.peer_id));
     let id = report.peer_id.escaped();
     output.line(format_args!("Client: {} ({id})", name.as_deref().unwrap_or("unknown")));
+    if report.by_utp {
+        output.line("Carried by: uTP");
+    }
     if let Some(method) = report.encryption {
         output.line(format_args!("Encrypted: handshake; payload: {}", payload(method)));
     }

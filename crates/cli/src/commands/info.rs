@@ -5,7 +5,7 @@ use engine::metainfo::{Info, Magnet, MerkleHash, Torrent};
 use serde_json::json;
 
 use super::magnet;
-use super::session::{self, Options};
+use super::session::{Options, Patience};
 use super::source::Source;
 use crate::exit::Failure;
 use crate::format::{self, untrusted};
@@ -48,8 +48,8 @@ impl Args {
         let interrupt = Interrupt::listen();
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
-        let session = self.options.builder(&network, output)?.start().await?;
-        let patience = session::patience(self.wait_peers);
+        let session = self.options.builder(&network, output)?.needs_network(true).start().await?;
+        let patience = Patience::of(self.wait_peers);
         let request = FollowMagnet::new(magnet).peers(peers).use_trackers(!self.options.no_tracker);
         let found = tokio::select! {
             found = magnet::find(&session, request, patience, output) => found,

@@ -18,6 +18,11 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
+    /// Whether none was named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ip_filter.is_empty()
+    }
+
     /// Reads them, and says what can't be used of them.
     pub(crate) fn read(&self, output: Output) -> Result<IpFilter, Failure> {
         if self.ip_filter.is_empty() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use engine::{FollowMagnet, Found, MagnetSearch, MagnetStats, Session};
 use serde_json::json;
 
-use super::session::named;
+use super::session::{Patience, named};
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::output::Output;
@@ -16,18 +16,17 @@ const DRAW_EVERY: Duration = Duration::from_millis(250);
 /// How often it is told in JSON.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// Waits for the metadata; fails when no peer was seen for `patience` (none: for ever).
+/// Waits for the metadata; fails when no peer was seen for as long as `patience` has.
 pub(crate) async fn find(
     session: &Session,
     request: FollowMagnet,
-    patience: Option<Duration>,
+    patience: Patience,
     output: Output,
 ) -> Result<Found, Failure> {
     let search = session.follow(request)?;
-    let info_hash = search.hashes().on_the_wire().to_string();
     let found = tokio::select! {
         found = search.found() => found?,
-        failure = watch(&search, &info_hash, patience, output) => return Err(failure),
+        failure = watch(session, &search, &patience, output) => return Err(failure),
     };
     let (name, bytes) = (found.torrent.info.name(), found.torrent.info_bytes.len());
     let metadata = json!({ "event": "metadata", "name": name, "bytes": bytes });
@@ -37,12 +36,13 @@ pub(crate) async fn find(
 
 /// Draws until it runs out of patience.
 async fn watch(
+    session: &Session,
     search: &MagnetSearch,
-    info_hash: &str,
-    patience: Option<Duration>,
+    patience: &Patience,
     output: Output,
 ) -> Failure {
-    let progress = Drawn(Progress::new(output, info_hash));
+    let info_hash = search.hashes().on_the_wire().to_string();
+    let progress = Drawn(Progress::new(output, &info_hash));
     let (mut last_company, mut told) = (Instant::now(), Instant::now());
     let mut every = tokio::time::interval(DRAW_EVERY);
     loop {
@@ -50,7 +50,9 @@ async fn watch(
         let stats = search.stats();
         let metadata = stats.metadata;
         let size = metadata.size.unwrap_or(0);
-        progress.0.set(metadata.received.into(), size.into(), &sentence(&stats));
+        let absence = session.network().absence();
+        let why = sentence(&stats, absence.clone());
+        progress.0.set(metadata.received.into(), size.into(), &why);
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             output.value(&json!({
@@ -60,13 +62,13 @@ async fn watch(
                  "half_open": metadata.half_open,
                 "failed": metadata.failed, "received": metadata.received, "size": metadata.size,
                 "dht_nodes": stats.dht_nodes, "tracker_error": stats.tracker_error,
+                "network_absence": absence,
             }));
         }
-        if metadata.peers > 0 {
+        if metadata.peers > 0 || patience.rests() {
             last_company = Instant::now();
-        } else if patience.is_some_and(|patience| last_company.elapsed() >= patience) {
-            let seconds = patience.unwrap_or_default().as_secs();
-            let why = sentence(&stats);
+        } else if patience.is_over(last_company) {
+            let seconds = patience.seconds();
             let message =
                 format!("{info_hash}: no metadata, as no peers within {seconds} s ({why})");
             return Failure::new(Code::NoPeers, message)
@@ -76,8 +78,11 @@ async fn watch(
 }
 
 /// Why there is no metadata yet.
-fn sentence(stats: &MagnetStats) -> String {
+fn sentence(stats: &MagnetStats, absence: Option<String>) -> String {
     let metadata = stats.metadata;
+    if let Some(absence) = absence {
+        return absence;
+    }
     let mut why = vec![match metadata.size {
         Some(size) => {
             let (received, size) = (metadata.received.into(), size.into());

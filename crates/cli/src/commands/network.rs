@@ -2,10 +2,14 @@
 //! options themselves, which every command that opens sockets has.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use engine::{Binding, Network, NetworkOptions, Session, SocketInfo, StateLocation};
+use engine::{
+    Binding, Network, NetworkOptions, Pinholes, PortMapping, Session, SocketInfo, StateLocation,
+};
 use serde_json::{Value, json};
 
+use super::gateway;
 use super::session::Options;
 use crate::exit::Failure;
 use crate::output::Output;
@@ -17,8 +21,8 @@ const DNS_PORT: u16 = 53;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Reach {
     /// Send and receive only by this network interface, or this local address, or both as in
-    /// 192.0.2.7%tun0. While an interface is gone nothing is sent at all. An address alone does not
-    /// say which way packets leave: the system's routes do.
+    /// 192.0.2.7%tun0. While an interface is gone nothing is sent at all; what runs on waits for it, from
+    /// the start on. An address alone does not say which way packets leave: the system's routes do.
     #[arg(long, value_name = "INTERFACE or IP", global = true)]
     bind: Option<Binding>,
     /// With --bind: a server to ask for names, IP or IP:PORT; again for more. Default: the system's.
@@ -53,26 +57,43 @@ fn parse_server(text: &str) -> Result<SocketAddr, String> {
 Examples:
   peerless network --bind tun0
   peerless network --bind 192.0.2.7 --port 6881 --local-discovery --json
+  peerless network --gateway
 
-Opens them, shows them and ends; nothing is sent. `get` and `seed` tell of theirs while they run: send
+Opens them, shows them and ends; nothing is sent, unless --gateway asks for it. `get` and `seed` tell of theirs while they run: send
 them SIGUSR1.")]
 pub(crate) struct Args {
     #[command(flatten)]
     options: Options,
+    /// Ask the gateway too, as a session would, and show what it gives: its ports, and pinholes for IPv6.
+    /// It gets them back at the end.
+    #[arg(long)]
+    gateway: bool,
 }
+
+/// How long a gateway may take: it is asked by one way after the other.
+const GATEWAY_LIMIT: Duration = Duration::from_secs(20);
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         let network = self.options.network()?;
         // Without state and without nodes to begin with it has nobody to talk to.
         let builder = self.options.builder(&network, output)?.state(StateLocation::Memory);
-        let session = builder.dht_bootstrap([""; 0]).start().await?;
+        let builder = builder.dht_bootstrap([""; 0]).port_mapping(self.gateway);
+        let session = builder.start().await?;
+        if self.gateway {
+            // What is shown then says that it is still being asked.
+            let _ = tokio::time::timeout(GATEWAY_LIMIT, answered(&session)).await;
+        }
+        let (mapping, holes) = (session.port_mapping(), session.pinholes());
         let servers = network.name_servers().await;
         let interfaces = engine::interfaces().map_err(Failure::other)?;
         let sockets = session.sockets();
         session.shutdown().await;
 
         output.line(format_args!("Bound to: {}", network.binding()));
+        if let Some(absence) = network.absence() {
+            output.line(format_args!("Not there: {absence}"));
+        }
         match &servers {
             None => output.line("Names: by the system's resolver"),
             Some(servers) if servers.is_empty() => {
@@ -82,6 +103,10 @@ impl Args {
                 let all: Vec<_> = servers.iter().map(ToString::to_string).collect();
                 output.line(format_args!("Names: asked of {} by bound sockets", all.join(", ")));
             }
+        }
+        if self.gateway {
+            output.line(format_args!("Port mapping: {}", gateway::mapped(&mapping)));
+            output.line(format_args!("Pinholes: {}", gateway::let_in(&holes)));
         }
         output.line("Sockets:");
         sockets.iter().for_each(|socket| output.line(format_args!("  {}", sentence(socket))));
@@ -97,10 +122,21 @@ impl Args {
             .collect();
         output.value(&json!({
             "interface": network.binding().interface(), "address": network.binding().address(),
+            "absence": network.absence(),
             "name_servers": servers, "sockets": documents(&sockets), "interfaces": interfaces,
+            "port_mapping": self.gateway.then(|| gateway::port_mapping(&mapping)),
+            "pinholes": self.gateway.then(|| gateway::pinholes(&holes)),
         }));
         Ok(())
     }
+}
+
+/// Waits until the gateway gave what it gives.
+async fn answered(session: &Session) {
+    let mut events = session.events();
+    let asks =
+        || session.port_mapping() == PortMapping::Asking || session.pinholes() == Pinholes::Asking;
+    while asks() && events.next().await.is_some() {}
 }
 
 /// Tells of a session's sockets each time that SIGUSR1 comes.

@@ -2,12 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use engine::AddTorrent;
 use serde_json::json;
 
-use super::session::{self, Options};
+use super::session::{self, Options, Patience};
 use crate::exit::Failure;
 use crate::format::hex;
 use crate::interrupt::Interrupt;
@@ -63,6 +62,7 @@ impl Args {
             .options
             .builder(&network, output)?
             .state(engine::StateLocation::Memory)
+            .needs_network(true)
             .start()
             .await?;
         let request = AddTorrent::new(torrent, dir.path())
@@ -70,9 +70,9 @@ impl Args {
             .use_trackers(!self.options.no_tracker)
             .wanted(vec![self.index]);
         let handle = session.add(request).await?;
-        let patience = (self.wait_peers > 0).then(|| Duration::from_secs(self.wait_peers));
+        let patience = Patience::of(self.wait_peers);
         let fetched = async {
-            session::complete(&handle, patience).await?;
+            session::complete(&handle, &patience).await?;
             Ok(handle.read_piece(self.index).await?)
         };
         let bytes = tokio::select! {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use engine::{AddTorrent, TorrentState};
+use engine::AddTorrent;
 use serde_json::json;
 
 use super::network;
@@ -52,6 +52,7 @@ impl Args {
         let session = self.options.builder(&network, output)?.start().await?;
         let reporting = tokio::spawn(session::report(&session, output));
         let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
+        let following = tokio::spawn(self.options.follow_port(&session, output));
         let since = Instant::now();
         let request = AddTorrent::new(torrent, &self.dir)
             .peers(peers)
@@ -61,7 +62,7 @@ impl Args {
             .seed_limits(self.until.limits())
             .recheck(self.recheck);
         let handle = session.add(request).await?;
-        let bars = super::get::draw(&handle, output);
+        let bars = super::get::draw(&handle, &network, output);
         let result = tokio::select! {
             result = serve(&session, &handle, output) => result,
             () = interrupt.wait() => Err(Failure::interrupted()),
@@ -71,6 +72,7 @@ impl Args {
         session.shutdown().await;
         reporting.abort();
         listing.abort();
+        following.abort();
         output.value(&session::summary(&handle, since));
         result
     }
@@ -89,7 +91,7 @@ async fn serve(
         return Err(Failure::new(Code::Verification, message)
             .advise("check the folder: it must hold the payload under the torrent's own name"));
     }
-    if stats.state != TorrentState::Seeding {
+    if stats.pieces_have < count {
         let have = stats.pieces_have;
         output.note(format_args!("{have} of {count} pieces are good; seeding those"));
     }
@@ -98,8 +100,15 @@ async fn serve(
         "event": "seeding", "addresses": addresses, "pieces": stats.pieces_have, "pieces_total": count,
     });
     output.value(&session::named(seeding, &handle.torrent().info_hashes));
-    for addr in &addresses {
-        output.note(format_args!("seeding on {addr}"));
+    let told = async {
+        session.opened().await;
+        for addr in &session.listen_addresses() {
+            output.note(format_args!("seeding on {addr}"));
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        result = seeding::seeded(handle, output) => result,
+        result = told => result,
     }
-    seeding::seeded(handle, output).await
 }

@@ -1,18 +1,20 @@
 //! What the commands that run a session share: its options, and following a torrent to its end.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::metainfo::InfoHashes;
 use engine::{
-    Encryption, Event, EventStream, Network, PortMapping, Session, SessionBuilder, StateLocation,
-    TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
+    Encryption, Event, EventStream, Network, Pinholes, PortMapping, Session, SessionBuilder,
+    StateLocation, TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
+    is_named_peer,
 };
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
+use super::gateway;
 use super::network::Reach;
 use super::totals;
 use crate::exit::{Code, Failure};
@@ -47,12 +49,15 @@ impl From<EncryptionMode> for Encryption {
 /// How a session talks to the world.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more.
+    /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more. All addresses of a name are tried;
+    /// behind a proxy it is the proxy's to look up.
     #[arg(long, value_name = "ADDR")]
     peer: Vec<String>,
     /// Port to listen on, TCP and UDP; default: any free one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
+    #[command(flatten)]
+    port_file: super::port_file::Follow,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -75,12 +80,8 @@ pub(crate) struct Options {
     allow_private: bool,
     #[command(flatten)]
     limits: super::limits::Limits,
-    /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
-    #[arg(long, value_name = "ADDR")]
-    dht_bootstrap: Vec<String>,
-    /// Don't use the DHT, unless --dht-bootstrap names a node of it.
-    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
-    no_dht: bool,
+    #[command(flatten)]
+    dht: DhtChoice,
     #[command(flatten)]
     ip_filter: super::ip_filter::Lists,
     /// Have the gateway of a home network lead its port to ours, by PCP, NAT-PMP or UPnP: so it is by
@@ -93,6 +94,26 @@ pub(crate) struct Options {
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+/// Whether a session has a DHT node, and with whom it begins.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DhtChoice {
+    /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
+    #[arg(long, value_name = "ADDR")]
+    dht_bootstrap: Vec<String>,
+    /// Don't use the DHT, unless --dht-bootstrap names a node of it.
+    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
+    no_dht: bool,
+}
+
+impl DhtChoice {
+    /// A session's settings with it.
+    pub(crate) fn apply(&self, builder: SessionBuilder, network: &Network) -> SessionBuilder {
+        builder
+            .dht(!self.no_dht || !self.dht_bootstrap.is_empty())
+            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, network))
+    }
 }
 
 /// The DHT nodes to begin with: those that were named, else the well-known ones, which nobody can
@@ -117,7 +138,7 @@ pub(crate) fn state_directory(named: Option<&PathBuf>) -> Result<PathBuf, Failur
 
 /// What carries connections.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Carrier {
+pub(crate) enum Carrier {
     /// TCP alone.
     Tcp,
     /// uTP alone.
@@ -150,7 +171,7 @@ impl Options {
     ) -> Result<SessionBuilder, Failure> {
         super::proxy::tell(network, output);
         let builder = Session::builder()
-            .port(self.port)
+            .port(self.port_file.now(output).unwrap_or(self.port))
             .transport(self.transport.into())
             .allow_private_trackers(self.allow_private)
             .limits(self.limits.usual())
@@ -159,30 +180,73 @@ impl Options {
             .port_mapping(self.port_mapping || !self.no_port_mapping)
             .local_discovery(self.local_discovery)
             .encryption(self.encryption.into());
-        let builder = builder
-            .network(network.clone())
-            .dht(!self.no_dht || !self.dht_bootstrap.is_empty())
-            .dht_bootstrap(dht_bootstrap(&self.dht_bootstrap, network));
+        let builder = self.dht.apply(builder.network(network.clone()), network);
         Ok(builder.state(StateLocation::Directory(state_directory(self.state_dir.as_ref())?)))
+    }
+
+    /// Listens on the port that the file with it names, as it changes, for as long as it is polled.
+    pub(crate) fn follow_port(
+        &self,
+        session: &Session,
+        output: Output,
+    ) -> impl Future<Output = ()> + use<> {
+        self.port_file.clone().follow(session.clone(), output)
     }
 
     /// The addresses of the peers that were named.
     pub(crate) async fn peers(&self, network: &Network) -> Result<Vec<SocketAddr>, Failure> {
         let mut addrs = Vec::new();
         for peer in &self.peer {
-            let resolved = network.resolve_authority(peer).await.map_err(|error| {
+            let resolved = network.peer_addresses(peer).await.map_err(|error| {
                 Failure::usage(format!("--peer {peer}: {error}"))
                     .advise("give HOST:PORT, or [V6]:PORT")
             })?;
+            // The filter would have it, whoever it is.
+            if !self.ip_filter.is_empty() && resolved.iter().any(|addr| is_named_peer(addr.ip())) {
+                let text = "the proxy looks it up, so --ip-filter can't judge its address";
+                return Err(Failure::usage(format!("--peer {peer}: {text}"))
+                    .advise("give the address, or leave out one of the two"));
+            }
             addrs.extend(resolved);
         }
         Ok(addrs)
     }
 }
 
-/// How long to wait for a first peer; zero seconds are for ever.
-pub(crate) fn patience(seconds: u64) -> Option<Duration> {
-    (seconds > 0).then(|| Duration::from_secs(seconds))
+/// How long to wait for a first peer.
+#[derive(Clone)]
+pub(crate) struct Patience {
+    /// `None`: for ever.
+    limit: Option<Duration>,
+    /// While this is not there nobody can come, and the time does not count.
+    network: Option<Network>,
+}
+
+impl Patience {
+    /// Zero seconds are for ever.
+    pub(crate) fn of(seconds: u64) -> Self {
+        let limit = (seconds > 0).then(|| Duration::from_secs(seconds));
+        Self { limit, network: None }
+    }
+
+    /// Time without this network does not count.
+    pub(crate) fn with(self, network: &Network) -> Self {
+        Self { network: Some(network.clone()), ..self }
+    }
+
+    /// Whether it has come to its end, without company since then.
+    pub(crate) fn is_over(&self, last_company: Instant) -> bool {
+        self.limit.is_some_and(|limit| last_company.elapsed() >= limit)
+    }
+
+    /// Whether time does not count now.
+    pub(crate) fn rests(&self) -> bool {
+        self.network.as_ref().is_some_and(|network| network.absence().is_some())
+    }
+
+    pub(crate) fn seconds(&self) -> u64 {
+        self.limit.unwrap_or_default().as_secs()
+    }
 }
 
 /// A torrent's name for lines and bars.
@@ -267,27 +331,38 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
 /// What the gateway and the proxy said before anybody listened is said first.
 pub(crate) fn report(session: &Session, output: Output) -> impl Future<Output = ()> + use<> {
     let events = session.events(); // before what was said before
-    tell_all(events, session.port_mapping(), session.relay_trouble(), output)
+    let absent = session.network().absence().map(|message| Event::NetworkLost { message });
+    let unrelayed = session.relay_trouble().map(|message| Event::RelayLost { message });
+    let before = absent.into_iter().chain(unrelayed).collect();
+    let mut said = Vec::new();
+    let mapping = session.port_mapping();
+    if !matches!(mapping, PortMapping::Off | PortMapping::Asking) {
+        said.push(gateway::port_mapping(&mapping));
+    }
+    let holes = session.pinholes();
+    if !matches!(holes, Pinholes::Off | Pinholes::Asking) {
+        said.push(gateway::pinholes(&holes));
+    }
+    tell_all(events, session.network().clone(), said, before, output)
 }
 
 async fn tell_all(
     mut events: EventStream,
-    mapping: PortMapping,
-    unrelayed: Option<String>,
+    network: Network,
+    said: Vec<Value>,
+    mut before: VecDeque<Event>,
     output: Output,
 ) {
     let mut told = HashSet::new();
-    let mut first = unrelayed.map(|message| Event::RelayLost { message });
-    let mut unrelayed = None; // as it was said last
-    if !matches!(mapping, PortMapping::Off | PortMapping::Asking) {
-        output.value(&port_mapping(&mapping));
-    }
-    while let Some(event) = match first.take() {
+    let (mut absent, mut unrelayed) = (None, None); // as it was said last
+    said.iter().for_each(|said| output.value(said));
+    while let Some(event) = match before.pop_front() {
         Some(event) => Some(event),
         None => events.next().await,
     } {
         match &event {
             Event::RelayLost { message } if unrelayed.as_ref() == Some(message) => continue,
+            Event::NetworkLost { message } if absent.as_ref() == Some(message) => continue,
             Event::StorageError { info_hash, message }
                 if told.insert((*info_hash, message.clone())) =>
             {
@@ -304,8 +379,15 @@ async fn tell_all(
             Event::PortMapping(PortMapping::Failed { reason }) => {
                 output.note(format_args!("no port is mapped: {}", untrusted(reason)));
             }
-            Event::NetworkLost { message } => output.note(format_args!("warning: {message}")),
-            Event::NetworkBack => output.note("the network is back; going on"),
+            Event::NetworkLost { message } => {
+                output.note(format_args!("warning: {message}"));
+                absent = Some(message.clone());
+            }
+            Event::NetworkBack => {
+                output.note("the network is there; going on");
+                absent = None;
+            }
+            Event::NotListening { message } => output.note(format_args!("warning: {message}")),
             Event::RelayLost { message } => {
                 output.note(format_args!("warning: {message}"));
                 unrelayed = Some(message.clone());
@@ -324,13 +406,13 @@ async fn tell_all(
             }
             _ => {}
         }
-        if let Some(value) = document(&event) {
+        if let Some(value) = document(&event, &network) {
             output.value(&value);
         }
     }
 }
 
-fn document(event: &Event) -> Option<Value> {
+fn document(event: &Event, network: &Network) -> Option<Value> {
     Some(match event {
         Event::Checked { info_hash, resumed_bytes, hashed_bytes } => json!({
             "event": "checked", "info_hash": info_hash.to_string(),
@@ -343,12 +425,13 @@ fn document(event: &Event) -> Option<Value> {
         Event::Completed { info_hash } => {
             json!({"event": "completed", "info_hash": info_hash.to_string()})
         }
-        Event::PeerConnected { info_hash, addr } => {
-            json!({"event": "peer_connected", "info_hash": info_hash.to_string(), "peer": addr})
-        }
+        Event::PeerConnected { info_hash, addr } => json!({
+            "event": "peer_connected", "info_hash": info_hash.to_string(),
+            "peer": network.peer_name(*addr),
+        }),
         Event::PeerDisconnected { info_hash, addr, reason } => json!({
             "event": "peer_disconnected", "info_hash": info_hash.to_string(),
-            "peer": addr, "reason": reason,
+            "peer": network.peer_name(*addr), "reason": reason,
         }),
         Event::PeerBanned { info_hash, addr } => {
             json!({"event": "peer_banned", "info_hash": info_hash.to_string(), "address": addr})
@@ -375,10 +458,12 @@ fn document(event: &Event) -> Option<Value> {
         Event::StorageRecovered { info_hash } => {
             json!({"event": "storage_recovered", "info_hash": info_hash.to_string()})
         }
-        Event::PortMapping(status) => port_mapping(status),
+        Event::PortMapping(status) => gateway::port_mapping(status),
+        Event::Pinholes(status) => gateway::pinholes(status),
         Event::ExternalAddress { ip } => json!({"event": "external_address", "ip": ip}),
         Event::NetworkLost { message } => json!({ "event": "network_lost", "message": message }),
         Event::NetworkBack => json!({ "event": "network_back" }),
+        Event::NotListening { message } => json!({ "event": "not_listening", "message": message }),
         Event::RelayLost { message } => json!({ "event": "relay_lost", "message": message }),
         Event::RelayBack => json!({ "event": "relay_back" }),
         Event::TorrentFailed { info_hash, message } => json!({
@@ -388,33 +473,9 @@ fn document(event: &Event) -> Option<Value> {
     })
 }
 
-fn port_mapping(status: &PortMapping) -> Value {
-    let (state, more) = match status {
-        PortMapping::Mapped(ports) => (
-            "mapped",
-            json!({
-                "method": ports.method.to_string(), "gateway": ports.gateway,
-                "external_ip": ports.external_ip, "tcp": ports.tcp, "udp": ports.udp,
-            }),
-        ),
-        PortMapping::Failed { reason } => ("failed", json!({ "reason": reason })),
-        PortMapping::Needless => ("needless", json!({})),
-        _ => ("asking", json!({})),
-    };
-    let mut value = json!({ "event": "port_mapping", "state": state });
-    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
-        value.extend(more);
-    }
-    value
-}
-
-/// Waits for the torrent to complete; fails when no peer was seen for `patience` (none: for ever).
-pub(crate) async fn complete(
-    handle: &TorrentHandle,
-    patience: Option<Duration>,
-) -> Result<(), Failure> {
+/// Waits for the torrent to complete; fails when no peer was seen for as long as `patience` has.
+pub(crate) async fn complete(handle: &TorrentHandle, patience: &Patience) -> Result<(), Failure> {
     let lonely = async {
-        let Some(patience) = patience else { return std::future::pending().await };
         let mut last_company = Instant::now();
         let mut every = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -422,9 +483,9 @@ pub(crate) async fn complete(
             let stats = handle.stats();
             let alone = stats.peers + stats.web_seeds == 0;
             let waits = stats.state == TorrentState::Downloading && alone;
-            if !waits {
+            if !waits || patience.rests() {
                 last_company = Instant::now();
-            } else if last_company.elapsed() >= patience {
+            } else if patience.is_over(last_company) {
                 return stats.tracker_error;
             }
         }
@@ -432,11 +493,26 @@ pub(crate) async fn complete(
     tokio::select! {
         done = handle.wait() => Ok(done?),
         tracker_error = lonely => {
-            let seconds = patience.unwrap_or_default().as_secs();
+            let seconds = patience.seconds();
             let name = untrusted(&name(handle));
             let why = tracker_error.map_or(String::new(), |error| format!(" ({})", untrusted(&error)));
             Err(Failure::new(Code::NoPeers, format!("{name}: no peers within {seconds} s{why}"))
                 .advise("name one with --peer, or wait longer with --wait-peers; what is there stays"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_nodes_are_asked_by_who_can_reach_them_and_was_told_of_no_others() {
+        let (anywhere, local) = (Network::default(), Network::bound_to([127, 0, 0, 1].into()));
+        assert_eq!(dht_bootstrap(&[], &anywhere), engine::DHT_BOOTSTRAP);
+        assert_eq!(dht_bootstrap(&[], &local), [""; 0]);
+        let named = ["node.test:6881".to_owned()];
+        assert_eq!(dht_bootstrap(&named, &anywhere), named);
+        assert_eq!(dht_bootstrap(&named, &local), named);
     }
 }

@@ -22,7 +22,7 @@ Examples:
   peerless share ./folder
   peerless share movie.mkv --port 6881 --tracker-port 6969
 
-The other machine must reach this one on both ports.")]
+The other machine must reach this one on both ports. Whoever knows the info hash finds it by the DHT, too.")]
 pub(crate) struct Args {
     /// The file or folder.
     path: PathBuf,
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     tracker_port: u16,
     #[command(flatten)]
     reach: Reach,
+    #[command(flatten)]
+    dht: session::DhtChoice,
     /// Tell each peer of one piece at a time, so that little more than one copy is sent (BEP 16): for
     /// many that fetch it at once.
     #[arg(long)]
@@ -51,7 +53,8 @@ impl Args {
 
         let network = self.reach.network();
         let builder = Session::builder().port(self.port).state(StateLocation::Memory);
-        let session = builder.network(network.clone()).start().await?;
+        let builder = self.dht.apply(builder.network(network.clone()), &network);
+        let session = builder.start().await?;
         let reporting = tokio::spawn(session::report(&session, output));
         let request = AddTorrent::new(bare.clone(), root).use_trackers(false).seed_only(true);
         let request = request.super_seed(self.super_seed);
@@ -65,6 +68,10 @@ impl Args {
             .advise("try again when they are at rest"));
         }
 
+        tokio::select! {
+            () = session.opened() => {}
+            () = interrupt.wait() => return Err(Failure::interrupted()),
+        }
         let host = network.own_address().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let server = self.serve(&network, network.binding().address().unwrap_or(everywhere))?;
@@ -92,7 +99,7 @@ impl Args {
         output.note("sharing until Ctrl-C");
 
         let since = Instant::now();
-        let bars = super::get::draw(&handle, output);
+        let bars = super::get::draw(&handle, &network, output);
         interrupt.wait().await;
         bars.abort();
         let _ = bars.await; // it was aborted

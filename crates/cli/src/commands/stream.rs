@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use engine::metainfo::Info;
 use engine::{
-    AddTorrent, FileReader, FileServer, FollowMagnet, Session, StateLocation, TorrentError,
-    TorrentHandle,
+    AddTorrent, FileReader, FileServer, FollowMagnet, Network, Session, StateLocation,
+    TorrentError, TorrentHandle,
 };
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::session::{self, Options};
+use super::session::{self, Options, Patience};
 use super::source::Source;
 use super::{get, magnet};
 use crate::exit::{Code, Failure};
@@ -67,7 +67,8 @@ pub(crate) struct Args {
     temporary: bool,
     #[command(flatten)]
     options: Options,
-    /// Give up after this long without any peer; 0: never.
+    /// Give up after this long without any peer; 0: never. While the interface or address of --bind is
+    /// not there, time does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
     /// Hash what is there instead of trusting what an earlier run remembered.
@@ -97,6 +98,7 @@ impl Args {
         }
         let session = builder.start().await?;
         let reporting = tokio::spawn(session::report(&session, output));
+        let following = tokio::spawn(self.options.follow_port(&session, output));
         let since = Instant::now();
         let added = tokio::select! {
             added = self.add(&session, source, peers, output) => added,
@@ -105,10 +107,10 @@ impl Args {
         let (result, handle) = match added {
             Err(failure) => (Err(failure), None),
             Ok((handle, file)) => {
-                let bars = get::draw(&handle, output);
+                let bars = get::draw(&handle, &network, output);
                 let result = tokio::select! {
                     result = self.play(&handle, file, output) => result,
-                    failure = self.fails(&handle) => Err(failure),
+                    failure = self.fails(&handle, &network) => Err(failure),
                     () = interrupt.wait() => Err(Failure::interrupted()),
                 };
                 bars.abort();
@@ -121,6 +123,7 @@ impl Args {
             output.value(&session::summary(&handle, since));
         }
         reporting.abort();
+        following.abort();
         drop(folder);
         result
     }
@@ -161,7 +164,7 @@ impl Args {
                 let request = FollowMagnet::new(link)
                     .peers(peers.iter().copied())
                     .use_trackers(!self.options.no_tracker);
-                let patience = session::patience(self.wait_peers);
+                let patience = Patience::of(self.wait_peers).with(session.network());
                 let found = magnet::find(session, request, patience, output).await?;
                 (found.torrent.info.clone(), found.into_request(&self.output))
             }
@@ -203,8 +206,9 @@ impl Args {
     }
 
     /// When nobody has it, or the torrent ends.
-    async fn fails(&self, handle: &TorrentHandle) -> Failure {
-        match session::complete(handle, session::patience(self.wait_peers)).await {
+    async fn fails(&self, handle: &TorrentHandle, network: &Network) -> Failure {
+        let patience = Patience::of(self.wait_peers).with(network);
+        match session::complete(handle, &patience).await {
             Err(failure) => failure,
             Ok(()) => std::future::pending().await, // all of it is there
         }

@@ -19,6 +19,7 @@ mod network;
 mod peer;
 mod process;
 mod reusing;
+mod share;
 mod stream;
 mod totals;
 mod transfer;

@@ -34,6 +34,8 @@ const OTHER_FAMILY_GRACE: Duration = Duration::from_secs(20);
 /// Peers given by name that are looked up, and the time for all of them. Almost no tracker gives
 /// any; more would make us a resolver's nuisance.
 const NAMED_PEERS_MAX: usize = 16;
+/// Addresses that one of them may have: each is dialled, and whose they are nobody asked.
+const NAMED_ADDRESSES_MAX: usize = 8;
 const NAMED_PEERS_TIME: Duration = Duration::from_secs(5);
 
 /// How to ask.
@@ -141,17 +143,18 @@ impl TrackerClient {
         Ok(parse_scrape(&body(reply)?)?)
     }
 
-    /// Looks up peers that a tracker gave by name.
+    /// Looks up peers that a tracker or a link gave by name: all addresses of each, up to
+    /// [`NAMED_ADDRESSES_MAX`]. Behind a proxy nobody is asked.
     pub(crate) async fn resolve_named(&self, named: &[(String, u16)]) -> Vec<SocketAddr> {
         let mut lookups = JoinSet::new();
         for (name, port) in named.iter().take(NAMED_PEERS_MAX).cloned() {
             let network = self.network.clone();
-            lookups.spawn(async move { network.resolve(&name, port).await });
+            lookups.spawn(async move { network.resolve_peer(&name, port).await });
         }
         let mut peers = Vec::new();
         let all = async {
             while let Some(found) = lookups.join_next().await {
-                peers.extend(found.into_iter().flatten().flatten().take(2));
+                peers.extend(found.into_iter().flatten().flatten().take(NAMED_ADDRESSES_MAX));
             }
         };
         let _ = timeout(NAMED_PEERS_TIME, all).await; // what came in time is kept

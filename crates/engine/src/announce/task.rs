@@ -84,14 +84,7 @@ pub(crate) struct Announcer<N, R> {
     news: Arc<R>,
     asking: JoinSet<FamilyReplies>,
     /// Whom each task of `asking` asks, so that one that panics is missed by its tracker only.
-    asked: HashMap<task::Id, Asked>,
-}
-
-/// An announce under way.
-struct Asked {
-    due: Due,
-    /// The port that it tells.
-    port: u16,
+    asked: HashMap<task::Id, Due>,
 }
 
 /// Controls one torrent's announcing. Dropping it ends that, without a word to the trackers.
@@ -170,7 +163,6 @@ where
             let due = lock(&self.shared.schedule).next(self.shared.now());
             let Some(due) = due else { return };
             let request = self.request(&due);
-            let port = request.port;
             let (client, news) = (self.client.clone(), Arc::clone(&self.news));
             let (url, options) = (Arc::clone(&due.url), self.config.ask);
             let ask = async move {
@@ -190,7 +182,7 @@ where
                 replies
             };
             let id = self.asking.spawn(ask).id();
-            self.asked.insert(id, Asked { due, port });
+            self.asked.insert(id, due);
         }
     }
 
@@ -216,7 +208,7 @@ where
             Ok((id, replies)) => (id, Ok(replies)),
             Err(error) => (error.id(), Err(error)),
         };
-        let Some(Asked { due, port }) = self.asked.remove(&id) else { return };
+        let Some(due) = self.asked.remove(&id) else { return };
         let now = self.shared.now();
         let tracker = host_of(&due.url);
         if let Ok(replies) = &replies {
@@ -226,12 +218,7 @@ where
         }
         let failure = match replies.map(FamilyReplies::merged) {
             Ok(Ok(reply)) => {
-                let mut schedule = lock(&self.shared.schedule);
-                schedule.succeeded(now, due.tracker, &reply);
-                if port != self.config.port.load(Ordering::Relaxed) {
-                    schedule.announce_now(now, Prompt::User); // it was told the old one
-                }
-                drop(schedule);
+                lock(&self.shared.schedule).succeeded(now, due.tracker, &reply);
                 let peers = reply.peers.len() + reply.named_peers.len();
                 return (self.news)(News::Reply { tracker, peers });
             }
@@ -246,7 +233,7 @@ where
     /// A program that ends when its download does still has to say that it completed.
     async fn say_completed(&mut self) {
         self.start_due();
-        while self.asked.values().any(|asked| asked.due.event == Event::Completed) {
+        while self.asked.values().any(|due| due.event == Event::Completed) {
             let Some(done) = self.asking.join_next_with_id().await else { return };
             self.report(done);
         }

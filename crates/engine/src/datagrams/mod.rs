@@ -120,7 +120,7 @@ impl Datagrams {
         let relay = Arc::new(Relayed::new(proxy.clone()));
         let this = Self::new(network, Some(Arc::clone(&relay)));
         let running = relayed::run(Arc::downgrade(&this), relay, network.clone());
-        tokio::spawn(this.closing.child_token().run_until_cancelled_owned(running));
+        this.spawn(running);
         this
     }
 
@@ -150,6 +150,19 @@ impl Datagrams {
             Some(relay) => relay.ready().await,
             None => Ok(()),
         }
+    }
+
+    /// Opens a socket on each address, as [`Self::open`] does, when there was none yet.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub(crate) fn open_at(self: &Arc<Self>, addrs: &[SocketAddr]) -> io::Result<()> {
+        let new: Vec<_> = addrs.iter().filter_map(|addr| self.open_if_possible(*addr)).collect();
+        if new.is_empty() {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        *self.sockets.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     fn open_if_possible(self: &Arc<Self>, addr: SocketAddr) -> Option<Open> {
@@ -256,6 +269,11 @@ impl Datagrams {
             Some(relay) => relay.writable().await,
             None => self.socket(to)?.writable().await,
         }
+    }
+
+    /// Runs something for as long as this is not closed.
+    pub(crate) fn spawn(&self, running: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.closing.child_token().run_until_cancelled_owned(running));
     }
 
     /// Gives the ports back, although torrents' handles keep this alive.

@@ -98,14 +98,16 @@ pub(super) struct Driver {
     answering: Option<Path>,
 }
 
-/// Opens a node on the hub's sockets. `None` when there is none, or no randomness. [`Starting::run`] runs it.
+/// Opens a node on the hub's sockets, those to come when it is not open yet. `None` when there is none,
+/// or no randomness. [`Starting::run`] runs it.
 pub(crate) fn start(
     settings: &Settings,
     clock: Clock,
     hub: &Arc<Datagrams>,
+    is_open: bool,
 ) -> Option<(DhtHandle, Starting)> {
     let addrs = hub.local_addrs();
-    if !settings.dht || addrs.is_empty() {
+    if !settings.dht || is_open && addrs.is_empty() {
         return None;
     }
     let seed = super::random_seed().ok()?;
@@ -279,7 +281,10 @@ impl Driver {
     fn port_changed(&mut self, now: Duration) {
         for local in self.hub.local_addrs() {
             let same = |(_, old): &&mut (InterfaceId, SocketAddr)| old.is_ipv4() == local.is_ipv4();
-            let Some((interface, old)) = self.interfaces.iter_mut().find(same) else { continue };
+            let Some((interface, old)) = self.interfaces.iter_mut().find(same) else {
+                self.interfaces.push((self.core.add_interface(now, local), local));
+                continue;
+            };
             if *old == local {
                 continue;
             }

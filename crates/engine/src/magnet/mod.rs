@@ -2,9 +2,10 @@
 //! torrents like any other.
 //!
 //! [`swarm::Metadata`] decides whom to dial and ask; [`search`] keeps its connections on the control
-//! runtime, where they are few and small. Once the metadata is there they end, and the torrent dials
-//! the same addresses from its shard. A search goes on until it is successful or dropped.
+//! runtime, where they are few and small. Once the metadata is there the torrent takes them over on its
+//! shard ([`handover`]). A search goes on until it is successful or dropped.
 
+mod handover;
 mod peer;
 mod search;
 
@@ -22,6 +23,7 @@ use crate::add::AddTorrent;
 use crate::announce::TrackerStatus;
 use crate::resume;
 use crate::session::{Session, SessionShared};
+pub(crate) use handover::{Handed, Handover, Standing};
 pub(crate) use peer::accept;
 use search::Search;
 
@@ -93,11 +95,13 @@ pub struct Found {
     pub torrent: Torrent,
     magnet: Magnet,
     candidates: Vec<(Source, SocketAddr)>,
+    handover: Arc<Handover>,
 }
 
 impl Found {
     /// What adds it to a session, below `root`, with the peers that are known and the files that the link
-    /// selects (BEP 53). Its metadata is remembered: the link alone finds it again after a restart.
+    /// selects (BEP 53). Peers that are connected stay so if it is added within seconds. Its metadata is
+    /// remembered: the link alone finds it again after a restart.
     pub fn into_request(self, root: impl Into<PathBuf>) -> AddTorrent {
         let private = self.torrent.info.is_private();
         let candidates = self.candidates.into_iter();
@@ -106,6 +110,7 @@ impl Found {
         let mut add = AddTorrent::new(self.torrent, root);
         add.candidates = candidates.collect();
         add.remember_metadata = true;
+        add.handover = Some(self.handover);
         // A link that selects none that is there selects nothing.
         if chosen.contains(&true) {
             let mut arrangement = Arrangement::default();
@@ -257,7 +262,7 @@ mod tests {
         let sources = [Source::Link, Source::Dht, Source::Tracker, Source::User];
         let addr = |number| SocketAddr::from(([192, 0, 2, number], 1));
         let candidates = sources.into_iter().zip((0..).map(addr)).collect();
-        Found { torrent, magnet, candidates }
+        Found { torrent, magnet, candidates, handover: Arc::default() }
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm::{Hello, PeerKey};
+use swarm::{Acquainted, Hello, PeerKey, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use wire::{Decoded, Limits};
 
+use super::handover::{Handed, Standing};
 use super::search::Search;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
 use crate::peer::{Line, outgoing};
@@ -19,6 +20,9 @@ use crate::settings::Transport;
 
 /// Time to take what we say.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The same when the search is over, for what fits into any socket: somebody waits for it.
+const LAST_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a peer may send before anybody knows how many pieces there are. A block is never asked for.
 const LIMITS: Limits =
@@ -40,15 +44,18 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
             match opened {
                 Ok(opened) => {
                     search.opened(addr, opened.way);
-                    converse(&search, opened.hello, opened.line).await;
+                    converse(&search, opened.hello, opened.line, slot).await;
                 }
                 Err(unopened) => {
                     tracing::debug!(%addr, error = %unopened.failure, "dial failed");
                     let falls_back = session.settings.transport == Transport::Both;
+                    let source = search.dialled_from(addr).filter(|_| search.hands_over());
                     search.dial_failed(addr, falls_back && unopened.tcp_is_silent);
+                    if let Some(source) = source {
+                        search.handover.push_address(source, addr);
+                    }
                 }
             }
-            drop(slot);
             search.wake.notify_one();
         });
     }
@@ -74,53 +81,92 @@ pub(crate) async fn accept(
         Ok(theirs) => {
             let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
             let hello = Hello { addr, peer_id, outgoing: false, reserved };
-            converse(&search, hello, line).await;
+            converse(&search, hello, line, slot).await;
         }
         Err(error) => tracing::debug!(%addr, %error, "inbound peer refused"),
     }
-    drop(slot);
 }
 
-async fn converse(search: &Search, hello: Hello, mut line: Line) {
+async fn converse(search: &Search, hello: Hello, mut line: Line, slot: OwnedSemaphorePermit) {
+    let talking = search.talks();
+    let source = search.dialled_from(hello.addr).filter(|_| hello.outgoing);
     let (key, mut queue) = match search.join(hello) {
         Ok(joined) => joined,
+        Err(Refusal::Full) if search.hands_over() => {
+            return hand_over(search, hello, Standing::New(source), line, slot);
+        }
         Err(refusal) => return tracing::debug!(addr = %hello.addr, %refusal, "peer refused"),
     };
-    let ended = tokio::select! {
-        ended = talk(search, key, &mut line, &mut queue) => ended,
-        () = search.over.cancelled() => Ok(()),
-    };
-    if let Err(error) = ended {
-        tracing::debug!(addr = %hello.addr, %error, "metadata peer lost");
+    let mut received = Vec::new();
+    match talk(search, key, &mut line, &mut queue, &mut received).await {
+        Ok(()) => {
+            if let Some(acquainted) = search.hand_over(key) {
+                let Acquainted { hello, listens_at, mut said } = acquainted;
+                said.append(&mut received);
+                line.put_back(said);
+                return hand_over(search, hello, Standing::Greeted(listens_at), line, slot);
+            }
+        }
+        Err(error) => tracing::debug!(addr = %hello.addr, %error, "metadata peer lost"),
     }
     search.left(key);
+    drop((talking, slot));
 }
 
-/// Until the search has no more use for the peer.
+fn hand_over(
+    search: &Search,
+    hello: Hello,
+    standing: Standing,
+    line: Line,
+    slot: OwnedSemaphorePermit,
+) {
+    match line.detach() {
+        Ok(line) => search.handover.push(Handed { hello, standing, line, slot }),
+        Err(error) => tracing::debug!(addr = %hello.addr, %error, "peer lost"),
+    }
+}
+
+/// Until the search has no more use for the peer, or is over. Then everything that was to be said is
+/// said, and what was received and not understood is the beginning of a message.
 async fn talk(
     search: &Search,
     key: PeerKey,
     line: &mut Line,
     queue: &mut mpsc::Receiver<Vec<u8>>,
+    received: &mut Vec<u8>,
 ) -> io::Result<()> {
-    let mut received = Vec::new();
     let mut bytes = vec![0; READ_BYTES];
     loop {
         tokio::select! {
+            biased;
+            () = search.over.cancelled() => break,
+            message = queue.recv() => match message {
+                Some(message) => say(search, line, &message).await?,
+                None => return Ok(()),
+            },
             got = line.read(&mut bytes) => match got? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 got => {
                     received.extend_from_slice(&bytes[..got]);
-                    let done = hear(search, key, &received)?;
+                    let done = hear(search, key, received)?;
                     received.drain(..done);
                 }
             },
-            message = queue.recv() => match message {
-                // A few hundred bytes: one that does not take them is gone.
-                Some(message) => timeout(WRITE_LIMIT, line.write_all(&message)).await??,
-                None => return Ok(()),
-            },
         }
+    }
+    while let Ok(message) = queue.try_recv() {
+        timeout(LAST_LIMIT, line.write_all(&message)).await??;
+    }
+    Ok(())
+}
+
+/// Says something whole. A few hundred bytes: a peer that does not take them is gone, and one that has
+/// not when the search is over is not waited for.
+async fn say(search: &Search, line: &mut Line, message: &[u8]) -> io::Result<()> {
+    tokio::select! {
+        biased;
+        said = timeout(WRITE_LIMIT, line.write_all(message)) => said?,
+        () = search.over.cancelled() => Err(io::Error::other("it was in the middle of a message")),
     }
 }
 

@@ -8,13 +8,15 @@ use std::time::Duration;
 use dht::PeersQuery;
 use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 use swarm::{
-    Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source, Way,
+    Acquainted, Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal,
+    Source, Way,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracker::{Policy, Prompt, ScheduleConfig};
 use wire::Message;
 
+use super::handover::{Handover, WAIT_LIMIT};
 use super::{Found, MagnetFailure, MagnetStats, names};
 use crate::announce::{
     Announcer, AnnouncerConfig, AnnouncerHandle, AskOptions, News, Numbers, TrackerStatus,
@@ -44,8 +46,20 @@ pub(crate) struct Search {
     announcers: OnceLock<Vec<AnnouncerHandle>>,
     /// There is somebody new to dial.
     pub(super) wake: Notify,
-    /// Found, failed or dropped: connections end.
+    /// Found, failed or dropped: connections end, or go over to the torrent.
     pub(super) over: CancellationToken,
+    pub(super) handover: Arc<Handover>,
+    /// How many connections are neither here nor there.
+    talking: watch::Sender<usize>,
+}
+
+/// A connection whose end is waited for.
+pub(super) struct Talking<'a>(&'a Search);
+
+impl Drop for Talking<'_> {
+    fn drop(&mut self) {
+        self.0.talking.send_modify(|talking| *talking -= 1);
+    }
 }
 
 struct State {
@@ -79,6 +93,8 @@ impl Search {
             announcers: OnceLock::new(),
             wake: Notify::new(),
             over: CancellationToken::new(),
+            handover: Arc::default(),
+            talking: watch::Sender::new(0),
         })
     }
 
@@ -105,11 +121,18 @@ impl Search {
 
     pub(super) async fn found(&self) -> Result<Found, MagnetFailure> {
         self.over.cancelled().await;
+        // None of them waits for its peer any more. An error would mean that this search is gone.
+        let _ = self.talking.subscribe().wait_for(|talking| *talking == 0).await;
         let state = self.lock();
         let Some(outcome) = &state.outcome else { return Err(MagnetFailure::Ended) };
         let torrent = outcome.clone()?;
-        let candidates = state.brain.candidates();
-        Ok(Found { torrent, magnet: self.magnet.clone(), candidates })
+        let mut candidates = state.brain.candidates();
+        if state.hands_over(&self.magnet) {
+            // What comes of those follows.
+            candidates.retain(|(_, addr)| state.brain.dialled_from(*addr).is_none());
+        }
+        let handover = Arc::clone(&self.handover);
+        Ok(Found { torrent, magnet: self.magnet.clone(), candidates, handover })
     }
 
     /// Ends it. Trackers hear of it as far as they do within [`STOP_LIMIT`].
@@ -137,14 +160,14 @@ impl Search {
     /// It can again.
     pub(crate) fn network_back(&self) {
         self.change(|state, now| state.brain.dial_again(now));
-        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
+        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::Moved));
         self.wake.notify_one();
     }
 
     /// Another port leads to us.
     pub(crate) fn port_changed(&self, port: u16) {
         self.change(|state, _| state.brain.set_listen_port(port));
-        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
+        self.announcers().for_each(|announcer| announcer.announce_now(Prompt::Moved));
     }
 
     pub(super) fn next_dial(&self) -> Option<(SocketAddr, Way)> {
@@ -182,6 +205,28 @@ impl Search {
 
     pub(super) fn heard(&self, peer: PeerKey, message: &Message<'_>) {
         self.change(|state, now| state.brain.handle(now, peer, message));
+    }
+
+    /// From now on its connection is waited for.
+    pub(super) fn talks(&self) -> Talking<'_> {
+        self.talking.send_modify(|talking| *talking += 1);
+        Talking(self)
+    }
+
+    /// The peer as the torrent is to know it; `None` when its connection ends with the search.
+    pub(super) fn hand_over(&self, peer: PeerKey) -> Option<Acquainted> {
+        let mut state = self.lock();
+        if state.hands_over(&self.magnet) { state.brain.hand_over(peer) } else { None }
+    }
+
+    /// Whether connections that are made from now on are the torrent's.
+    pub(super) fn hands_over(&self) -> bool {
+        self.lock().hands_over(&self.magnet)
+    }
+
+    /// Where an address is from, if it is being dialled.
+    pub(super) fn dialled_from(&self, addr: SocketAddr) -> Option<Source> {
+        self.lock().brain.dialled_from(addr)
     }
 
     pub(super) fn left(&self, peer: PeerKey) {
@@ -230,6 +275,14 @@ impl Search {
 }
 
 impl State {
+    /// Whether connections go over to the torrent that was found. A private torrent takes no peers from a
+    /// link (BEP 27), and a hybrid's link by its v1 name alone gave handshakes that rule v2 out (BEP 52).
+    fn hands_over(&self, magnet: &Magnet) -> bool {
+        let Some(Ok(torrent)) = &self.outcome else { return false };
+        let v2 = |hashes: &InfoHashes| hashes.v2().is_some();
+        !torrent.info.is_private() && v2(&torrent.info_hashes) == v2(&magnet.hashes)
+    }
+
     /// One that does not read what it asked for is closed.
     fn send(&mut self, peer: PeerKey, message: &Message<'_>) {
         let mut bytes = Vec::new();
@@ -262,11 +315,17 @@ pub(super) async fn run(session: Arc<SessionShared>, search: Arc<Search>, use_tr
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            () = search.over.cancelled() => return,
+            () = search.over.cancelled() => break,
             _ = ticks.tick() => search.change(|state, now| state.brain.tick(now)),
             () = search.wake.notified() => {}
         }
         super::peer::dial(&session, &search);
+    }
+    let waiting = Arc::downgrade(&search.handover);
+    drop(search); // whoever drops what was found lets go of them at once
+    tokio::time::sleep(WAIT_LIMIT).await;
+    if let Some(handover) = waiting.upgrade() {
+        handover.end();
     }
 }
 

@@ -1,10 +1,13 @@
 //! Port mapping: has the gateway of a home network lead its port to ours, by PCP, NAT-PMP or UPnP,
 //! whichever it speaks. `portmap` has the messages; this asks, renews, and takes back at the end.
 //!
+//! Over IPv6 there is nothing to map, but a firewall to get through (`pinhole.rs`).
+//!
 //! Never fatal: without it peers that can't be reached are dialled by us, or by holepunching.
 
 mod gateway;
 mod http;
+mod pinhole;
 mod udp;
 mod upnp;
 
@@ -14,6 +17,9 @@ use std::time::Duration;
 
 use portmap::{Epoch, Renewal};
 use tokio::sync::Notify;
+
+use self::pinhole::Holes;
+pub use self::pinhole::{OpenPinholes, Pinholes};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -144,11 +150,16 @@ pub(crate) struct Mapping {
     stopped: Notify,
     /// Another port of ours is to be mapped.
     again: Notify,
+    pinholes: Holes,
 }
 
 impl Mapping {
     pub(crate) fn status(&self) -> PortMapping {
         lock(&self.status).clone()
+    }
+
+    pub(crate) fn pinholes(&self) -> Pinholes {
+        self.pinholes.status()
     }
 
     /// The port by which the gateway leads TCP to us.
@@ -161,6 +172,7 @@ impl Mapping {
 
     /// We listen on another port: what was mapped leads nowhere.
     pub(crate) fn port_changed(&self, session: &SessionShared) {
+        self.pinholes.port_changed(session);
         let mut status = lock(&self.status);
         if *status != PortMapping::Off {
             *status = PortMapping::Asking;
@@ -169,8 +181,18 @@ impl Mapping {
         }
     }
 
-    /// Takes the mapping back, as far as the time given suffices.
+    /// There may be another gateway.
+    pub(crate) fn look_again(&self) {
+        self.again.notify_one();
+        self.pinholes.look_again();
+    }
+
+    /// Takes back what the gateway gave, as far as the time given suffices.
     pub(crate) async fn stop(&self, limit: Duration) {
+        tokio::join!(self.unmap(limit), self.pinholes.stop(limit));
+    }
+
+    async fn unmap(&self, limit: Duration) {
         if self.status() == PortMapping::Off {
             return;
         }
@@ -185,13 +207,7 @@ impl Mapping {
         if before == status {
             return;
         }
-        let port = |status: &PortMapping| match status {
-            PortMapping::Mapped(ports) => Some(ports.tcp),
-            _ => None,
-        };
-        if port(&before) != port(&status) {
-            session.announced_port_changed();
-        }
+        session.announced_port_changed(); // if it is another
         if let PortMapping::Mapped(MappedPorts { external_ip: Some(ip), .. }) = status {
             session.seen_at(swarm::Voter::Gateway, ip);
         }
@@ -204,22 +220,28 @@ impl Mapping {
 
 /// Begins, on the control runtime, if there is anything to map.
 pub(crate) fn start(session: &Arc<SessionShared>) {
-    let bound_inside = session.network.binding().address().is_some_and(|ip| {
-        ip.is_loopback() || ip.is_ipv6() // IPv6 is not translated
-    });
-    if !session.settings.port_mapping || bound_inside || session.listen_port() == 0 {
+    let binding = session.network.binding();
+    if !session.settings.port_mapping || binding.is_loopback() || session.listen_port() == 0 {
         return;
     }
-    *lock(&session.mapping.status) = PortMapping::Asking;
-    tokio::spawn(run(Arc::downgrade(session), session.network.clone()));
-}
-
-async fn run(session: Weak<SessionShared>, network: Network) {
     let mut nonce = [0; 12];
     if let Err(error) = getrandom::fill(&mut nonce) {
         tracing::warn!(%error, "no randomness: no port is mapped");
         return;
     }
+    let is_v4 = binding.address().map(|ip| ip.is_ipv4());
+    if is_v4 != Some(false) {
+        *lock(&session.mapping.status) = PortMapping::Asking;
+        tokio::spawn(run(Arc::downgrade(session), session.network.clone(), nonce));
+    }
+    if is_v4 != Some(true) {
+        session.mapping.pinholes.begin();
+        let network = session.network.clone();
+        tokio::spawn(pinhole::run(Arc::downgrade(session), network, nonce));
+    }
+}
+
+async fn run(session: Weak<SessionShared>, network: Network, nonce: [u8; 12]) {
     let (mut renewal, mut epoch) = (Renewal::default(), Epoch::default());
     let mut held: Option<Held> = None;
     loop {

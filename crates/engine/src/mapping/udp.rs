@@ -1,9 +1,11 @@
 //! PCP and NAT-PMP: a datagram there, sent again when nothing comes, and one back.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use portmap::{Epoch, GATEWAY_PORT, LIFETIME_SECONDS, Protocol, natpmp, pcp};
+use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Held, MappedPorts, MappingError, MappingMethod, Wish};
@@ -183,17 +185,27 @@ async fn ask<T>(
     // Connected: what others send does not come in.
     let to = (gateway, GATEWAY_PORT).into();
     let socket = network.udp_to(to, Purpose::PortMapping).await.map_err(failed)?;
+    let answer = exchange(&socket, request, decode).await.map_err(failed)?;
+    answer.unwrap_or(Err(MappingError::Silent(gateway)))
+}
+
+/// The same by a socket that is connected; `None` if no answer comes.
+pub(super) async fn exchange<T>(
+    socket: &UdpSocket,
+    request: &[u8],
+    decode: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
     let mut buffer = [0; DATAGRAM_MAX];
     for number in 0..TRIES {
-        socket.send(request).await.map_err(failed)?;
+        socket.send(request).await?;
         let until = Instant::now() + FIRST_WAIT * 2u32.pow(number);
         while let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await {
             // Most often that nobody listens there.
-            let length = received.map_err(failed)?;
+            let length = received?;
             if let Some(answer) = decode(&buffer[..length]) {
-                return answer;
+                return Ok(Some(answer));
             }
         }
     }
-    Err(MappingError::Silent(gateway))
+    Ok(None)
 }

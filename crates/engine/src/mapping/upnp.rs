@@ -1,14 +1,18 @@
 //! UPnP: the gateway is found by a datagram, describes itself over HTTP, and is called there.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use portmap::igd::{self, Call, Service};
 use portmap::ssdp::{self, Location};
 use portmap::{LIFETIME_SECONDS, Protocol};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Held, MappedPorts, MappingError, MappingMethod, Wish, http};
+use super::http::{self, Way};
+use super::pinhole::{self, PinholeError};
+use super::{Held, MappedPorts, MappingError, MappingMethod, Wish};
 use crate::net::{Network, Purpose};
 
 /// A device answers within the second that it is given.
@@ -42,15 +46,26 @@ pub(super) async fn map(wish: &Wish<'_>, known: Option<&Service>) -> Result<Held
     Err(last)
 }
 
-/// Asks by multicast, and the gateway by itself: networks lose multicast.
 async fn search(wish: &Wish<'_>) -> Result<Location, MappingError> {
     let gateway = wish.gateway;
-    let failed = |error| MappingError::Io { gateway, error };
-    let local = (wish.client, 0).into();
-    let socket = wish.network.udp(local, Purpose::PortMapping).map_err(failed)?;
-    for search in ssdp::searches() {
-        let targets = [SocketAddr::from(ssdp::GROUP), (gateway, ssdp::GROUP.port()).into()];
-        for to in targets {
+    let found =
+        find(wish.network, (wish.client, 0).into(), ssdp::GROUP.into(), (gateway, 0).into());
+    let found = found.await.map_err(|error| MappingError::Io { gateway, error })?;
+    found.ok_or(MappingError::Silent(gateway))
+}
+
+/// Asks by multicast, and the gateway by itself: networks lose multicast. `None`: it does not answer.
+async fn find(
+    network: &Network,
+    local: SocketAddr,
+    group: SocketAddr,
+    gateway: SocketAddr,
+) -> io::Result<Option<Location>> {
+    let socket = network.udp(local, Purpose::PortMapping)?;
+    let mut itself = gateway;
+    itself.set_port(ssdp::GROUP.port());
+    for search in ssdp::searches(group.ip()) {
+        for to in [group, itself] {
             if let Err(error) = socket.send_to(search.as_bytes(), to).await {
                 tracing::debug!(%error, %to, "no search for a gateway");
             }
@@ -60,15 +75,15 @@ async fn search(wish: &Wish<'_>) -> Result<Location, MappingError> {
     let mut buffer = [0; DATAGRAM_MAX];
     while let Ok(received) = timeout_at(until, socket.recv_from(&mut buffer)).await {
         let Ok((length, from)) = received else { continue };
-        if from.ip() != IpAddr::V4(gateway) {
+        if from.ip() != gateway.ip() {
             continue; // anybody may answer; only the gateway is asked
         }
-        match ssdp::answer(&buffer[..length], from.ip()) {
-            Ok(location) => return Ok(location),
+        match ssdp::answer(&buffer[..length], gateway) {
+            Ok(location) => return Ok(Some(location)),
             Err(error) => tracing::debug!(%error, %from, "an answer that is none"),
         }
     }
-    Err(MappingError::Silent(gateway))
+    Ok(None)
 }
 
 async fn by(wish: &Wish<'_>, service: &Service) -> Result<Held, MappingError> {
@@ -154,4 +169,79 @@ fn nonsense(gateway: Ipv4Addr, why: String) -> MappingError {
 /// A gateway whose own address is private does not lead in from the internet.
 pub(super) fn check_external(ip: IpAddr) -> Result<(), MappingError> {
     if super::is_inside(ip) { Err(MappingError::SecondNat(ip)) } else { Ok(()) }
+}
+
+/// The service of a gateway that opens pinholes, if it has one and lets us use it.
+pub(super) async fn find_firewall(
+    network: &Network,
+    gateway: SocketAddrV6,
+    client: Ipv6Addr,
+) -> Result<Service, PinholeError> {
+    let ip = *gateway.ip();
+    // From our address on the link, if we may have that one: the answer is to come from the gateway's.
+    let local = network.binding().address().unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+    let group = SocketAddrV6::new(ssdp::GROUP_V6, ssdp::GROUP.port(), 0, gateway.scope_id());
+    let found = find(network, (local, 0).into(), group.into(), pinhole::at(gateway)).await;
+    let found = found.map_err(|error| PinholeError::Io { gateway: ip, error })?;
+    let location = found.ok_or(PinholeError::Silent(ip))?;
+    let way = Way { network, from: Some(client) };
+    let failed = |why| PinholeError::Description { gateway: ip, why };
+    let (status, description) = http::get(way, &location).await.map_err(failed)?;
+    if status != 200 {
+        return Err(failed(format!("status {status}")));
+    }
+    let mut last = PinholeError::NoService(ip);
+    for service in igd::firewalls(&description, &location) {
+        let (status, body) = asked(way, &service, ip, Call::FirewallStatus).await?;
+        match igd::firewall_status(status, &body) {
+            Ok(()) => return Ok(service),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+/// Opens a pinhole; gives its number.
+pub(super) async fn open(
+    way: Way<'_>,
+    service: &Service,
+    gateway: Ipv6Addr,
+    hole: igd::Pinhole,
+) -> Result<u16, PinholeError> {
+    let (status, body) = asked(way, service, gateway, Call::Open(hole)).await?;
+    Ok(igd::opened(hole, status, &body)?)
+}
+
+/// Keeps one for so many seconds more.
+pub(super) async fn keep(
+    way: Way<'_>,
+    service: &Service,
+    gateway: Ipv6Addr,
+    id: u16,
+    seconds: u32,
+) -> Result<(), PinholeError> {
+    let call = Call::Keep { id, seconds };
+    let (status, body) = asked(way, service, gateway, call).await?;
+    Ok(call.done(status, &body)?)
+}
+
+pub(super) async fn close(
+    way: Way<'_>,
+    service: &Service,
+    gateway: Ipv6Addr,
+    id: u16,
+) -> Result<(), PinholeError> {
+    let call = Call::Close { id };
+    let (status, body) = asked(way, service, gateway, call).await?;
+    Ok(call.done(status, &body)?)
+}
+
+async fn asked(
+    way: Way<'_>,
+    service: &Service,
+    gateway: Ipv6Addr,
+    call: Call,
+) -> Result<(u16, Bytes), PinholeError> {
+    let reply = http::call(way, service, call).await;
+    reply.map_err(|why| PinholeError::Description { gateway, why })
 }

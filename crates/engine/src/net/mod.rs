@@ -4,9 +4,12 @@
 //! MSE and uTP come on top, in `peer` and `utp_driver`.
 
 mod binding;
+mod from;
 mod held;
 mod link;
 mod listener;
+mod names;
+mod news;
 mod proxy;
 mod registry;
 mod relay;
@@ -84,6 +87,7 @@ pub struct Network {
 struct Inner {
     options: NetworkOptions,
     registry: Arc<Registry>,
+    names: names::Names,
     state: tokio::sync::watch::Sender<State>,
     /// The same in short: something is absent.
     lost: AtomicBool,
@@ -156,10 +160,7 @@ impl Network {
         if let Ok(addr) = authority.parse() {
             return Ok(vec![addr]);
         }
-        let parts = authority.rsplit_once(':');
-        let Some((host, Ok(port))) = parts.map(|(host, port)| (host, port.parse())) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not HOST:PORT"));
-        };
+        let (host, port) = host_and_port(authority)?;
         self.resolve(host, port).await
     }
 
@@ -183,7 +184,8 @@ impl Network {
         Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    /// Connects by TCP, through the proxy if there is one.
+    /// Connects by TCP, through the proxy if there is one; to the name that the address stands in for, if
+    /// it does.
     pub(crate) async fn connect(
         &self,
         addr: SocketAddr,
@@ -192,7 +194,7 @@ impl Network {
         match self.proxy() {
             // The proxy's own name is looked up here, and no other.
             Some(proxy) if purpose != Purpose::Resolver => {
-                self.connect_by_proxy(proxy, addr.into(), purpose).await
+                self.connect_by_proxy(proxy, self.target_of(addr)?, purpose).await
             }
             _ => self.connect_directly(addr, purpose).await,
         }
@@ -392,6 +394,9 @@ impl Network {
 
     /// An error in opening a socket, or that what we are bound to is not there.
     fn explained(&self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::Unsupported {
+            return error; // what the system can't do at all it can't do later
+        }
         match link::look(self.binding()) {
             Err(absence) => io::Error::new(io::ErrorKind::NetworkDown, absence.to_string()),
             Ok(_) => error,
@@ -433,6 +438,15 @@ impl Network {
     fn hold<T: registry::Describe>(&self, socket: T, purpose: Purpose) -> Held<T> {
         let entry = Registry::enter(&self.inner.registry, socket.describe(purpose));
         Held::new(socket, entry)
+    }
+}
+
+/// The two parts of `HOST:PORT`.
+fn host_and_port(authority: &str) -> io::Result<(&str, u16)> {
+    let parts = authority.rsplit_once(':');
+    match parts.map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) if !host.is_empty() => Ok((host, port)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not HOST:PORT")),
     }
 }
 

@@ -7,10 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::link::{self, Absence, Link};
+use super::news::News;
 use super::{Network, State};
 
-/// How often is looked. Nothing is sent meanwhile that must not be.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often is looked where the system tells of nothing. Nothing is sent meanwhile that must not be.
+const OFTEN: Duration = Duration::from_secs(1);
+
+/// The same where it tells of everything, to be sure.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,18 +31,26 @@ impl Network {
         if self.binding().is_none() {
             return;
         }
-        let mut every = tokio::time::interval(EVERY);
+        let mut news = News::listen();
+        let mut every = tokio::time::interval(if news.is_open() { SELDOM } else { OFTEN });
+        let mut state = self.state();
+        let mut seen = state.borrow_and_update().clone();
         loop {
-            every.tick().await;
-            for change in self.saw(link::look(self.binding())) {
-                tell(change);
+            // Sessions that share this network share what they see, and each tells all of it.
+            tokio::select! {
+                _ = every.tick() => {}
+                () = news.next() => {}
+                _ = state.changed() => {}
             }
+            self.saw(link::look(self.binding()));
+            let now = state.borrow_and_update().clone();
+            self.changes(&seen, &now).into_iter().for_each(&mut tell);
+            seen = now;
         }
     }
 
-    /// What is different from before.
-    fn saw(&self, now: Result<Link, Absence>) -> Vec<Change> {
-        let mut changes = Vec::new();
+    /// Takes note of what was found.
+    fn saw(&self, now: Result<Link, Absence>) {
         self.inner.state.send_if_modified(|state| {
             let before = state.clone();
             match now {
@@ -50,20 +62,37 @@ impl Network {
                     }
                 }
             }
-            match (&before.absence, &state.absence) {
-                (None, Some(absence)) => changes.push(Change::Lost(absence.clone())),
-                (Some(_), None) => changes.push(Change::Back),
-                // It went and came back under our eyes.
-                (None, None) if before.generation != state.generation => {
-                    changes.push(Change::Lost(Absence::Gone(self.binding().to_string())));
-                    changes.push(Change::Back);
-                }
-                _ => {}
-            }
+            self.inner.lost.store(state.absence.is_some(), Ordering::Release);
             *state != before
         });
-        self.inner.lost.store(self.inner.state.borrow().absence.is_some(), Ordering::Release);
-        changes
+    }
+
+    /// What is different from before.
+    fn changes(&self, before: &State, now: &State) -> Vec<Change> {
+        match (&before.absence, &now.absence) {
+            (None, Some(absence)) => vec![Change::Lost(absence.clone())],
+            (Some(_), None) => vec![Change::Back],
+            // It went and came back under our eyes.
+            (None, None) if before.generation != now.generation => {
+                let gone = Absence::Gone(self.binding().to_string(), Vec::new());
+                vec![Change::Lost(gone), Change::Back]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Looks now, for who does not watch yet: nobody else is told of what it sees. Gives whether what we
+    /// are bound to is there.
+    pub(crate) fn look(&self) -> bool {
+        self.saw(link::look(self.binding()));
+        !self.is_lost()
+    }
+
+    /// Waits until what we are bound to is there, as far as somebody watches.
+    pub(crate) async fn there(&self) {
+        let mut state = self.state();
+        let there = state.wait_for(|state| state.absence.is_none()).await;
+        drop(there); // an error when nobody is left to tell
     }
 
     /// Whether what we are bound to was gone when last looked at. Costs next to nothing.
@@ -71,8 +100,9 @@ impl Network {
         self.inner.lost.load(Ordering::Acquire)
     }
 
-    /// Why nothing is sent, in words.
-    pub(crate) fn absence(&self) -> Option<String> {
+    /// Why nothing is sent, in words, when what we are bound to was not there as a session that runs
+    /// looked last. It goes on by itself when that is there.
+    pub fn absence(&self) -> Option<String> {
         self.inner.state.borrow().absence.as_ref().map(ToString::to_string)
     }
 
@@ -108,20 +138,25 @@ mod tests {
         let network =
             Network::new(NetworkOptions::default().bind(Binding::to_interface("lo").unwrap()));
         let there = |index| Ok(Link { index: Some(index), v4: true, v6: false });
-        let gone = Absence::Gone("lo".into());
+        let gone = Absence::Gone("lo".into(), Vec::new());
         let start = network.inner.state.borrow().index;
         let index = start.expect("there is a loopback interface");
-        assert_eq!(network.saw(there(index)), []);
-        assert_eq!(network.saw(Err(gone.clone())), [Change::Lost(gone.clone())]);
+        let told = |now| {
+            let before = network.inner.state.borrow().clone();
+            network.saw(now);
+            network.changes(&before, &network.inner.state.borrow())
+        };
+        assert_eq!(told(there(index)), []);
+        assert_eq!(told(Err(gone.clone())), [Change::Lost(gone.clone())]);
         assert!(network.is_lost());
         assert!(network.absence().unwrap().contains("interface lo"));
-        assert_eq!(network.saw(Err(Absence::Bare("lo".into()))), [], "still");
+        assert_eq!(told(Err(Absence::Bare("lo".into()))), [], "still");
         let generation = network.inner.state.borrow().generation;
-        assert_eq!(network.saw(there(index)), [Change::Back]);
+        assert_eq!(told(there(index)), [Change::Back]);
         assert!(!network.is_lost());
         assert_eq!(network.inner.state.borrow().generation, generation, "sockets are still good");
-        assert_eq!(network.saw(there(index + 1)), [Change::Lost(gone), Change::Back]);
+        assert_eq!(told(there(index + 1)), [Change::Lost(gone), Change::Back]);
         assert_eq!(network.inner.state.borrow().generation, generation + 1);
-        assert_eq!(network.saw(there(index + 1)), []);
+        assert_eq!(told(there(index + 1)), []);
     }
 }

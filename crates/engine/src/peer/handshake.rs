@@ -1,7 +1,6 @@
 //! The first 68 bytes on the wire (BEP 3), in the open or within MSE, both ways, within a time limit.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::InfoHash;
@@ -12,7 +11,6 @@ use wire::{HANDSHAKE_LENGTH, Handshake, PeerId, Reserved};
 use super::encrypt;
 use super::line::Line;
 use crate::encryption::{Encryption, Opening};
-use crate::net::{Network, Purpose};
 use crate::stream::Stream;
 
 /// A live peer answers a handshake within a round trip.
@@ -32,19 +30,19 @@ pub enum HandshakeFailure {
     /// The name has no address.
     #[error("can't find an address for {0}")]
     Resolve(String),
-    /// The TCP connection was not made.
-    #[error("can't connect to {addr}: {error}")]
+    /// The connection was not made.
+    #[error("can't connect to {peer}: {error}")]
     Connect {
-        /// Whom.
-        addr: SocketAddr,
+        /// Whom, by address or name.
+        peer: String,
         /// Why.
         error: io::Error,
     },
-    /// The TCP connection was not made in time.
-    #[error("{addr} did not accept the connection within {} s", limit.as_secs_f32())]
+    /// The connection was not made in time.
+    #[error("{peer} did not accept the connection within {} s", limit.as_secs_f32())]
     ConnectTimeout {
-        /// Whom.
-        addr: SocketAddr,
+        /// Whom, by address or name.
+        peer: String,
         /// How long it had.
         limit: Duration,
     },
@@ -120,19 +118,6 @@ impl Ours {
         let reserved = if self.dht { reserved.with_dht() } else { reserved };
         let reserved = if self.v2.is_some() { reserved.with_v2() } else { reserved };
         Handshake { reserved, info_hash: self.info_hash, peer_id: self.peer_id }.encode()
-    }
-}
-
-/// Connects within a time limit.
-pub(crate) async fn connect(
-    network: &Network,
-    addr: SocketAddr,
-    limit: Duration,
-) -> Result<Stream, HandshakeFailure> {
-    match timeout(limit, network.connect(addr, Purpose::Peers)).await {
-        Ok(Ok(stream)) => Ok(Stream::Tcp(stream)),
-        Ok(Err(error)) => Err(HandshakeFailure::Connect { addr, error }),
-        Err(_) => Err(HandshakeFailure::ConnectTimeout { addr, limit }),
     }
 }
 

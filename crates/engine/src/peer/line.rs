@@ -55,6 +55,11 @@ impl Line {
         self.stream.write_all(&bytes).await
     }
 
+    /// What is read next, before what has come since.
+    pub(crate) fn put_back(&mut self, bytes: Vec<u8>) {
+        self.early.splice(..0, bytes);
+    }
+
     /// Readies it for another thread.
     pub(crate) fn detach(self) -> io::Result<Line<Detached>> {
         let Self { stream, ciphers, early, method } = self;

@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use swarm::{Hello, Way};
-use tokio::time::timeout;
 
 use super::Line;
 use super::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
-use crate::connect;
 use crate::encryption::Opening;
 use crate::session::SessionShared;
 
@@ -82,11 +80,8 @@ async fn open_by(
     ours: Ours,
     limit: Duration,
 ) -> Result<Opened, Unopened> {
-    let connected = timeout(CONNECT_LIMIT, connect::connect(session, addr, utp)).await;
-    let stream = connected
-        .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })
-        .and_then(|made| made.map_err(|error| HandshakeFailure::Connect { addr, error }))
-        .map_err(Unopened::new)?;
+    let connected = session.dialler().connect(addr, utp, CONNECT_LIMIT).await;
+    let stream = connected.map_err(Unopened::new)?;
     let utp = stream.is_utp();
     let (theirs, line) = handshake::outgoing(stream, opening, ours, limit)
         .await

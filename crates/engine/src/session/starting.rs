@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use storage::{Arena, HandleCache, PoolSettings, Pools};
+use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use wire::PeerId;
 
@@ -21,7 +22,9 @@ use crate::panics::Panics;
 use crate::roster::Roster;
 use crate::settings::Settings;
 use crate::utp_driver::Utp;
-use crate::{accept, dht, limits, link, local_search, mapping, relaying, rest, resume, shard};
+use crate::{
+    accept, dht, limits, link, listening, local_search, mapping, relaying, rest, resume, shard,
+};
 
 /// Builds and starts everything.
 pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
@@ -38,24 +41,25 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let arena = Arena::new(settings.budget_blocks());
     let pools = Pools::start(PoolSettings::default())?;
     let state = settings.open_state()?;
-    let port = settings.port;
-    let listeners = if settings.listen {
-        let _guard = control.enter();
-        let listeners = settings.network.listen(port, Purpose::Peers);
-        listeners.map_err(|error| match error.kind() {
-            io::ErrorKind::NetworkDown => StartError::Network(error),
-            _ => StartError::Listen { port, error },
-        })?
-    } else {
-        Vec::new()
-    };
+    let is_there = settings.network.look();
+    if settings.needs_network
+        && let Some(absence) = settings.network.absence()
+    {
+        return Err(StartError::Network(io::Error::new(io::ErrorKind::NetworkDown, absence)));
+    }
+    let listeners = listen(&settings, &control)?;
     let listening: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let (clock, guard) = (Clock::start(), control.enter());
     let datagrams = settings.datagrams(&listening);
+    let is_open = match settings.network.proxy() {
+        Some(_) => true, // it is asked again and again
+        None if settings.listen => !listening.is_empty(),
+        None => is_there || !datagrams.local_addrs().is_empty(),
+    };
     datagrams.gate().set(Arc::clone(&settings.ip_filter));
     let (utp, incoming) = Utp::start(Arc::clone(&datagrams), clock, settings.utp(random()?));
     drop(guard);
-    let (dht, dht_task) = dht::start(&settings, clock, &datagrams).unzip();
+    let (dht, dht_task) = dht::start(&settings, clock, &datagrams, is_open).unzip();
     let shared = Arc::new(SessionShared {
         clock,
         peer_id: random_peer_id()?,
@@ -77,7 +81,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         mapping: Mapping::default(),
         external: Mutex::default(),
         announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
-        listening: Listening::new(listening),
+        listening: Listening::new(listening, is_open),
         datagrams,
         utp,
         dht,
@@ -87,6 +91,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         shutdown: Mutex::default(),
         settings,
     });
+    if let Some(message) = shared.network.absence() {
+        tracing::warn!(%message, "waiting for the network");
+    }
     shared.schedule.set_usual(shared.settings.limits, &shared.limits);
     shared.schedule.set_scheduled(shared.settings.limit_schedule.clone(), &shared.limits);
     control.spawn(limits::keep(Arc::clone(&shared.schedule), Arc::downgrade(&shared.limits)));
@@ -99,6 +106,9 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
     control.spawn(link::watch(Arc::clone(&shared)));
+    if !is_open {
+        control.spawn(listening::open_when_there(Arc::downgrade(&shared)));
+    }
     control.spawn(relaying::tell(Arc::clone(&shared)));
     if shared.settings.local_discovery {
         let _guard = control.enter();
@@ -118,13 +128,33 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })
 }
 
+/// None where nothing is to listen on yet.
+fn listen(settings: &Settings, control: &Runtime) -> Result<Vec<Listener>, StartError> {
+    if !settings.listen {
+        return Ok(Vec::new());
+    }
+    let _guard = control.enter();
+    let port = settings.port;
+    match settings.network.listen(port, Purpose::Peers) {
+        Err(error) if error.kind() != io::ErrorKind::NetworkDown => {
+            Err(StartError::Listen { port, error })
+        }
+        Err(error) if settings.needs_network => Err(StartError::Network(error)),
+        Err(error) => {
+            tracing::warn!(%error, "not listening yet");
+            Ok(Vec::new())
+        }
+        Ok(listeners) => Ok(listeners),
+    }
+}
+
 fn random_peer_id() -> io::Result<PeerId> {
     let mut rng = fastrand::Rng::with_seed(random()?);
     Ok(PeerId::generate(|| rng.u8(..)))
 }
 
 /// What strangers can't guess.
-fn random() -> io::Result<u64> {
+pub(crate) fn random() -> io::Result<u64> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(u64::from_ne_bytes(seed))

@@ -123,7 +123,7 @@ impl Rig {
         let local = LocalSet::new();
         let torrent = {
             let (_runtime, _local) = (runtime.enter(), local.enter());
-            shard.begin(shared, config, None, None);
+            shard.begin(shared, config, None, None, None);
             let torrent = Rc::clone(&shard.torrents[&info_hash]);
             assert_eq!(torrent.is_resting(), is_seed, "a seed has nothing to do yet");
             shard.handle(ShardMessage::Incoming { info_hash, line, addr, first, slot });

@@ -6,6 +6,7 @@
 mod account;
 mod dial;
 mod ending;
+mod handover;
 mod judging;
 mod limits;
 mod metadata;
@@ -221,14 +222,14 @@ impl Torrent {
     /// Lets a peer that shook hands in, and serves it until the connection ends.
     pub(crate) async fn serve(&self, hello: Hello, line: Line) {
         let addr = hello.addr;
-        let added = self.with_swarm_and_connect(hello, line);
-        let (connection, limits) = match added {
-            Ok(added) => added,
-            Err(refusal) => {
-                tracing::debug!(%addr, %refusal, "peer refused");
-                return;
-            }
-        };
+        match self.join(line, |swarm, now| swarm.add_peer(now, hello)) {
+            Ok(joined) => self.attend(addr, joined).await,
+            Err(refusal) => tracing::debug!(%addr, %refusal, "peer refused"),
+        }
+    }
+
+    /// Serves a peer that is in until the connection ends.
+    async fn attend(&self, addr: SocketAddr, (connection, limits): (Rc<Connection>, Limits)) {
         self.context
             .session
             .events
@@ -245,16 +246,17 @@ impl Torrent {
         });
     }
 
-    fn with_swarm_and_connect(
+    /// Lets a peer in as the brain does.
+    fn join(
         &self,
-        hello: Hello,
         line: Line,
+        add: impl FnOnce(&mut Swarm, Duration) -> Result<PeerKey, swarm::Refusal>,
     ) -> Result<(Rc<Connection>, Limits), swarm::Refusal> {
         if self.stopped.get() {
             return Err(swarm::Refusal::Full); // its torrent was stopped during the handshake
         }
         self.change(|state, now| {
-            let key = state.swarm.add_peer(now, hello)?;
+            let key = add(&mut state.swarm, now)?;
             if line.is_utp() {
                 state.swarm.came_by_utp(key);
             }

@@ -1,6 +1,5 @@
 //! A piece's way from complete in memory to verified, written and announced.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
@@ -170,8 +169,7 @@ impl Torrent {
         if let Some(record) = self.shared.record.get() {
             record.completed(unix_now());
         }
-        let (session, shared) = (Arc::clone(&self.context.session), Arc::clone(&self.shared));
-        tokio::task::spawn_blocking(move || reusing::shelve(&session, &shared));
+        reusing::shelve(&self.shared);
         if announcing::is_complete(&self.shared.stats()) {
             self.shared.announce_completed();
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use engine::wire::PeerId;
 use engine::{
-    AddTorrent, Binding, Encryption, HandshakeFailure, HandshakeRequest, Network, NetworkOptions,
-    Purpose, Session, SocketProtocol, StartError, Transport,
+    AddTorrent, Binding, Cause, Encryption, HandshakeFailure, HandshakeRequest, Network,
+    NetworkOptions, Purpose, Session, SocketProtocol, StartError, Transport,
 };
 
 use crate::support::{payload, single_file, within};
@@ -52,8 +52,9 @@ async fn a_transfer_by_bound_sockets_and_the_list_of_them() {
 }
 
 #[tokio::test]
-async fn without_its_interface_nothing_starts_and_the_error_names_it() {
-    let Err(refused) = Session::builder().network(network(ABSENT)).start().await else {
+async fn without_its_interface_what_needs_it_fails_and_the_error_names_it() {
+    let builder = Session::builder().network(network(ABSENT)).needs_network(true);
+    let Err(refused) = builder.start().await else {
         panic!("it has nothing to send by");
     };
     assert!(matches!(refused, StartError::Network(_)), "{refused:?}");
@@ -69,6 +70,7 @@ async fn without_its_interface_nothing_starts_and_the_error_names_it() {
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
         network: network(ABSENT),
+        transport: Transport::Tcp,
         encryption: Encryption::Off,
     };
     let failure = within(engine::handshake(request)).await.unwrap_err();
@@ -78,4 +80,42 @@ async fn without_its_interface_nothing_starts_and_the_error_names_it() {
     let fetched = within(engine::fetch_torrent("http://127.0.0.1:9/a", &network(ABSENT))).await;
     let error = fetched.unwrap_err().to_string();
     assert!(error.contains(ABSENT), "{error}");
+}
+
+/// It has no sockets, and says why: what is there comes first to who mistyped a name.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_session_begins_without_its_interface_and_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = payload(300_000, 1);
+    let torrent = single_file(&dir.path().join("seed"), "one.bin", &data, 32 * 1024);
+    let there = Session::builder().bind([127, 0, 0, 1].into()).start().await.unwrap();
+    let request = AddTorrent::new(torrent.clone(), dir.path().join("seed"));
+    let seed = there.add(request.seed_only(true).use_trackers(false)).await.unwrap();
+    within(seed.wait()).await.unwrap();
+
+    let session = Session::builder().network(network(ABSENT)).port_mapping(true).start();
+    let session = session.await.unwrap();
+    assert_eq!((session.listen_addresses(), session.sockets()), (Vec::new(), Vec::new()));
+    let why = session.network().absence().unwrap();
+    let named = why.contains("only lo") || why.contains(", lo");
+    assert!(why.contains(ABSENT) && named, "{why}");
+    let request = AddTorrent::new(torrent, dir.path().join("out")).use_trackers(false);
+    let download = session.add(request.peers(there.listen_addresses())).await.unwrap();
+    within(download.checked()).await.unwrap();
+    let explained = within(async {
+        loop {
+            let findings = download.explain().await.findings;
+            if let Some(finding) = findings.into_iter().next() {
+                return finding;
+            }
+        }
+    });
+    assert_eq!(explained.await.cause, Cause::NetworkLost);
+    assert_eq!((download.stats().peers, session.sockets()), (0, Vec::new()));
+    let error = within(session.set_listen_port(0)).await.unwrap_err();
+    assert!(error.to_string().contains(ABSENT), "{error}");
+    for session in [session, there] {
+        session.shutdown().await;
+    }
 }

@@ -7,7 +7,8 @@ use engine::dht_core::{PeersQuery, SecretKey};
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::wire::PeerId;
 use engine::{
-    AddTorrent, Encryption, Event, HandshakeRequest, Network, Session, StateLocation, TorrentHandle,
+    AddTorrent, Encryption, Event, HandshakeRequest, Network, Session, StateLocation,
+    TorrentHandle, Transport,
 };
 
 use crate::support::{DEADLINE, payload, single_file, within};
@@ -100,6 +101,7 @@ async fn reserved_of(addr: SocketAddr, torrent: &Torrent) -> engine::wire::Reser
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         network: Network::default(),
+        transport: Transport::Both,
         ip_filter: std::sync::Arc::default(),
         encryption: Encryption::Off,
     };

@@ -10,7 +10,7 @@ use engine::wire::mse::{Agreed, Initiator, Method, Methods, Responder, torrent_m
 use engine::wire::{Handshake, PeerId, Reserved};
 use engine::{
     AddTorrent, Encryption, HandshakeFailure, HandshakeReport, HandshakeRequest, Network, Session,
-    TorrentHandle,
+    TorrentHandle, Transport,
 };
 
 use crate::support::{DEADLINE, payload, single_file, within};
@@ -58,6 +58,7 @@ async fn asks(
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         network: Network::default(),
+        transport: Transport::Both,
         ip_filter: std::sync::Arc::default(),
         encryption,
     };

@@ -59,8 +59,9 @@ fn port_of(session: &Session) -> u16 {
 
 async fn changes_in_mid_download(transport: Transport) {
     let dir = tempfile::tempdir().unwrap();
-    let limits =
-        ServerLimits { open: true, min_interval: Duration::ZERO, ..ServerLimits::default() };
+    // It is told of the change before its time.
+    let min_interval = Duration::from_hours(1);
+    let limits = ServerLimits { open: true, min_interval, ..ServerLimits::default() };
     let registry = Registry::new(limits, 1);
     let tracker =
         TrackerServer::bind(&Network::default(), SocketAddr::new(HERE, 0), registry).unwrap();

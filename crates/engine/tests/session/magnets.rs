@@ -8,7 +8,7 @@ use engine::metainfo::{CreateOptions, Magnet, Torrent};
 use engine::wire::PeerId;
 use engine::{
     AddTorrent, Encryption, FollowMagnet, Found, HandshakeRequest, MagnetFailure, Network, Session,
-    StateLocation,
+    StateLocation, Transport,
 };
 
 const PIECE: u32 = 16 * 1024;
@@ -147,6 +147,7 @@ async fn a_private_torrents_metadata_is_offered_to_nobody() {
             connect_timeout: DEADLINE,
             timeout: DEADLINE,
             network: Network::default(),
+            transport: Transport::Both,
             ip_filter: std::sync::Arc::default(),
             encryption: Encryption::Off,
         });

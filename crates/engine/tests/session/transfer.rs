@@ -189,6 +189,7 @@ async fn who_comes_during_the_check_is_served_after_it() {
         connect_timeout: DEADLINE,
         timeout: DEADLINE,
         network: Network::default(),
+        transport: Transport::Both,
         ip_filter: std::sync::Arc::default(),
         encryption: Encryption::Off,
     };

@@ -28,9 +28,8 @@ pub(super) fn put(change: &Connection, key: &RecordKey, shelf: &Shelf) -> rusqli
     let Some(id) = find.query_map(named, |row| row.get::<_, i64>(0))?.next().transpose()? else {
         return Ok(());
     };
-    for table in ["shelf", "hints"] {
-        change.execute(&format!("DELETE FROM {table} WHERE torrent = ?1"), [id])?;
-    }
+    change.prepare_cached("DELETE FROM shelf WHERE torrent = ?1")?.execute([id])?;
+    change.prepare_cached("DELETE FROM hints WHERE torrent = ?1")?.execute([id])?;
     let mut add = change.prepare_cached(
         "INSERT INTO shelf (torrent, file, length, root, path) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
@@ -121,15 +120,16 @@ mod tests {
         Source { path: name.into(), length, root: root.map(|byte| [byte; 32]) }
     }
 
-    fn saved(state: &SqliteState, number: u8) {
+    fn saved(state: &SqliteState, number: u8, is_there: bool, shelf: Option<Shelf>) {
         let save = Save {
             key: key(number),
-            progress: Some(Progress::new(1, 0)),
+            progress: is_there.then(|| Progress::new(1, 0)),
             totals: Totals::default(),
             files: [].into(),
             file_count: 1,
             torrent: None,
             arrangement: None,
+            shelf: shelf.map(Into::into),
         };
         state.save(&[save], false).unwrap();
     }
@@ -154,10 +154,10 @@ mod tests {
         let none = Hints::default;
         let group = |name: &str| Hints { collections: vec![name.into()], ..none() };
         let naming = |number| Hints { similar: vec![InfoHash([number; 20])], ..none() };
-        (1..=5).for_each(|number| saved(&state, number));
         let put = |number, hints, files: &[Source]| {
-            state.shelve(&key(number), &shelf(number, hints, files)).unwrap();
+            saved(&state, number, number < 10, Some(shelf(number, hints, files)));
         };
+        saved(&state, 5, true, None);
         put(1, none(), &[source("/a", 5, Some(1)), source("/b", 9, Some(2))]);
         put(2, group("g"), &[source("/c", 9, None), source("/d", 7, None)]);
         put(3, naming(99), &[source("/e", 9, None)]);

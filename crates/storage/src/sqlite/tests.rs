@@ -35,6 +35,7 @@ fn save(number: u8, pieces: &[u32]) -> Save {
         file_count: 3,
         torrent: Some(Arc::from(*b"d4:infoe")),
         arrangement: None,
+        shelf: None,
     }
 }
 

@@ -10,6 +10,7 @@ use super::tracked::Tracked;
 use super::{BATCH_CHANGES, Shared};
 use crate::arrangement::Arrangement;
 use crate::record::{Progress, RecordKey};
+use crate::shelf::Shelf;
 use crate::totals::Totals;
 
 /// How a running torrent reports what happened. None of the methods waits for a disk.
@@ -84,6 +85,15 @@ impl RecordHandle {
             drop(state);
             self.note(0); // it waits for the next save, however often it happens
         }
+    }
+
+    /// Keeps which whole files it has, in the place of what was kept.
+    pub fn shelve(&self, shelf: Shelf) {
+        let mut state = self.tracked.state();
+        state.shelf = Some(Arc::new(shelf));
+        state.unsaved.totals = true; // a closed record is forgotten once nothing is left to save
+        drop(state);
+        self.note(0);
     }
 
     /// From now on its time counts, as seeding or not. Until [`Self::close`].

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Progress, RecordKey};
+use crate::shelf::Shelf;
 use crate::state::Save;
 use crate::store::FileStore;
 use crate::totals::Meter;
@@ -50,6 +51,8 @@ pub(super) struct TrackedState {
     /// `None` for the default: most have no other.
     pub(super) arrangement: Option<Box<Arrangement>>,
     pub(super) meter: Meter,
+    /// Not saved yet.
+    pub(super) shelf: Option<Arc<Shelf>>,
     pub(super) unsaved: Unsaved,
     /// It is in [`super::Schedule::changed`].
     pub(super) queued: bool,
@@ -101,7 +104,8 @@ impl Tracked {
         }
         let unsaved = std::mem::take(&mut state.unsaved);
         let progress = unsaved.progress || !unsaved.files.is_empty();
-        if !progress && !unsaved.totals {
+        let shelf = state.shelf.take();
+        if !progress && !unsaved.totals && shelf.is_none() {
             return None;
         }
         if progress {
@@ -117,6 +121,7 @@ impl Tracked {
             arrangement: unsaved
                 .arrangement
                 .then(|| state.arrangement.as_deref().cloned().unwrap_or_default()),
+            shelf,
         };
         Some((save, unsaved.through))
     }
@@ -134,6 +139,7 @@ impl Tracked {
         let mut state = self.state();
         state.unsaved.progress |= save.progress.is_some();
         state.unsaved.totals = true;
+        state.shelf = state.shelf.take().or(save.shelf);
         state.unsaved.through |= through;
         state.unsaved.torrent |= save.torrent.is_some();
         state.unsaved.arrangement |= save.arrangement.is_some();

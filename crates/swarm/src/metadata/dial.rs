@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Metadata, PEERS_MAX};
-use crate::Way;
+use crate::{Source, Way};
 
 impl Metadata {
     /// The next address to connect to; every one is answered by [`Self::add_peer`] or
@@ -30,6 +30,11 @@ impl Metadata {
         self.now = now;
         let jitter = self.rng.f64();
         self.candidates.hung_up(now, addr, jitter);
+    }
+
+    /// Where an address is from, if it is being dialled: whoever takes over is not to dial it as well.
+    pub fn dialled_from(&self, addr: SocketAddr) -> Option<Source> {
+        self.candidates.dialled_from(addr)
     }
 
     /// How to dial the address.

@@ -8,6 +8,7 @@ mod greetings;
 mod holepunch;
 mod ip_filter;
 mod listening;
+mod named_peers;
 mod private;
 mod requests;
 mod rest;

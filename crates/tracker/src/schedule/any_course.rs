@@ -37,7 +37,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Retry::Never),
         1 => (0_u64..10_000).prop_map(|secs| Retry::After(at(secs))),
     ];
-    let prompt = prop_oneof![Just(Prompt::User), Just(Prompt::FewPeers)];
+    let prompt = prop_oneof![Just(Prompt::User), Just(Prompt::FewPeers), Just(Prompt::Moved)];
     let tiers = prop::collection::vec(prop::collection::vec(0_u8..8, 0..4), 0..4);
     prop_oneof![
         8 => (0_u64..3_000).prop_map(Act::Wait),
@@ -59,6 +59,10 @@ struct Seen {
     started: bool,
     completed: bool,
     answered: Option<(Duration, Duration)>,
+    /// It was told what is not true any more.
+    moved: bool,
+    telling: bool,
+    told_early: Option<Duration>,
 }
 
 /// The rules of BEP 3, 12 and 31 as an outside judge.
@@ -85,13 +89,27 @@ impl Judge {
             Event::None => {
                 prop_assert!(seen.started);
                 let (answered, min) = seen.answered.unwrap();
-                prop_assert!(now >= answered + min, "{now:?} after {answered:?} + {min:?}");
+                if seen.moved && now < answered + min {
+                    let again = seen.told_early.map_or(at(0), |told| told + MINUTE);
+                    prop_assert!(now >= again, "{now:?} before {again:?}");
+                    seen.told_early = Some(now);
+                } else {
+                    prop_assert!(now >= answered + min, "{now:?} after {answered:?} + {min:?}");
+                }
             }
             Event::Stopped => prop_assert!(false, "only from stop"),
             Event::Paused => prop_assert!(false, "for who announces to say"),
         }
+        seen.telling = std::mem::take(&mut seen.moved);
         self.in_flight.push(due);
         Ok(())
+    }
+
+    fn prompted(&mut self, prompt: Prompt) {
+        for (tracker, seen) in &mut self.seen {
+            let is_asked = self.in_flight.iter().any(|due| due.tracker == *tracker);
+            seen.moved |= prompt == Prompt::Moved && (seen.started || is_asked);
+        }
     }
 
     fn stopped(&mut self, stopped: &[Due]) -> Result<(), TestCaseError> {
@@ -138,6 +156,8 @@ proptest! {
                 Act::Fail(which, retry) if !judge.in_flight.is_empty() => {
                     let due = judge.in_flight.swap_remove(which % judge.in_flight.len());
                     schedule.failed(now, due.tracker, &Failure { message: "x".into(), retry });
+                    let seen = judge.seen.entry(due.tracker).or_default();
+                    seen.moved |= std::mem::take(&mut seen.telling);
                     if retry == Retry::Never {
                         judge.given_up.push(due.tracker);
                         let given_up = |s: &TrackerStatus| {
@@ -151,7 +171,10 @@ proptest! {
                     schedule.completed();
                     judge.complete = true;
                 }
-                Act::Prompt(prompt) => schedule.announce_now(now, prompt),
+                Act::Prompt(prompt) => {
+                    schedule.announce_now(now, prompt);
+                    judge.prompted(prompt);
+                }
                 Act::PeersWanted(wanted) => schedule.set_peers_wanted(wanted),
                 Act::StopAndRestart(complete) => {
                     judge.stopped(&schedule.stop())?;

@@ -1,5 +1,7 @@
 //! BEP 12 order, events and timing in simulated time.
 
+mod moves;
+
 use super::tracker::{MIN_INTERVAL_DEFAULT, RETRY_FIRST, RETRY_MAX};
 use super::*;
 

@@ -18,6 +18,9 @@ pub(super) const RETRY_MAX: Duration = Duration::from_hours(1);
 /// `min interval` of its own.
 pub(super) const MIN_INTERVAL_DEFAULT: Duration = Duration::from_mins(2);
 
+/// However often we move, nobody is told of it before its time more often than this.
+pub(super) const MOVED_EVERY: Duration = Duration::from_mins(1);
+
 /// Parts in a thousand added at most to an interval, so that torrents started together drift
 /// apart. Never subtracted: before the interval only an event may be announced (BEP 15).
 const INTERVAL_JITTER_PERMILLE: u32 = 100;
@@ -46,6 +49,12 @@ pub(super) struct Tracker {
     failed_at: Duration,
     /// No regular announce before this.
     earliest: Duration,
+    /// It was told where we are no longer.
+    moved: bool,
+    /// What is in flight says where we are now.
+    telling: bool,
+    /// Not told before its time, before this.
+    moved_earliest: Duration,
 }
 
 /// What a tracker said in its last good answer.
@@ -78,6 +87,9 @@ impl Tracker {
             retry_at: Duration::ZERO,
             failed_at: Duration::ZERO,
             earliest: Duration::ZERO,
+            moved: false,
+            telling: false,
+            moved_earliest: Duration::ZERO,
         }
     }
 
@@ -148,15 +160,22 @@ impl Tracker {
     pub(super) fn ready_at(&self, round_at: Duration) -> Duration {
         let at = match self.event() {
             Event::Completed => Duration::ZERO,
-            Event::None | Event::Paused => round_at.max(self.earliest),
+            Event::None | Event::Paused => {
+                let regular = round_at.max(self.earliest);
+                if self.moved { regular.min(self.moved_earliest) } else { regular }
+            }
             Event::Started | Event::Stopped => round_at,
         };
         if self.is_failing() { at.max(self.retry_at) } else { at }
     }
 
     /// Puts its next announce in flight.
-    pub(super) fn begin(&mut self, complete: bool) -> Event {
+    pub(super) fn begin(&mut self, now: Duration, complete: bool) -> Event {
         let event = self.event();
+        self.telling = std::mem::take(&mut self.moved);
+        if self.telling && now < self.earliest {
+            self.moved_earliest = now.saturating_add(MOVED_EVERY);
+        }
         self.met_incomplete |= !complete;
         self.in_flight = Some(event);
         event
@@ -175,6 +194,11 @@ impl Tracker {
         self.completed_owed = self.met_incomplete;
     }
 
+    /// What it was told of where we are is not true any more, if it was told.
+    pub(super) fn moved(&mut self) {
+        self.moved = self.started || self.in_flight.is_some();
+    }
+
     /// Forgets a stopped session's events.
     pub(super) fn restart(&mut self) {
         self.in_flight = None;
@@ -182,6 +206,7 @@ impl Tracker {
         self.met_incomplete = false;
         self.completed_owed = false;
         self.failures = 0;
+        (self.moved, self.telling) = (false, false);
     }
 
     /// Takes an answer to what was in flight; the time of the next regular announce, unless the
@@ -236,6 +261,7 @@ impl Tracker {
             }
         };
         self.failures = self.failures.saturating_add(1);
+        self.moved |= std::mem::take(&mut self.telling);
         self.failed_at = now;
         self.retry_at = now.saturating_add(wait);
         self.retry = failure.retry;

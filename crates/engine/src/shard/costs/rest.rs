@@ -101,7 +101,7 @@ fn a_torrent_at_rest_keeps_little_however_large_it_is() {
     let info_hash = shared.info_hash();
     let begun = measure(|| {
         let config = session.inner.shared.swarm_config(&shared, shared.have(), None);
-        shard.begin(shared, config, None, None);
+        shard.begin(shared, config, None, None, None);
     });
     assert!(shard.torrents[&info_hash].is_resting());
     // Ten thousand of them are the measure (bench/idle.py): one of these is 10 KB.
