@@ -74,7 +74,7 @@ pub(crate) struct TorrentShared {
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
     /// Set when the torrent is stopped: ends a check that is under way.
     pub(crate) cancelled: Arc<AtomicBool>,
-    stats: Mutex<TorrentStats>,
+    pub(crate) stats: Mutex<TorrentStats>,
     have: Mutex<Bitfield>,
     peers: Mutex<Vec<PeerStats>>,
     web_seeds: Mutex<Vec<WebSeedStatus>>,
@@ -242,9 +242,9 @@ impl TorrentShared {
         {
             let geometry = self.torrent.info.geometry();
             let mut stats = lock(&self.stats);
-            let moved = (now.uploaded - stats.uploaded, now.downloaded - stats.downloaded);
             if let Some(record) = self.record.get() {
-                record.transferred(moved.0, moved.1);
+                record
+                    .transferred(now.uploaded - stats.uploaded, now.downloaded - stats.downloaded);
             }
             stats.verified_bytes = now.verified_bytes;
             stats.wanted_left = now.wanted_left;
@@ -302,9 +302,6 @@ impl TorrentShared {
         let (info_hash, message) = (self.info_hash(), error.to_string());
         tracing::error!(torrent = %info_hash, error = message, "the torrent can't run");
         *lock(&self.failure) = Some(error);
-        if let Some(record) = self.record.get() {
-            record.rests();
-        }
         self.set_state(TorrentState::Stopped);
         self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
         events.send(Event::TorrentFailed { info_hash, message });
@@ -430,6 +427,10 @@ impl TorrentHandle {
     ) -> Result<(), TorrentError> {
         let ended = |state: &TorrentState| *state == TorrentState::Stopped;
         if !ended(&self.shared.state_where(|state| there(state) || ended(state)).await) {
+            return Ok(());
+        }
+        // Seeded enough, perhaps at once: it was there, and nobody had to see it.
+        if self.shared.seeding.has_ended() && there(&TorrentState::Seeding) {
             return Ok(());
         }
         Err(lock(&self.shared.failure).take().unwrap_or(TorrentError::Stopped))

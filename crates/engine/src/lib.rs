@@ -61,6 +61,7 @@ mod reader;
 mod relaying;
 mod rest;
 mod resume;
+mod reusing;
 mod roster;
 mod seeding;
 mod session;

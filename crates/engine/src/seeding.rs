@@ -36,6 +36,10 @@ impl SeedingShared {
         self.lock().ended = Some(limit);
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
     /// Plain data: whole after every change.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

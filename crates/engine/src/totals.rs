@@ -1,6 +1,7 @@
 //! What a torrent moved and for how long it ran, over all runs, as its owner sees it. Trackers hear of
 //! this session alone (BEP 3: since `started`), which is in [`crate::TorrentStats`].
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use swarm::Seeded;
@@ -27,6 +28,12 @@ pub struct TorrentTotals {
 }
 
 impl TorrentShared {
+    /// So many bytes more needed no download.
+    pub(crate) fn resumed(&self, bytes: u64) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.resumed_bytes += bytes;
+    }
+
     /// What limits of seeding count from.
     pub(crate) fn seeded_before(&self) -> Seeded {
         let totals = self.record.get().map(storage::RecordHandle::totals).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! ones, which costs time and never data.
 
 mod schema;
+mod shelf;
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,6 +23,7 @@ use wire::Bitfield;
 use crate::arrangement::Arrangement;
 use crate::last_use::LastUse;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::shelf::{Shelf, Source, Wanted};
 use crate::state::{Save, StateError, StateStore};
 use crate::totals::Totals;
 
@@ -182,6 +184,23 @@ impl StateStore for SqliteState {
             params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()],
         );
         removed.map(drop).map_err(from_sqlite)
+    }
+
+    fn shelve(&self, key: &RecordKey, shelf: &Shelf) -> Result<(), StateError> {
+        self.last_use.note();
+        let mut writer = lock(&self.writer);
+        let change = writer
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(from_sqlite)?;
+        shelf::put(&change, key, shelf).map_err(from_sqlite)?;
+        change.commit().map_err(from_sqlite)
+    }
+
+    fn sources(&self, wanted: &Wanted) -> Result<Vec<Source>, StateError> {
+        self.last_use.note();
+        let reader = lock(&self.reader);
+        let _one_look = OneLook::begin(&reader).map_err(from_sqlite)?;
+        shelf::look(&reader, wanted).map_err(from_sqlite)
     }
 
     fn start_over(&self) -> Result<(), StateError> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::shelf::{Shelf, Source, Wanted};
 use crate::totals::Totals;
 
 /// Why state could not be read or saved.
@@ -91,6 +92,23 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// When it is still there.
     fn remove(&self, key: &RecordKey) -> Result<(), StateError>;
+
+    /// Keeps which whole files a torrent has, in the place of what was kept of it. One without a record
+    /// has none. A store may keep nothing: then nothing is found in it.
+    ///
+    /// # Errors
+    /// When it was not kept.
+    fn shelve(&self, _key: &RecordKey, _shelf: &Shelf) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    /// Files of torrents that may be what is wanted, to be looked at.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn sources(&self, _wanted: &Wanted) -> Result<Vec<Source>, StateError> {
+        Ok(Vec::new())
+    }
 
     /// Sets damaged state aside and begins empty.
     ///

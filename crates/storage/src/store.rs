@@ -24,6 +24,7 @@ pub(crate) mod testing_v2;
 #[cfg(test)]
 mod tests;
 mod write;
+mod write_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub use moving::MoveProgress;
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};
+#[cfg(test)]
+pub(crate) use write_back::FRESH_BYTES;
 
 /// What the owner of a torrent consents to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,6 +87,8 @@ pub struct FileStore {
     /// There is one in `names`.
     any_renamed: AtomicBool,
     changes: Mutex<Changes>,
+    /// A file in `changes` has enough new data for [`FileStore::begin_write_back`].
+    write_back_is_due: AtomicBool,
     /// Held during a sync: a second one must not return while the first, which took all there was
     /// to do, is still at it.
     syncing: Mutex<()>,
@@ -113,6 +118,8 @@ const UNWANTED: u8 = 8;
 struct Changes {
     /// Files written since the last sync.
     unsynced: BTreeSet<usize>,
+    /// Bytes written to files since their last sync or [`FileStore::begin_write_back`].
+    fresh: BTreeMap<usize, u64>,
     /// Folders with new entries since the last sync.
     unsynced_folders: BTreeSet<PathBuf>,
     /// Files whose sync failed, and how; see [`FileStore::sync`].
@@ -161,6 +168,7 @@ impl FileStore {
             names: RwLock::default(),
             any_renamed: AtomicBool::new(false),
             changes: Mutex::default(),
+            write_back_is_due: AtomicBool::new(false),
             syncing: Mutex::default(),
             writing: OnceLock::new(),
             spent: effort::Spent::default(),

@@ -17,6 +17,7 @@ use metainfo::InfoHash;
 
 use crate::record::{RecordKey, ResumeRecord};
 use crate::resume;
+use crate::shelf::{Shelf, Source, Wanted};
 use crate::state::{MemoryState, StateError, StateStore};
 use crate::store::FileStore;
 use crate::totals::Meter;
@@ -190,6 +191,23 @@ impl StateWriter {
             handle.note_change();
         }
         handle
+    }
+
+    /// Keeps which whole files a torrent has, for [`Self::sources`]. Waits for the disk.
+    ///
+    /// # Errors
+    /// When it was not kept.
+    pub fn shelve(&self, key: &RecordKey, shelf: &Shelf) -> Result<(), StateError> {
+        self.flush()?; // its record has to be there
+        self.0.shared.store.shelve(key, shelf)
+    }
+
+    /// Files of torrents that may be what is wanted. May wait for the disk.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn sources(&self, wanted: &Wanted) -> Result<Vec<Source>, StateError> {
+        self.0.shared.store.sources(wanted)
     }
 
     /// To be called now and then: when nothing was loaded or saved between two calls, the store

@@ -8,6 +8,7 @@
 //!
 //! Every answer is proved before anything of it is kept, so who lies is known for certain.
 
+mod judging;
 mod serving;
 mod tree;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use metainfo::merkle::{self, HashRun, MerkleHash};
 use metainfo::{BLOCK_LENGTH, PieceIndex, PieceTree};
-use wire::{BlockRequest, HASHES_MAX, HashRequest, Message};
+use wire::{Bitfield, BlockRequest, HASHES_MAX, HashRequest, Message};
 
 use crate::peer::Peer;
 use crate::{Action, BlockOutcome, Fault, PeerKey, Swarm};
@@ -69,6 +70,8 @@ pub(crate) struct Hashes {
     lacking: BTreeMap<u32, Parts>,
     /// Pieces that may not be opened before their layer is known, and were to be.
     held: BTreeSet<PieceIndex>,
+    /// Pieces that are on the disk, and can't be judged before their layer is known.
+    unjudged: Option<Bitfield>,
     /// Leaves of open pieces, as far as they came.
     leaves: BTreeMap<PieceIndex, Parts>,
     asked: Vec<Asked>,
@@ -106,6 +109,7 @@ impl Hashes {
             is_due: !lacking.is_empty(),
             lacking,
             held: BTreeSet::new(),
+            unjudged: None,
             leaves: BTreeMap::new(),
             asked: Vec::new(),
             refused: BTreeMap::new(),
@@ -288,7 +292,8 @@ impl Swarm {
     /// can.
     pub(crate) fn may_open(&mut self, piece: PieceIndex) -> bool {
         let Some(hashes) = &mut self.hashes else { return true };
-        let known = hashes.is_hybrid || hashes.piece_tree(piece).is_some();
+        let known =
+            hashes.is_hybrid || hashes.piece_tree(piece).is_some() && !hashes.is_unjudged(piece);
         if !known {
             hashes.held.insert(piece);
         }
@@ -431,13 +436,16 @@ impl Swarm {
         }
         match hashes.put(subject, all) {
             Some(Whole::Pieces { pieces, layer }) => {
-                let held: Vec<_> = hashes.held.range(pieces).copied().collect();
+                let within = pieces.start;
+                let held = hashes.held.range(pieces).copied();
+                let held: Vec<_> = held.filter(|piece| !hashes.is_unjudged(*piece)).collect();
                 hashes.held.retain(|piece| !held.contains(piece));
                 for piece in held {
                     self.pickable_again(piece);
                 }
                 if let Some((root, layer)) = layer {
                     self.actions.push_back(Action::LayerKnown { root, layer });
+                    self.judge(root, within);
                 }
                 self.refill_everybody();
             }

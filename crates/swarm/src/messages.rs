@@ -111,6 +111,7 @@ impl Swarm {
     /// message, but aria2 sends it at any time in place of many `have`.
     fn peer_has_all_of(&mut self, key: PeerKey, set: Bitfield) -> Result<(), Fault> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        peer.told_many |= set.count() > 0;
         match &peer.pieces {
             PeerPieces::All => return Ok(()),
             // One that withdraws pieces can't have us walk over all of them for five bytes.

@@ -121,6 +121,8 @@ pub(crate) struct Peer {
     pub(crate) refill: bool,
     /// It is among those that wait for work.
     pub(crate) waits: bool,
+    /// It told of several pieces at once, as a super-seed never does (BEP 16).
+    pub(crate) told_many: bool,
     /// When it is looked at next.
     pub(crate) check_at: Duration,
 }
@@ -185,6 +187,7 @@ impl Peer {
             saw_us: false,
             refill: false,
             waits: false,
+            told_many: false,
             check_at: Duration::MAX,
         }
     }
@@ -204,6 +207,15 @@ impl Peer {
             PeerPieces::All => true,
             PeerPieces::Some(set) => set.has(piece),
         }
+    }
+
+    /// It gives and wants nothing, and told of its pieces one by one (BEP 16).
+    pub(crate) fn may_super_seed(&self) -> bool {
+        self.downloaded > 0
+            && !self.is_interested
+            && !self.told_many
+            && !self.is_seed()
+            && !self.web_seed
     }
 
     /// The pieces, unless it has all.

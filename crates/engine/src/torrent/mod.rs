@@ -7,6 +7,7 @@ mod account;
 mod dial;
 mod ending;
 mod handover;
+mod judging;
 mod limits;
 mod metadata;
 mod network;
@@ -50,6 +51,8 @@ const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
 /// Body bytes of the largest block taken. We ask for 16 KiB and get no more than we ask for.
 const BLOCK_BYTES_MAX: u32 = metainfo::BLOCK_LENGTH;
 
+pub(crate) use judging::{Judgement, Unjudged};
+
 /// A torrent that passed its check and is downloading or seeding.
 pub(crate) struct Torrent {
     me: Weak<Self>,
@@ -62,6 +65,8 @@ pub(crate) struct Torrent {
     changing: Cell<bool>,
     /// It did, and nobody looks at the state any more.
     failed: Cell<bool>,
+    /// What was there before anybody could judge it.
+    unjudged: RefCell<Option<Box<Unjudged>>>,
     /// Pieces that are being hashed and written.
     in_pool: Cell<u32>,
     /// Dropped when a stopped torrent has heard of all of them.
@@ -147,6 +152,7 @@ impl Torrent {
             stopped: Cell::new(false),
             changing: Cell::new(false),
             failed: Cell::new(false),
+            unjudged: RefCell::default(),
             in_pool: Cell::new(0),
             drained: RefCell::default(),
         })
@@ -397,6 +403,7 @@ impl Torrent {
             }
             Action::HashLeaves { piece } => self.hash_leaves(state, now, piece),
             Action::SendHashes { peer, request } => Self::send_hashes(state, peer, request),
+            Action::Judge { pieces } => self.judge(pieces),
             Action::LayerKnown { root, layer } => self.layer_known(state, root, &layer),
             Action::Contradiction { piece } => {
                 let message = format!(

@@ -106,6 +106,7 @@ async fn limits_of_seeding_count_all_runs() {
         let request = seeding(&torrent, &at("seed")).seed_limits(limits);
         let handle = seeds.add(request).await.unwrap();
         assert_eq!(within(handle.seeded()).await.unwrap(), limit);
+        handle.wait().await.unwrap(); // who comes late hears that it was complete
         seeds.shutdown().await;
     }
 }

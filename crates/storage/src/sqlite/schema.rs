@@ -8,7 +8,7 @@ use super::from_sqlite;
 use crate::state::StateError;
 
 /// The format below; older ones are brought up to it when opened.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Those of the first version.
 pub(super) const TABLES: &str = "
@@ -63,6 +63,26 @@ ALTER TABLE torrents DROP COLUMN uploaded;
 ALTER TABLE torrents DROP COLUMN downloaded;
 ";
 
+/// What version 4 added: whole files by root, and torrents by what hints name (BEP 38).
+const SHELVES: &str = "
+CREATE TABLE shelf (
+    torrent INTEGER NOT NULL REFERENCES torrents (id) ON DELETE CASCADE,
+    file INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    root BLOB,
+    path BLOB NOT NULL,
+    PRIMARY KEY (torrent, file)
+) WITHOUT ROWID;
+CREATE INDEX shelf_roots ON shelf (root) WHERE root IS NOT NULL;
+CREATE TABLE hints (
+    kind INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    torrent INTEGER NOT NULL REFERENCES torrents (id) ON DELETE CASCADE,
+    PRIMARY KEY (kind, value, torrent)
+) WITHOUT ROWID;
+CREATE INDEX hints_torrents ON hints (torrent);
+";
+
 /// Brings a database up to this version, whole or not at all.
 pub(super) fn migrate(mut connection: Connection, path: &Path) -> Result<Connection, StateError> {
     let change = connection
@@ -76,7 +96,7 @@ pub(super) fn migrate(mut connection: Connection, path: &Path) -> Result<Connect
     if version == 0 {
         change.execute_batch(TABLES).map_err(from_sqlite)?;
     }
-    for (since, tables) in [(2, ARRANGEMENTS), (3, TOTALS)] {
+    for (since, tables) in [(2, ARRANGEMENTS), (3, TOTALS), (4, SHELVES)] {
         if version < since {
             change.execute_batch(tables).map_err(from_sqlite)?;
         }

@@ -21,7 +21,7 @@ const RACES_MAX: u32 = 4;
 
 impl FileStore {
     /// The open file for reading.
-    pub(super) fn readable(&self, file: usize) -> Result<Arc<OpenFile>, StorageError> {
+    pub(crate) fn readable(&self, file: usize) -> Result<Arc<OpenFile>, StorageError> {
         self.handles.get(self.key(file), false, || self.open_to_read(file))
     }
 

@@ -69,6 +69,7 @@ impl FileStore {
                 self.changes().in_parts.extend(run.iter().map(|(piece, _)| *piece));
             }
             self.wrote(segment.file, &file)?;
+            self.count_fresh(segment.file, segment.length);
         }
         Ok(())
     }

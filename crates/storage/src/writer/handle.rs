@@ -35,6 +35,14 @@ impl RecordHandle {
         self.change(false, |progress| progress.add_written(piece));
     }
 
+    /// Pieces were found on the disk, good and written by nobody knows whom.
+    pub fn found(&self, pieces: &Bitfield) {
+        self.tracked.store.need_sync(pieces.iter());
+        self.change(false, |progress| {
+            pieces.iter().fold(false, |any, piece| progress.add_written(piece) | any)
+        });
+    }
+
     /// A piece that was written is not there any more.
     pub fn lost(&self, piece: PieceIndex) {
         self.change(true, |progress| progress.take_lost(piece));

@@ -1,6 +1,7 @@
 //! Hashes asked for and given (BEP 52): peers that are silent, refuse or lie, and what a bad block costs.
 
 mod courses;
+mod judging;
 
 use metainfo::merkle::MerkleTree;
 use metainfo::{Geometry, InfoHash};
