@@ -41,6 +41,7 @@ class Row:
     file_bytes: int | None = None
     many_torrents: bool = False
     parcels: bool = False
+    on_disk: bool = False  # files are where `--disk` says
     base: str = "peerless"  # the label that others are compared with
 
     def payload(self, home, bench, mib, torrents):
@@ -76,6 +77,8 @@ SHA1_GOALS = (
     Goal("speed", 4, ("libtorrent",), least=True),
 )
 
+SEED_GOALS = (Goal("seed_cpu", 0.5, ("rtorrent",)), Goal("seed_cpu", 0.35, ("libtorrent",)))
+
 
 def hashing(what, measure, rivals, goals=SHA1_GOALS, **options):
     """A row of 2 GiB through the hash, also with the kernel that most processors have."""
@@ -103,6 +106,11 @@ ROWS = {
         ),
         mib=1024,
         labels=("peerless", SHA_NI, *LEECHERS),
+    ),
+    "download-disk": fetch(
+        "the same, with the files on a disk",
+        (Goal("cpu", 0.4, ("libtorrent",)), Goal("wall", 1, ("libtorrent",))),
+        mib=1024, on_disk=True,
     ),
     "web-seed": Row(
         "one nginx to each client, and no peer",
@@ -158,9 +166,20 @@ ROWS = {
         lambda bench, payload, label: transfer(bench, payload, label, "libtorrent"),
         SERVE,
         ("seed_cpu", "wall"),
-        (Goal("seed_cpu", 0.5, ("rtorrent",)), Goal("seed_cpu", 0.35, ("libtorrent",))),
+        SEED_GOALS,
         1024,
         ("libtorrent",),
+    ),
+    "seed-disk": Row(
+        "the same, of files that are in the page cache of a disk",
+        ("peerless", "libtorrent", "rtorrent", "rqbit", "aria2"),
+        lambda bench, payload, label: transfer(bench, payload, label, "libtorrent"),
+        SERVE,
+        ("seed_cpu", "wall"),
+        SEED_GOALS,
+        1024,
+        ("libtorrent",),
+        on_disk=True,
     ),
     "check": hashing(
         "hashing what is in the page cache, from the start of a process to its end", check, LEECHERS

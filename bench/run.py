@@ -43,6 +43,8 @@ def arguments():
     parser.add_argument("--size", type=int, metavar="MIB", help="of every payload, to try things out")
     parser.add_argument("--torrents", type=int, metavar="N", help="of the row of idle ones, likewise")
     parser.add_argument("--scratch", type=Path, help="where files go; default: /dev/shm if it has room")
+    parser.add_argument("--disk", type=Path, default=tools.TARGET,
+                        help="where those of the rows named `-disk` go; default: %(default)s")
     parser.add_argument("--python", help="an interpreter that has libtorrent")
     parser.add_argument("--rqbit", help="its binary")
     parser.add_argument("--no-build", dest="build", action="store_false", help="take the binaries that are there")
@@ -62,8 +64,12 @@ def outside(options):
     where = options.scratch
     if where is None and surroundings.free_bytes(MEMORY_FILE_SYSTEM) > ROOM_BYTES:
         where = MEMORY_FILE_SYSTEM
-    with tempfile.TemporaryDirectory(prefix="peerless-bench-", dir=where) as scratch:
-        words = [sys.executable, __file__, *sys.argv[1:], "--inside", "--scratch", scratch]
+    prefix = "peerless-bench-"
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=where) as scratch,
+        tempfile.TemporaryDirectory(prefix=prefix, dir=options.disk) as disk,
+    ):
+        words = [sys.executable, __file__, *sys.argv[1:], "--inside", "--scratch", scratch, "--disk", disk]
         return subprocess.run(netns.command(words)).returncode
 
 
@@ -80,6 +86,7 @@ def inside(options):
     kernel = surroundings.hash_kernel(tools.PEERLESS)
     failed = []
     for name in names:
+        bench.scratch = options.disk if ROWS[name].on_disk else options.scratch
         try:
             text = report(bench, name, ROWS[name], options, missing, kernel)
         except Failed as why:

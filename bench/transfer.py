@@ -7,8 +7,11 @@ import netns
 from contenders import Job
 from payload import GIB, MIB
 from processes import READY_SECONDS, Failed, Running, finish, machine_busy
+from surroundings import touch_memory
 
 RUN_SECONDS = 120
+SPARE_MIB = 512
+"""Of memory that clients take, beyond what holds the files."""
 
 
 @dataclass
@@ -54,6 +57,7 @@ def measure(contender, jobs, serving, payload):
     for job in jobs:
         job.directory.mkdir()
     commands = [contender.leech(job) for job in jobs]
+    touch_memory(int(payload.gib * len(jobs) * GIB / MIB) + SPARE_MIB)
     busy, before = machine_busy(), _sum(serving)
     getting = []
     try:

@@ -57,9 +57,13 @@ fuzz_target!(|input: &[u8]| {
         assert!(geometry.block_size(piece, block) > 0);
     }
     let _ = (torrent.magnet(), info.name());
+    let hints = torrent.hints();
+    assert!(hints.similar.len() <= 200 && hints.collections.len() <= 200);
     let trackers = Some(vec![vec!["http://new.example/".to_string()]]);
-    let edited = Edit { trackers, ..Edit::default() }.apply(input).expect("it was read");
+    let similar = Some(hints.similar.clone());
+    let edited = Edit { trackers, similar, ..Edit::default() }.apply(input).expect("it was read");
     let edited = Torrent::parse(&edited).expect("it is still one");
     assert_eq!(edited.info_bytes, torrent.info_bytes);
     assert_eq!(edited.piece_layers, torrent.piece_layers);
+    assert_eq!(edited.hints().similar, hints.similar);
 });

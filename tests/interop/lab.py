@@ -2,6 +2,7 @@
 
 import netns
 from clients.aria2 import Aria2
+from clients.debian13 import Aria2Newer, Transmission4
 from clients.libtorrent_client import Libtorrent
 from clients.peerless import Peerless
 from clients.transmission import Transmission
@@ -12,6 +13,9 @@ TRACKER_IP = netns.IPV4[-1]
 FIRST_PORT = 21_000
 
 FOREIGN = {"transmission": Transmission, "aria2": Aria2, "libtorrent": Libtorrent}
+
+NEWER = {"transmission-4": Transmission4, "aria2-newer": Aria2Newer}
+"""For what the older ones can't do; they have no part in the cases of every client."""
 
 
 class Lab:
@@ -43,7 +47,7 @@ class Lab:
 
     def client(self, kind, **options):
         """A foreign client by name, or `peerless`."""
-        made = (FOREIGN | {"peerless": Peerless})[kind](self, **options)
+        made = (FOREIGN | NEWER | {"peerless": Peerless})[kind](self, **options)
         self.at_end(made.stop)
         return made
 

@@ -35,6 +35,7 @@ class TorrentV2(payloads.Torrent):
     """`info_hash`: what handshakes and trackers call it."""
 
     trees: dict = None  # path -> layers of its tree, the leaves first
+    linked_by_v1: bool = False  # a hybrid's links name its v1 hash, as a client without v2 needs
 
     @property
     def is_hybrid(self):
@@ -64,8 +65,10 @@ class TorrentV2(payloads.Torrent):
         return super().announcing(*trackers, suffix=suffix, **{"piece layers": self.layers}, **top)
 
     def magnet(self, trackers=()):
-        """By its v2 hash alone."""
+        """By one hash alone, and that of v2 where nothing else was wished for."""
         link = super().magnet(trackers)
+        if self.linked_by_v1:
+            return link
         return link.replace(f"btih:{self.info_hash}", f"btmh:1220{self.v2}")
 
 
@@ -100,6 +103,13 @@ def make(directory, name, files, piece_length=PIECE, hybrid=False):
     made = TorrentV2(plain.path, name, piece_length, info, plain.files, plain.digest, plain.home, trees)
     made.path.write_bytes(bencode.encode({"info": info, "piece layers": made.layers}))
     return made
+
+
+def existing(path, plain):
+    """The .torrent that somebody else made of the data of `plain`."""
+    info = {key.decode(): value for key, value in bencode.decode(path.read_bytes())[b"info"].items()}
+    trees = {below: levels(leaves((plain.home / below).read_bytes())) for below, length in plain.files if length}
+    return TorrentV2(path, plain.name, plain.piece_length, info, plain.files, plain.digest, plain.home, trees)
 
 
 SHAPES = [

@@ -15,6 +15,8 @@ ONE_SESSION = TARGET / "debug/examples/one_session"
 DHT_CROWD = TARGET / "debug/examples/dht_crowd"
 """The library's examples, as `cargo test` leaves them."""
 PYTHON_WITH_LIBTORRENT = TOOLS / "venv/bin/python"
+DEBIAN_13 = TOOLS / "debian13"
+"""Newer clients than the system's, with the libraries that they need."""
 NODE_TRACKER = TOOLS / "npm/node_modules/bittorrent-tracker/server.js"
 
 
@@ -29,6 +31,13 @@ def program(name):
     if not found:
         raise Missing(f"`{name}` is not installed; .ci/setup installs it")
     return found
+
+
+def newer_program(name):
+    """How to begin a program of Debian 13 on an older system: by its own loader, with its own libraries."""
+    usr = DEBIAN_13 / "usr"
+    loader = file(usr / "lib64/ld-linux-x86-64.so.2")
+    return [loader, "--library-path", usr / "lib/x86_64-linux-gnu", file(usr / "bin" / name)]
 
 
 def file(path):

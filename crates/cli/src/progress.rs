@@ -59,8 +59,8 @@ impl Progress {
         }
     }
 
-    /// Sets everything from a torrent's numbers.
-    pub(crate) fn torrent(&self, stats: &TorrentStats) {
+    /// Sets everything from a torrent's numbers, and its share ratio in all runs.
+    pub(crate) fn torrent(&self, stats: &TorrentStats, ratio: Option<f64>) {
         match &stats.state {
             TorrentState::Checking => {
                 let (done, total) = stats.check_progress;
@@ -68,7 +68,7 @@ impl Progress {
             }
             state => {
                 let wanted = stats.verified_bytes + stats.wanted_left;
-                self.set(stats.verified_bytes, wanted, &summary(state, stats));
+                self.set(stats.verified_bytes, wanted, &summary(state, stats, ratio));
             }
         }
     }
@@ -80,7 +80,7 @@ impl Progress {
     }
 }
 
-fn summary(state: &TorrentState, stats: &TorrentStats) -> String {
+fn summary(state: &TorrentState, stats: &TorrentStats, ratio: Option<f64>) -> String {
     let peers = match stats.web_seeds {
         0 => format!("{} peers", stats.peers),
         seeds => format!("{} peers, {seeds} web seeds", stats.peers),
@@ -89,7 +89,8 @@ fn summary(state: &TorrentState, stats: &TorrentStats) -> String {
         TorrentState::Paused { reason } => format!("waiting: {}", format::untrusted(reason)),
         TorrentState::Seeding => {
             let up = format::bytes(stats.uploaded);
-            format!("seeding, ↑ {} ({up}), {peers}", format::rate(stats.upload_rate))
+            let ratio = ratio.map(|ratio| format!(", ratio {ratio:.2}")).unwrap_or_default();
+            format!("seeding, ↑ {} ({up}{ratio}), {peers}", format::rate(stats.upload_rate))
         }
         _ => {
             let eta = stats.eta.map_or("-".into(), format::duration);

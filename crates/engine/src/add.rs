@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use metainfo::{FilePriority, InfoHash, PieceIndex, Torrent};
 use storage::{
@@ -22,9 +21,11 @@ use crate::intake;
 use crate::limits::Bounds;
 use crate::panics;
 use crate::resume::{self, Findings};
+use crate::reusing::{self, Elsewhere};
 use crate::session::{Session, SessionShared};
 use crate::shard::ShardMessage;
 use crate::stats::TorrentState;
+use crate::torrent::Unjudged;
 
 /// Why a torrent was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,7 @@ pub struct AddTorrent {
     pub(crate) priorities: Option<Vec<FilePriority>>,
     pub(crate) order: Option<PieceOrder>,
     pub(crate) reuse: Vec<PathBuf>,
+    pub(crate) search: bool,
     pub(crate) super_seed: bool,
     pub(crate) seed_limits: SeedLimits,
     /// Addresses that are known already, and where from.
@@ -100,6 +102,7 @@ impl AddTorrent {
             priorities: None,
             order: None,
             reuse: Vec::new(),
+            search: true,
             super_seed: false,
             seed_limits: SeedLimits::default(),
             candidates: Vec::new(),
@@ -182,6 +185,15 @@ impl AddTorrent {
         self
     }
 
+    /// Whether files that are missing are looked for among the whole files of other torrents, of this
+    /// session and of those that the state remembers: by the roots of their hash trees (BEP 52) and by
+    /// hints (BEP 38). Those of private torrents are never taken. Default: yes.
+    #[must_use]
+    pub fn search(mut self, search: bool) -> Self {
+        self.search = search;
+        self
+    }
+
     /// Tells each peer of one piece at a time (BEP 16), so that a first seed sends little more than one
     /// copy. Default: no.
     #[must_use]
@@ -261,23 +273,11 @@ fn take_in(
     store.set_layers(Arc::new(layers));
     let arrangement = arranged(&request, record.as_ref());
     store.arrange(&arrangement);
-    let reused = if request.reuse.is_empty() || request.seed_only {
-        Vec::new()
-    } else {
-        storage::reuse(&store, &request.reuse, &AtomicBool::new(false))
-    };
-    let mut findings = if reused.is_empty() {
-        resume::look(&store, root, record, request.recheck)?
-    } else {
-        // The root may be new, and files are there that the record does not know.
-        let root = Root::find(store.root())?;
-        let mut findings = resume::look(&store, &root, record, request.recheck)?;
-        findings.doubt(store.info(), reused.iter().map(|reused| reused.file));
-        findings
-    };
+    let mut findings = resume::look(&store, root, record, request.recheck)?;
     if request.remember_metadata {
         findings.remember(resume::to_remember(&request.torrent, &store.layers()));
     }
+    let elsewhere = Elsewhere { folders: request.reuse, torrents: request.search };
     let shared = Arc::new(TorrentShared::new(
         request.torrent,
         store,
@@ -293,7 +293,8 @@ fn take_in(
         session.candidates(handle.info_hash(), source, vec![addr]);
     }
     let (session, control) = (Arc::clone(session), control.clone());
-    let bring_up = BringUp { session, shared, control, use_trackers: request.use_trackers, wanted };
+    let use_trackers = request.use_trackers;
+    let bring_up = BringUp { session, shared, control, use_trackers, wanted, elsewhere };
     Ok((handle, bring_up, findings))
 }
 
@@ -328,12 +329,14 @@ struct BringUp {
     control: Handle,
     use_trackers: bool,
     wanted: Option<Bitfield>,
+    elsewhere: Elsewhere,
 }
 
 impl BringUp {
     /// On this thread, which has others to look at, only when nothing waits for the disk.
     fn go_on(self, findings: Findings) {
-        if self.shared.seed_only {
+        let store = &self.shared.store;
+        if self.shared.seed_only && store.layers().missing(store.info()).next().is_none() {
             return self.check(findings);
         }
         let control = self.control.clone();
@@ -341,11 +344,20 @@ impl BringUp {
     }
 
     /// Hashes what is in doubt, on all cores, and goes on.
-    fn check(self, findings: Findings) {
+    fn check(self, mut findings: Findings) {
+        let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
+        let whom = panics::torrent(shared.info_hash());
+        let looked =
+            session.panics.catch(whom, || self.elsewhere.look(&session, &shared, &mut findings));
+        if let Err(panicked) = looked {
+            return shared.fail(&session.events, TorrentError::Internal(panicked.to_string()));
+        }
+        if shared.is_stopping() {
+            return shared.set_state(TorrentState::Stopped);
+        }
         if findings.recheck.count() == 0 {
             return self.begin_or_fail(findings, None);
         }
-        let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
         let doubtful = findings.recheck.clone();
         let progress = {
             let shared = Arc::clone(&shared);
@@ -395,10 +407,15 @@ impl BringUp {
         let wishes = choosing::wishes(&self.shared.torrent.info, &arrangement);
         let wanted = self.wanted.clone().or_else(|| wishes.wanted(have.len()));
         self.shared.begin(&have, resumed_bytes, wanted.as_ref());
+        let unjudged = Unjudged::find(&self.shared, &findings);
+        let is_new = findings.is_new();
         resume::begin(&self.session, &self.shared, findings, &have);
+        if is_new {
+            reusing::shelve(&self.session, &self.shared); // if it was there whole
+        }
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
         match self.prepare(&have, &arrangement) {
-            Ok(()) => self.start(have, wishes),
+            Ok(()) => self.start(have, wishes, unjudged),
             Err(error) => self.fail(error),
         }
     }
@@ -429,7 +446,7 @@ impl BringUp {
         Ok(())
     }
 
-    fn start(self, have: Bitfield, wishes: Wishes) {
+    fn start(self, have: Bitfield, wishes: Wishes, unjudged: Option<Box<Unjudged>>) {
         let info_hash = self.shared.info_hash();
         let Some(shard) = self.session.shard_of(&info_hash) else {
             return self.shared.set_state(TorrentState::Stopped); // meanwhile
@@ -438,7 +455,8 @@ impl BringUp {
         let wishes = if self.wanted.is_some() { None } else { Some(wishes) };
         let wanted = wishes.as_ref().map_or(self.wanted, |wishes| wishes.wanted(have.len()));
         let swarm = Box::new(self.session.swarm_config(&self.shared, have, wanted));
-        shard.send(ShardMessage::Start { shared: Arc::clone(&self.shared), swarm, wishes });
+        let shared = Arc::clone(&self.shared);
+        shard.send(ShardMessage::Start { shared, swarm, wishes, unjudged });
         if let Some(dht) = self.session.dht_for(&self.shared).filter(|_| !self.shared.is_stopping())
         {
             dht.watch(&self.shared);

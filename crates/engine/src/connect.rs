@@ -20,11 +20,12 @@ const HEAD_START: Duration = Duration::from_millis(400);
 /// such peers are gone, and others wait to be dialled.
 const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
-/// Connects by what the settings allow, by uTP alone to who dials us at the same time (BEP 55).
+/// Connects by what the settings allow, or by uTP alone: to who dials us at the same time (BEP 55), and
+/// where TCP leads to no peer.
 pub(crate) async fn connect(
     session: &SessionShared,
     addr: SocketAddr,
-    punch: bool,
+    utp_alone: bool,
 ) -> io::Result<Stream> {
     if session.gate.refuses(addr.ip()) {
         return Err(Gate::error(addr.ip()));
@@ -32,7 +33,7 @@ pub(crate) async fn connect(
     let tcp = async { session.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
     let utp = async { session.utp.connect(addr).await.map(Stream::Utp) };
     match session.settings.transport {
-        _ if punch => utp.await,
+        _ if utp_alone => utp.await,
         Transport::Tcp => tcp.await,
         Transport::Utp => utp.await,
         Transport::Both => race(tcp, utp).await,

@@ -1,6 +1,7 @@
 //! The one stream of things that happen in a session.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use metainfo::{InfoHash, PieceIndex};
 use swarm::SeedLimit;
@@ -23,6 +24,17 @@ pub enum Event {
         resumed_bytes: u64,
         /// Bytes found good by hashing them.
         hashed_bytes: u64,
+    },
+    /// A file that was missing was found elsewhere and taken over. Its pieces are hashed next.
+    FileTaken {
+        /// Which torrent.
+        info_hash: InfoHash,
+        /// The file's number in it.
+        file: usize,
+        /// Where its data came from.
+        from: PathBuf,
+        /// It shares its blocks with that file until one of them is written.
+        is_reflink: bool,
     },
     /// A piece was verified and written.
     PieceCompleted {

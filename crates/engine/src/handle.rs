@@ -74,7 +74,7 @@ pub(crate) struct TorrentShared {
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
     /// Set when the torrent is stopped: ends a check that is under way.
     pub(crate) cancelled: Arc<AtomicBool>,
-    stats: Mutex<TorrentStats>,
+    pub(crate) stats: Mutex<TorrentStats>,
     have: Mutex<Bitfield>,
     peers: Mutex<Vec<PeerStats>>,
     web_seeds: Mutex<Vec<WebSeedStatus>>,
@@ -242,6 +242,10 @@ impl TorrentShared {
         {
             let geometry = self.torrent.info.geometry();
             let mut stats = lock(&self.stats);
+            if let Some(record) = self.record.get() {
+                record
+                    .transferred(now.uploaded - stats.uploaded, now.downloaded - stats.downloaded);
+            }
             stats.verified_bytes = now.verified_bytes;
             stats.wanted_left = now.wanted_left;
             stats.pieces_have = have.count();
@@ -423,6 +427,10 @@ impl TorrentHandle {
     ) -> Result<(), TorrentError> {
         let ended = |state: &TorrentState| *state == TorrentState::Stopped;
         if !ended(&self.shared.state_where(|state| there(state) || ended(state)).await) {
+            return Ok(());
+        }
+        // Seeded enough, perhaps at once: it was there, and nobody had to see it.
+        if self.shared.seeding.has_ended() && there(&TorrentState::Seeding) {
             return Ok(());
         }
         Err(lock(&self.shared.failure).take().unwrap_or(TorrentError::Stopped))

@@ -61,6 +61,7 @@ mod reader;
 mod relaying;
 mod rest;
 mod resume;
+mod reusing;
 mod roster;
 mod seeding;
 mod session;
@@ -69,6 +70,7 @@ mod shard;
 mod stats;
 mod stream;
 mod torrent;
+mod totals;
 mod utp_driver;
 mod utp_stream;
 mod web_seed;
@@ -109,5 +111,6 @@ pub use stats::{SessionStats, TorrentState, TorrentStats};
 pub use swarm::{
     BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats, SeedLimit, SeedLimits,
 };
+pub use totals::TorrentTotals;
 pub use web_seed::{WebSeedState, WebSeedStatus};
 pub use {metainfo, storage, tracker, wire};

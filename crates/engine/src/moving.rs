@@ -66,6 +66,8 @@ impl Session {
         let root = if outcome.is_ok() { dir } else { shared.store.root().to_path_buf() };
         let mut again = AddTorrent::new(shared.torrent.clone(), root)
             .seed_only(shared.seed_only)
+            .seed_limits(shared.seeding.limits())
+            .super_seed(shared.seeding.super_seeds())
             .use_trackers(shared.announcer.get().is_some());
         again.candidates = candidates;
         let torrent = self.add(again).await?;

@@ -35,12 +35,43 @@ impl Findings {
         self.record.is_none()
     }
 
+    /// Wanted or not, files that are not on the disk.
+    pub(crate) fn missing(&self, info: &Info) -> Vec<usize> {
+        let files = info.files().iter().zip(&self.observed.files).enumerate();
+        let missing = files.filter(|(_, (entry, seen))| {
+            seen.is_none() && entry.length > 0 && !entry.attributes.pad && !entry.attributes.symlink
+        });
+        missing.map(|(file, _)| file).collect()
+    }
+
+    /// Files were put there since the look.
+    pub(crate) fn appeared(&mut self, store: &FileStore, files: &[usize]) {
+        let now = store.observe();
+        self.observed.root_device = self.observed.root_device.or(now.root_device);
+        for file in files {
+            let seen = now.files.get(*file).copied().flatten();
+            if let Some(slot) = self.observed.files.get_mut(*file) {
+                *slot = seen;
+            }
+        }
+        self.doubt(store.info(), files.iter().copied());
+    }
+
+    /// Pieces that may be on the disk, and nothing is known to compare them with (BEP 52).
+    pub(crate) fn unjudged(&self, store: &FileStore) -> Bitfield {
+        let info = store.info();
+        let there = self.observed.files.iter().take(info.files().len()).enumerate();
+        let there = there.filter(|(_, seen)| seen.is_some_and(|seen| seen.length > 0));
+        let pieces = there.flat_map(|(file, _)| info.pieces_of_file(file));
+        store.unjudged(pieces.filter(|piece| !self.trusted.has(*piece)))
+    }
+
     /// Keeps the metadata in the record.
     pub(crate) fn remember(&mut self, metadata: Arc<[u8]>) {
         self.metadata = Some(metadata);
     }
 
-    /// Files that were just put there: their pieces are hashed.
+    /// The pieces of these files are hashed.
     pub(crate) fn doubt(&mut self, info: &Info, files: impl Iterator<Item = usize>) {
         for piece in files.flat_map(|file| info.pieces_of_file(file)) {
             if !self.trusted.has(piece) {
@@ -81,8 +112,9 @@ pub(crate) fn from_memory(kept: &[u8], magnet: &Magnet) -> Option<Torrent> {
     }
     let whole = Torrent::parse(kept).ok()?;
     let is_meant = magnet.hashes.verify(&whole.info_bytes);
-    let torrent = Torrent::from_info(&whole.info_bytes, magnet).ok().filter(|_| is_meant)?;
-    Some(Torrent { piece_layers: whole.piece_layers, ..torrent })
+    let mut torrent = Torrent::from_info(&whole.info_bytes, magnet).ok().filter(|_| is_meant)?;
+    torrent.piece_layers = whole.piece_layers;
+    Some(torrent)
 }
 
 /// What is remembered of each torrent, in the same order. May wait for the disk.
@@ -182,12 +214,7 @@ pub(crate) async fn sync_now_and_then(session: Weak<SessionShared>) {
 pub(crate) async fn close(session: &SessionShared, shared: &TorrentShared) {
     let Some(record) = shared.record.get().cloned() else { return };
     shared.store.close_files();
-    let stats = shared.stats();
-    record.transferred(stats.uploaded, stats.downloaded);
-    if record.is_as_stored() {
-        return record.close(true);
-    }
-    let clean = sync(session, shared).await;
+    let clean = record.is_as_stored() || sync(session, shared).await;
     record.close(clean);
     shared.store.close_files();
     let state = session.state.clone();

@@ -36,6 +36,10 @@ impl SeedingShared {
         self.lock().ended = Some(limit);
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
     /// Plain data: whole after every change.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -43,8 +47,8 @@ impl SeedingShared {
 }
 
 impl TorrentHandle {
-    /// Changes when its seeding ends. What was sent and how long it was seeded in this session
-    /// counts.
+    /// Changes when its seeding ends. What was sent and how long it was seeded counts, in
+    /// earlier runs too.
     pub fn set_seed_limits(&self, limits: SeedLimits) {
         self.shared.seeding.lock().limits = limits;
         let info_hash = self.info_hash();

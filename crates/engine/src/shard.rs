@@ -19,6 +19,7 @@ use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError, Unproved};
 use swarm::{IpFilter, PeerKey, ReaderId, SeedLimits, Source, Swarm, Wishes};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use wire::Bitfield;
 
 use crate::clock::Clock;
 use crate::explain::Account;
@@ -30,7 +31,7 @@ use crate::session::SessionShared;
 use crate::stats::TorrentState;
 use crate::stream::Detached;
 use crate::torrent::readers::Reply;
-use crate::torrent::{self, Torrent};
+use crate::torrent::{self, Judgement, Torrent, Unjudged};
 use timers::Timers;
 
 /// Messages handled, and torrents given a turn, before peers have theirs.
@@ -39,7 +40,12 @@ const AT_ONCE: usize = 64;
 /// What other threads tell a shard.
 pub(crate) enum ShardMessage {
     /// A torrent passed its check: run it.
-    Start { shared: Arc<TorrentShared>, swarm: Box<swarm::Config>, wishes: Option<Wishes> },
+    Start {
+        shared: Arc<TorrentShared>,
+        swarm: Box<swarm::Config>,
+        wishes: Option<Wishes>,
+        unjudged: Option<Box<Unjudged>>,
+    },
     /// A peer came in and named this torrent.
     Incoming {
         info_hash: InfoHash,
@@ -64,6 +70,8 @@ pub(crate) enum ShardMessage {
     Proved { info_hash: InfoHash, blocks: Vec<Unproved> },
     /// The disk pool hashed a piece block by block, or could not.
     Leaves { info_hash: InfoHash, piece: PieceIndex, result: Result<Vec<MerkleHash>, StorageError> },
+    /// Pieces that were there before their layer were compared with it.
+    Judged { info_hash: InfoHash, pieces: Bitfield, report: Box<Judgement> },
     /// The disk pool read a run for a peer, or could not.
     Read { info_hash: InfoHash, peer: PeerKey, run: u64, result: Result<ReadBuffer, StorageError> },
     /// A reader is there, and waits; dropped unanswered when the torrent does not run.
@@ -183,10 +191,10 @@ impl Shard {
 
     fn handle(&mut self, message: ShardMessage) {
         match message {
-            ShardMessage::Start { shared, swarm, wishes } => {
+            ShardMessage::Start { shared, swarm, wishes, unjudged } => {
                 let context = Rc::clone(&self.context);
                 let whom = panics::torrent(shared.info_hash());
-                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes);
+                let begun = || self.begin(Arc::clone(&shared), *swarm, wishes, unjudged);
                 if let Err(panicked) = context.session.panics.catch(whom, begun) {
                     shared.fail(
                         &context.session.events,
@@ -247,6 +255,9 @@ impl Shard {
             ShardMessage::Leaves { info_hash, piece, result } => {
                 self.with(&info_hash, |torrent| torrent.leaves_hashed(piece, result));
             }
+            ShardMessage::Judged { info_hash, pieces, report } => {
+                self.with(&info_hash, |torrent| torrent.judged(&pieces, *report));
+            }
             ShardMessage::Read { info_hash, peer, run, result } => {
                 self.with(&info_hash, |torrent| torrent.run_read(peer, run, result));
             }
@@ -303,7 +314,13 @@ impl Shard {
         }
     }
 
-    fn begin(&mut self, shared: Arc<TorrentShared>, config: swarm::Config, wishes: Option<Wishes>) {
+    fn begin(
+        &mut self,
+        shared: Arc<TorrentShared>,
+        config: swarm::Config,
+        wishes: Option<Wishes>,
+        unjudged: Option<Box<Unjudged>>,
+    ) {
         if shared.is_stopping() {
             return shared.set_state(TorrentState::Stopped); // before it ran
         }
@@ -312,6 +329,9 @@ impl Shard {
         swarm.set_ip_filter(now, self.context.session.gate.filter());
         if let Some(trees) = torrent::trees(&shared) {
             swarm.set_trees(trees, shared.torrent.info.has_v1());
+            if let Some(unjudged) = &unjudged {
+                swarm.set_unjudged(unjudged.pieces.clone());
+            }
         }
         if let Some(wishes) = wishes.filter(|wishes| *wishes != Wishes::default()) {
             swarm.set_wishes(now, &wishes);
@@ -320,6 +340,7 @@ impl Shard {
         let info_hash = shared.info_hash();
         let torrent = Torrent::new(Rc::clone(&self.context), shared, swarm);
         torrent.begin(early);
+        torrent.expect_unjudged(unjudged);
         self.torrents.insert(info_hash, Rc::clone(&torrent));
         torrent.run_timers();
     }

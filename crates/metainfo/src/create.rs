@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::bencode::Encoder;
 use crate::merkle::{MerkleHash, root_of_piece_layer};
-use crate::{Torrent, TorrentError};
+use crate::{InfoHash, Torrent, TorrentError};
 
 /// Piece lengths the default is chosen from, in bytes: no shorter than a block, no longer than
 /// what old clients load.
@@ -84,6 +84,10 @@ pub struct CreateOptions {
     pub creation_date: Option<i64>,
     /// Peers from the trackers only (BEP 27).
     pub private: bool,
+    /// Torrents that may have the same files (BEP 38); in `info`, where links lead to it.
+    pub similar: Vec<InfoHash>,
+    /// Collections that it belongs to (BEP 38); as above.
+    pub collections: Vec<String>,
 }
 
 impl CreateOptions {

@@ -1,10 +1,10 @@
-//! Changing what stands around a torrent's `info` (BEP 3, 12, 19), and not one byte of it or of what
+//! Changing what stands around a torrent's `info` (BEP 3, 12, 19, 38), and not one byte of it or of what
 //! nobody here knows: the torrent stays the same, by another address.
 
 use std::collections::BTreeMap;
 
 use crate::bencode::{self, Encoder, Limits};
-use crate::{Torrent, TorrentError};
+use crate::{InfoHash, Torrent, TorrentError};
 
 /// What becomes of a value that may be there or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct Edit {
     pub trackers: Option<Vec<Vec<String>>>,
     /// HTTP sources (BEP 19), as above.
     pub web_seeds: Option<Vec<String>>,
+    /// Torrents that may have the same files (BEP 38), as above. Those in `info` stay.
+    pub similar: Option<Vec<InfoHash>>,
+    /// Collections that it belongs to (BEP 38), as above.
+    pub collections: Option<Vec<String>>,
     /// Free text.
     pub comment: Change<String>,
     /// The program.
@@ -63,6 +67,12 @@ impl Edit {
                 many => Some(list(many)),
             };
             set(b"url-list", value);
+        }
+        if let Some(hashes) = &self.similar {
+            set(b"similar", strings(hashes.iter().map(|hash| &hash.0[..])));
+        }
+        if let Some(names) = &self.collections {
+            set(b"collections", strings(names.iter().map(String::as_bytes)));
         }
         if self.comment != Change::Keep {
             set(b"comment.utf-8", None); // it would be read first
@@ -103,6 +113,19 @@ impl<T> Change<T> {
 
 fn text(text: &str) -> Vec<u8> {
     Encoder::new().bytes(text.as_bytes()).finish()
+}
+
+/// `None` for none.
+fn strings<'a>(strings: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+    if strings.len() == 0 {
+        return None;
+    }
+    let mut out = Encoder::new();
+    out.begin_list();
+    for string in strings {
+        out.bytes(string);
+    }
+    Some(out.end().finish())
 }
 
 fn list(urls: &[String]) -> Vec<u8> {

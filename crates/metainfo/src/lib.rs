@@ -53,6 +53,6 @@ pub use path::{PathRules, SafePath};
 pub use piece_tree::PieceTree;
 pub use text::{is_deceptive, percent_encode};
 pub use torrent::{
-    BYTES_MAX as TORRENT_BYTES_MAX, FILES_MAX, FileAttributes, FileEntry, Info, PieceLayers,
+    BYTES_MAX as TORRENT_BYTES_MAX, FILES_MAX, FileAttributes, FileEntry, Hints, Info, PieceLayers,
     Torrent, TorrentError,
 };

@@ -2,6 +2,7 @@
 
 mod error;
 mod files;
+mod hints;
 mod hybrid;
 mod layers;
 mod layout;
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use error::TorrentError;
+pub use hints::Hints;
 pub use layers::PieceLayers;
 
 /// Bytes of the largest .torrent file taken: more than twice the largest seen.
@@ -72,6 +74,8 @@ pub struct Torrent {
     /// The hashes of a v2 torrent's pieces (BEP 52). They are outside of the info dictionary: whoever
     /// got that from peers asks peers for them too.
     pub piece_layers: PieceLayers,
+    /// What [`Self::hints`] gives; `None`, which takes no memory, for most.
+    pub hints: Option<Box<Hints>>,
 }
 
 /// The `info` dictionary: what the info hash stands for.
@@ -131,8 +135,8 @@ impl Torrent {
         if root.kind() != Kind::Dict {
             return Err(TorrentError::NotADictionary);
         }
-        let info = root.get(b"info").ok_or(TorrentError::Missing("info"))?;
-        let info = Info::read(info)?;
+        let node = root.get(b"info").ok_or(TorrentError::Missing("info"))?;
+        let info = Info::read(node)?;
         let piece_layers = PieceLayers::read(root.get(b"piece layers"), &info)?;
         Ok(Self {
             trackers: trackers(root),
@@ -142,6 +146,7 @@ impl Torrent {
             created_by: text(root, b"created by"),
             creation_date: root.get(b"creation date").and_then(|date| date.as_int()),
             piece_layers,
+            hints: Hints::read(&[root, node]),
             ..Self::of(info)
         })
     }
@@ -158,6 +163,7 @@ impl Torrent {
         Ok(Self {
             trackers: magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
             web_seeds: magnet.web_seeds.clone(),
+            hints: Hints::read(&[tape.root()]),
             ..Self::of(info)
         })
     }
@@ -176,6 +182,7 @@ impl Torrent {
             created_by: None,
             creation_date: None,
             piece_layers: PieceLayers::default(),
+            hints: None,
         }
     }
 
@@ -200,6 +207,12 @@ impl Torrent {
         }
         out.end();
         out.finish()
+    }
+
+    /// Torrents that may have the same files, by its own word (BEP 38).
+    pub fn hints(&self) -> &Hints {
+        static NONE: Hints = Hints { similar: Vec::new(), collections: Vec::new() };
+        self.hints.as_deref().unwrap_or(&NONE)
     }
 
     /// A magnet link with all its hashes, the name and trackers (BEP 9).

@@ -200,6 +200,7 @@ impl World {
             files,
             torrent: None,
             arrangement: Arrangement::default(),
+            totals: storage::Totals::default(),
         });
         state.saved = Saved { cached: record.clone(), durable: record };
     }

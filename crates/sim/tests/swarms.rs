@@ -149,3 +149,28 @@ fn a_super_seed_sends_little_more_than_one_copy() {
         assert!(outcome.took < Duration::from_mins(2), "seed {seed}: {:?}", outcome.took);
     }
 }
+
+/// A super-seed much faster than those that come to it, of which the first is alone for a while.
+fn first_and_others(seed: u64, others: usize) -> Plan {
+    let leecher =
+        PeerPlan { stays: Some(Duration::ZERO), ..PeerPlan::leecher(1_000_000, 20_000_000) };
+    let mut peers = vec![PeerPlan::seed(20_000_000), leecher];
+    let later = PeerPlan { joins: Duration::from_secs(20), ..leecher };
+    peers.extend(std::iter::repeat_n(later, others));
+    let mut plan = plan(seed, 200, peers);
+    plan.settings.super_seed = true;
+    plan
+}
+
+#[test]
+fn who_comes_first_to_a_super_seed_does_not_leave_with_the_only_copy() {
+    for seed in 0..5 {
+        let outcome = run(first_and_others(seed, 7));
+        let copies = outcome.peers[0].sums.uploaded as f64 / (800 * BLOCK) as f64;
+        assert!((1.0..=1.10).contains(&copies), "seed {seed}: the seed sent {copies} copies");
+        assert!(outcome.took < Duration::from_mins(2), "seed {seed}: {:?}", outcome.took);
+    }
+    // Who stays alone gets piece after piece, one a few round trips, and waits a minute for the last.
+    let alone = run(first_and_others(0, 0)).took;
+    assert!((60..180).contains(&alone.as_secs()), "{alone:?}");
+}

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -29,6 +30,39 @@ pub fn raise_file_limit() -> io::Result<u64> {
         setrlimit(Resource::Nofile, limit)?;
     }
     Ok(limit.current.unwrap_or(u64::MAX))
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    file: File,
+    /// How it is read by who must not wait, once somebody tried.
+    pub(crate) promptly: OnceLock<Promptly>,
+}
+
+/// How to read a file without waiting for a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promptly {
+    /// The kernel says when it can't (`RWF_NOWAIT`).
+    WhatIsCached,
+    /// As any other file: it is in memory and nowhere else.
+    All,
+    /// Not at all.
+    Nothing,
+}
+
+impl From<File> for OpenFile {
+    fn from(file: File) -> Self {
+        Self { file, promptly: OnceLock::new() }
+    }
+}
+
+impl Deref for OpenFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
 }
 
 /// Names a file over all torrents: the store's number and the file's index.
@@ -53,7 +87,7 @@ struct Entries {
 
 #[derive(Debug)]
 struct Entry {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     writable: bool,
     used: u64,
 }
@@ -82,11 +116,11 @@ impl HandleCache {
         key: HandleKey,
         writable: bool,
         open: impl FnOnce() -> Result<File, E>,
-    ) -> Result<Arc<File>, E> {
+    ) -> Result<Arc<OpenFile>, E> {
         if let Some(file) = self.lock().hit(key, writable) {
             return Ok(file);
         }
-        let file = Arc::new(open()?);
+        let file = Arc::new(OpenFile::from(open()?));
         // Closing may wait for a disk too, so what leaves the cache is dropped after the lock.
         let mut leaving = Vec::new();
         let mut entries = self.lock();
@@ -104,7 +138,7 @@ impl HandleCache {
     }
 
     /// The file if it is open.
-    pub(crate) fn peek(&self, key: HandleKey) -> Option<Arc<File>> {
+    pub(crate) fn peek(&self, key: HandleKey) -> Option<Arc<OpenFile>> {
         self.lock().hit(key, false)
     }
 
@@ -131,7 +165,7 @@ impl HandleCache {
 }
 
 impl Entries {
-    fn hit(&mut self, key: HandleKey, writable: bool) -> Option<Arc<File>> {
+    fn hit(&mut self, key: HandleKey, writable: bool) -> Option<Arc<OpenFile>> {
         self.clock += 1;
         let entry = self.open.get_mut(&key).filter(|entry| entry.writable || !writable)?;
         entry.used = self.clock;

@@ -17,6 +17,7 @@ mod beneath;
 mod buffer;
 mod check;
 mod error;
+mod file_layer;
 mod handles;
 mod hash_tree;
 mod keepsake;
@@ -26,9 +27,11 @@ mod pools;
 mod record;
 pub mod resume;
 mod reuse;
+mod shelf;
 mod sqlite;
 mod state;
 mod store;
+mod totals;
 mod writer;
 
 pub use arena::{Arena, Block};
@@ -43,9 +46,11 @@ pub use pools::{
     PieceOutcome, PoolSettings, Pools, READ_BYTES_MAX, ReadBuffer, TreeCheck, Unproved,
 };
 pub use record::{FileSeen, Observed, Progress, RecordKey, ResumeRecord};
-pub use reuse::{Reused, reuse};
+pub use reuse::{Reused, Search, reuse};
+pub use shelf::{SHELF_FILES_MAX, Shelf, ShelfFile, Source, Wanted};
 pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
 pub use store::{Effort, FileStore, MoveProgress, Root, Space, StoreOptions};
 pub use sys::trim;
+pub use totals::Totals;
 pub use writer::{RecordHandle, StateWriter};

@@ -162,7 +162,12 @@ impl Pools {
             hasher: self.0.digests.clone(),
             done: Box::new(done),
         };
-        self.0.lane(store).pieces.push(job);
+        let lane = self.0.lane(store);
+        if store.is_write_back_due() {
+            let store = Arc::clone(store);
+            lane.syncs.push(Box::new(move || store.begin_write_back()));
+        }
+        lane.pieces.push(job);
     }
 
     /// Writes a piece that came back in [`PieceOutcome::WriteFailed`]. It is not hashed again.

@@ -9,6 +9,7 @@ use metainfo::{InfoHash, PieceIndex};
 use wire::Bitfield;
 
 use crate::arrangement::Arrangement;
+use crate::totals::Totals;
 
 /// Names a record: the same torrent in two folders has two.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,10 +63,6 @@ pub struct Progress {
     pub committed_ns: i64,
     /// Device number of the download folder's file system. Set by [`crate::StateWriter`].
     pub root_device: Option<u64>,
-    /// Payload bytes sent to peers, over all runs.
-    pub uploaded: u64,
-    /// Payload bytes received, over all runs.
-    pub downloaded: u64,
     /// When the torrent was added, in seconds since 1970.
     pub added_at: i64,
     /// When its last piece arrived, in seconds since 1970.
@@ -82,8 +79,6 @@ impl Progress {
             clean: false,
             committed_ns: 0,
             root_device: None,
-            uploaded: 0,
-            downloaded: 0,
             added_at,
             completed_at: None,
         }
@@ -123,6 +118,8 @@ pub struct ResumeRecord {
     pub torrent: Option<Arc<[u8]>>,
     /// What its owner arranged.
     pub arrangement: Arrangement,
+    /// What it moved, and for how long it ran.
+    pub totals: Totals,
 }
 
 #[cfg(test)]

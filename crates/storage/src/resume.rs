@@ -20,6 +20,7 @@ use wire::Bitfield;
 
 use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Observed, Progress, ResumeRecord};
+use crate::totals::Totals;
 use crate::writer::SAVE_EVERY;
 
 /// After a kill a file may be newer than its record, from writes of ours that were not recorded
@@ -159,10 +160,14 @@ pub fn begin(
     observed: Observed,
     now: i64,
 ) -> ResumeRecord {
-    let (mut progress, recorded_files, torrent, arrangement) = match record {
-        Some(record) => (record.progress, record.files, record.torrent, record.arrangement),
-        None => (Progress::new(have.len(), now), Vec::new(), None, Arrangement::default()),
-    };
+    let record = record.unwrap_or_else(|| ResumeRecord {
+        progress: Progress::new(have.len(), now),
+        files: Vec::new(),
+        torrent: None,
+        arrangement: Arrangement::default(),
+        totals: Totals::default(),
+    });
+    let ResumeRecord { mut progress, files: recorded_files, torrent, arrangement, totals } = record;
     let is_complete = have.count() == have.len();
     progress.clean &= is_complete
         && progress.written == *have
@@ -175,7 +180,7 @@ pub fn begin(
     }
     progress.written = have.clone();
     progress.durable = durable;
-    ResumeRecord { progress, files: observed.files, torrent, arrangement }
+    ResumeRecord { progress, files: observed.files, torrent, arrangement, totals }
 }
 
 /// Of a part store that was changed, nothing is believed. One that is gone is no part of `observed`:

@@ -4,6 +4,9 @@
 //! A damaged database is set aside and a new one begun: the torrents are then checked like new
 //! ones, which costs time and never data.
 
+mod schema;
+mod shelf;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,13 +23,12 @@ use wire::Bitfield;
 use crate::arrangement::Arrangement;
 use crate::last_use::LastUse;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::shelf::{Shelf, Source, Wanted};
 use crate::state::{Save, StateError, StateStore};
+use crate::totals::Totals;
 
 /// The database's name in the state folder.
 const FILE_NAME: &str = "state.sqlite";
-
-/// The format below; older ones are brought up to it when opened.
-const VERSION: i64 = 2;
 
 /// How long another process may hold the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,43 +38,6 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Damaged databases kept; a person who has this many has other worries.
 const SET_ASIDE_MAX: u32 = 1000;
-
-const TABLES: &str = "
-CREATE TABLE torrents (
-    id INTEGER PRIMARY KEY,
-    info_hash BLOB NOT NULL,
-    root BLOB NOT NULL,
-    pieces INTEGER NOT NULL,
-    written BLOB NOT NULL,
-    durable BLOB NOT NULL,
-    boot_id TEXT NOT NULL,
-    clean INTEGER NOT NULL,
-    committed_ns INTEGER NOT NULL,
-    root_device BLOB,
-    uploaded INTEGER NOT NULL,
-    downloaded INTEGER NOT NULL,
-    added_at INTEGER NOT NULL,
-    completed_at INTEGER,
-    file_count INTEGER NOT NULL,
-    torrent BLOB,
-    UNIQUE (info_hash, root)
-);
-CREATE TABLE files (
-    torrent INTEGER NOT NULL REFERENCES torrents (id) ON DELETE CASCADE,
-    file INTEGER NOT NULL,
-    length INTEGER NOT NULL,
-    modified_ns INTEGER NOT NULL,
-    PRIMARY KEY (torrent, file)
-) WITHOUT ROWID;
-";
-
-/// What version 2 added: only torrents that their owner arranged have a row.
-const ARRANGEMENTS: &str = "
-CREATE TABLE arrangements (
-    torrent INTEGER PRIMARY KEY REFERENCES torrents (id) ON DELETE CASCADE,
-    arrangement BLOB NOT NULL
-);
-";
 
 /// Records in a database file.
 #[derive(Debug)]
@@ -130,7 +95,7 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
     if verdict != "ok" {
         return Err(StateError::Corrupt(verdict));
     }
-    migrate(connection, path)
+    schema::migrate(connection, path)
 }
 
 /// Another process that does the same at this moment makes it fail at once, whatever the busy
@@ -146,26 +111,6 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
         }
         thread::sleep(BUSY_PAUSE);
     }
-}
-
-fn migrate(mut connection: Connection, path: &Path) -> Result<Connection, StateError> {
-    let change = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(from_sqlite)?;
-    let version: i64 =
-        change.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(from_sqlite)?;
-    if version > VERSION {
-        return Err(StateError::Newer { path: path.to_path_buf(), version, known: VERSION });
-    }
-    if version == 0 {
-        change.execute_batch(TABLES).map_err(from_sqlite)?;
-    }
-    if version < VERSION {
-        change.execute_batch(ARRANGEMENTS).map_err(from_sqlite)?;
-        change.pragma_update(None, "user_version", VERSION).map_err(from_sqlite)?;
-    }
-    change.commit().map_err(from_sqlite)?;
-    Ok(connection)
 }
 
 /// Renames a damaged database and the files that belong to it.
@@ -241,6 +186,23 @@ impl StateStore for SqliteState {
         removed.map(drop).map_err(from_sqlite)
     }
 
+    fn shelve(&self, key: &RecordKey, shelf: &Shelf) -> Result<(), StateError> {
+        self.last_use.note();
+        let mut writer = lock(&self.writer);
+        let change = writer
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(from_sqlite)?;
+        shelf::put(&change, key, shelf).map_err(from_sqlite)?;
+        change.commit().map_err(from_sqlite)
+    }
+
+    fn sources(&self, wanted: &Wanted) -> Result<Vec<Source>, StateError> {
+        self.last_use.note();
+        let reader = lock(&self.reader);
+        let _one_look = OneLook::begin(&reader).map_err(from_sqlite)?;
+        shelf::look(&reader, wanted).map_err(from_sqlite)
+    }
+
     fn start_over(&self) -> Result<(), StateError> {
         let (mut writer, mut reader) = (lock(&self.writer), lock(&self.reader));
         // Closed first, so that nothing of it is written into the new one.
@@ -291,8 +253,9 @@ impl Drop for OneLook<'_> {
 fn load_one(reader: &Connection, key: &RecordKey) -> rusqlite::Result<Option<ResumeRecord>> {
     let mut find = reader.prepare_cached(
         "SELECT id, pieces, written, durable, boot_id, clean, committed_ns, root_device,
-                uploaded, downloaded, added_at, completed_at, file_count, torrent
-         FROM torrents WHERE info_hash = ?1 AND root = ?2",
+                added_at, completed_at, file_count, torrents.torrent,
+                uploaded, downloaded, active_ms, seeding_ms, idle_ms
+         FROM torrents LEFT JOIN totals ON totals.torrent = id WHERE info_hash = ?1 AND root = ?2",
     )?;
     let named = params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()];
     let Some(header) = find.query_row(named, Header::read).optional()? else { return Ok(None) };
@@ -312,7 +275,8 @@ fn load_one(reader: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Res
     }
     let arrangement = load_arrangement(reader, key, header.id)?;
     let torrent = header.torrent.map(Into::into);
-    Ok(Some(ResumeRecord { progress, files, torrent, arrangement }))
+    let totals = header.totals;
+    Ok(Some(ResumeRecord { progress, files, torrent, arrangement, totals }))
 }
 
 fn load_arrangement(
@@ -332,19 +296,41 @@ fn load_arrangement(
 }
 
 fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
-    let progress = &save.progress;
+    if let Some(progress) = &save.progress {
+        save_progress(change, save, progress)?;
+    }
+    let Totals { uploaded, downloaded, active_ms, seeding_ms, idle_ms } = save.totals;
+    change
+        .prepare_cached(
+            "INSERT INTO totals (torrent, uploaded, downloaded, active_ms, seeding_ms, idle_ms)
+             SELECT id, ?3, ?4, ?5, ?6, ?7 FROM torrents WHERE info_hash = ?1 AND root = ?2
+             ON CONFLICT (torrent) DO UPDATE SET
+                uploaded = max(uploaded, ?3), downloaded = max(downloaded, ?4),
+                active_ms = max(active_ms, ?5), seeding_ms = max(seeding_ms, ?6), idle_ms = ?7",
+        )?
+        .execute(params![
+            &save.key.info_hash.0[..],
+            save.key.root.as_os_str().as_bytes(),
+            to_integer(uploaded),
+            to_integer(downloaded),
+            to_integer(active_ms),
+            to_integer(seeding_ms),
+            to_integer(idle_ms),
+        ])?;
+    Ok(())
+}
+
+fn save_progress(change: &Connection, save: &Save, progress: &Progress) -> rusqlite::Result<()> {
     let device = progress.root_device.map(u64::to_le_bytes);
     let id: i64 = change
         .prepare_cached(
             "INSERT INTO torrents (info_hash, root, pieces, written, durable, boot_id, clean,
-                committed_ns, root_device, uploaded, downloaded, added_at, completed_at,
-                file_count, torrent)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                committed_ns, root_device, added_at, completed_at, file_count, torrent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (info_hash, root) DO UPDATE SET
                 pieces = ?3, written = ?4, durable = ?5, boot_id = ?6, clean = ?7,
-                committed_ns = ?8, root_device = ?9, uploaded = ?10, downloaded = ?11,
-                added_at = ?12, completed_at = ?13, file_count = ?14,
-                torrent = coalesce(?15, torrent)
+                committed_ns = ?8, root_device = ?9, added_at = ?10, completed_at = ?11,
+                file_count = ?12, torrent = coalesce(?13, torrent)
              RETURNING id",
         )?
         .query_row(
@@ -358,8 +344,6 @@ fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
                 progress.clean,
                 progress.committed_ns,
                 device.as_ref().map(|bytes| &bytes[..]),
-                to_integer(progress.uploaded),
-                to_integer(progress.downloaded),
                 progress.added_at,
                 progress.completed_at,
                 to_integer(save.file_count as u64),
@@ -404,12 +388,11 @@ struct Header {
     clean: bool,
     committed_ns: i64,
     root_device: Option<Vec<u8>>,
-    uploaded: i64,
-    downloaded: i64,
     added_at: i64,
     completed_at: Option<i64>,
     file_count: usize,
     torrent: Option<Vec<u8>>,
+    totals: Totals,
 }
 
 impl Header {
@@ -423,12 +406,11 @@ impl Header {
             clean: row.get(5)?,
             committed_ns: row.get(6)?,
             root_device: row.get(7)?,
-            uploaded: row.get(8)?,
-            downloaded: row.get(9)?,
-            added_at: row.get(10)?,
-            completed_at: row.get(11)?,
-            file_count: usize::try_from(row.get::<_, i64>(12)?).unwrap_or(0).min(FILES_MAX + 1),
-            torrent: row.get(13)?,
+            added_at: row.get(8)?,
+            completed_at: row.get(9)?,
+            file_count: usize::try_from(row.get::<_, i64>(10)?).unwrap_or(0).min(FILES_MAX + 1),
+            torrent: row.get(11)?,
+            totals: read_totals(row)?,
         })
     }
 
@@ -445,12 +427,25 @@ impl Header {
                 .as_deref()
                 .and_then(|bytes| bytes.try_into().ok())
                 .map(u64::from_le_bytes),
-            uploaded: u64::try_from(self.uploaded).unwrap_or(0),
-            downloaded: u64::try_from(self.downloaded).unwrap_or(0),
             added_at: self.added_at,
             completed_at: self.completed_at,
         })
     }
+}
+
+/// Nothing, for a row that has none.
+fn read_totals(row: &Row<'_>) -> rusqlite::Result<Totals> {
+    let sum = |column| -> rusqlite::Result<u64> {
+        let value: Option<i64> = row.get(column)?;
+        Ok(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0))
+    };
+    Ok(Totals {
+        uploaded: sum(12)?,
+        downloaded: sum(13)?,
+        active_ms: sum(14)?,
+        seeding_ms: sum(15)?,
+        idle_ms: sum(16)?,
+    })
 }
 
 fn read_file(row: &Row<'_>) -> rusqlite::Result<(usize, FileSeen)> {

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Progress, RecordKey, ResumeRecord};
+use crate::shelf::{Shelf, Source, Wanted};
+use crate::totals::Totals;
 
 /// Why state could not be read or saved.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +44,10 @@ pub enum StateError {
 pub struct Save {
     /// Which torrent.
     pub key: RecordKey,
-    /// All of the changing part.
-    pub progress: Progress,
+    /// All of the part that speaks of the data, unless it is as it is stored.
+    pub progress: Option<Progress>,
+    /// What it moved, and for how long it ran. What is stored never gets less by it.
+    pub totals: Totals,
     /// The files that changed, by index.
     pub files: BTreeMap<usize, Option<FileSeen>>,
     /// How many files the torrent has.
@@ -89,6 +93,23 @@ pub trait StateStore: Send + Sync {
     /// When it is still there.
     fn remove(&self, key: &RecordKey) -> Result<(), StateError>;
 
+    /// Keeps which whole files a torrent has, in the place of what was kept of it. One without a record
+    /// has none. A store may keep nothing: then nothing is found in it.
+    ///
+    /// # Errors
+    /// When it was not kept.
+    fn shelve(&self, _key: &RecordKey, _shelf: &Shelf) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    /// Files of torrents that may be what is wanted, to be looked at.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn sources(&self, _wanted: &Wanted) -> Result<Vec<Source>, StateError> {
+        Ok(Vec::new())
+    }
+
     /// Sets damaged state aside and begins empty.
     ///
     /// # Errors
@@ -129,8 +150,11 @@ impl StateStore for MemoryState {
         let mut records = self.records();
         for save in batch {
             let old = records.remove(&save.key);
-            let (mut files, old_torrent, old_arrangement) =
-                old.map_or_else(Default::default, |old| (old.files, old.torrent, old.arrangement));
+            let (old_progress, mut files, old_torrent, old_arrangement) = old
+                .map_or_else(Default::default, |old| {
+                    (Some(old.progress), old.files, old.torrent, old.arrangement)
+                });
+            let Some(progress) = save.progress.clone().or(old_progress) else { continue };
             if files.len() != save.file_count {
                 files.resize(save.file_count, None);
             }
@@ -141,8 +165,8 @@ impl StateStore for MemoryState {
             }
             let torrent = save.torrent.clone().or(old_torrent);
             let arrangement = save.arrangement.clone().unwrap_or(old_arrangement);
-            let progress = save.progress.clone();
-            let record = ResumeRecord { progress, files, torrent, arrangement };
+            let totals = save.totals;
+            let record = ResumeRecord { progress, files, torrent, arrangement, totals };
             records.insert(save.key.clone(), record);
         }
         Ok(())

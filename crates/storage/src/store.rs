@@ -6,6 +6,7 @@
 //! consent, links below the folder are never followed, and a file or folder that disappears while
 //! the torrent runs is not silently made again.
 
+mod cached;
 mod effort;
 mod extents;
 mod layout;
@@ -23,6 +24,7 @@ pub(crate) mod testing_v2;
 #[cfg(test)]
 mod tests;
 mod write;
+mod write_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ pub use moving::MoveProgress;
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};
+#[cfg(test)]
+pub(crate) use write_back::FRESH_BYTES;
 
 /// What the owner of a torrent consents to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,14 +87,14 @@ pub struct FileStore {
     /// There is one in `names`.
     any_renamed: AtomicBool,
     changes: Mutex<Changes>,
+    /// A file in `changes` has enough new data for [`FileStore::begin_write_back`].
+    write_back_is_due: AtomicBool,
     /// Held during a sync: a second one must not return while the first, which took all there was
     /// to do, is still at it.
     syncing: Mutex<()>,
     /// Held while writing to a file, by its index: the kernel lets one in at a time anyway, and
     /// whoever waits there spins instead of leaving the core to somebody else. Most seeds never write.
     writing: OnceLock<Box<[Mutex<()>; WRITE_TURNS]>>,
-    /// The file system can't read without waiting: it is not asked again.
-    never_cached: AtomicBool,
     spent: effort::Spent,
 }
 
@@ -114,6 +118,8 @@ const UNWANTED: u8 = 8;
 struct Changes {
     /// Files written since the last sync.
     unsynced: BTreeSet<usize>,
+    /// Bytes written to files since their last sync or [`FileStore::begin_write_back`].
+    fresh: BTreeMap<usize, u64>,
     /// Folders with new entries since the last sync.
     unsynced_folders: BTreeSet<PathBuf>,
     /// Files whose sync failed, and how; see [`FileStore::sync`].
@@ -162,9 +168,9 @@ impl FileStore {
             names: RwLock::default(),
             any_renamed: AtomicBool::new(false),
             changes: Mutex::default(),
+            write_back_is_due: AtomicBool::new(false),
             syncing: Mutex::default(),
             writing: OnceLock::new(),
-            never_cached: AtomicBool::new(false),
             spent: effort::Spent::default(),
         })
     }

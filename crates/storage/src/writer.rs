@@ -17,14 +17,20 @@ use metainfo::InfoHash;
 
 use crate::record::{RecordKey, ResumeRecord};
 use crate::resume;
+use crate::shelf::{Shelf, Source, Wanted};
 use crate::state::{MemoryState, StateError, StateStore};
 use crate::store::FileStore;
+use crate::totals::Meter;
 
 pub use handle::RecordHandle;
 use tracked::{ByKey, Tracked, TrackedState, Unsaved};
 
 /// The longest that a change waits to be saved: what a kill can make us forget.
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the time that torrents run is saved of those that nothing else is saved of. What a kill
+/// takes from a limit of days; more often and a disk with idle seeds never rests.
+const TIMES_EVERY: Duration = Duration::from_mins(10);
 
 /// Changes that are saved without waiting.
 const BATCH_CHANGES: u32 = 64;
@@ -55,6 +61,8 @@ struct Schedule {
     changes: u32,
     /// When the oldest unsaved change was made.
     since: Option<Instant>,
+    /// When the time of those that run was last looked at.
+    times_at: Option<Instant>,
     stopping: bool,
 }
 
@@ -154,7 +162,7 @@ impl StateWriter {
     ) -> RecordHandle {
         let shared = &self.0.shared;
         let key = RecordKey { info_hash, root: Arc::clone(store.root()) };
-        let ResumeRecord { mut progress, files, torrent, arrangement } = record;
+        let ResumeRecord { mut progress, files, torrent, arrangement, totals } = record;
         progress.boot_id = resume::boot_id();
         progress.root_device = Some(store.device());
         store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
@@ -166,6 +174,7 @@ impl StateWriter {
             files,
             torrent,
             arrangement: handle::boxed(arrangement),
+            meter: Meter::new(totals),
             unsaved,
             queued: false,
             closed: false,
@@ -182,6 +191,23 @@ impl StateWriter {
             handle.note_change();
         }
         handle
+    }
+
+    /// Keeps which whole files a torrent has, for [`Self::sources`]. Waits for the disk.
+    ///
+    /// # Errors
+    /// When it was not kept.
+    pub fn shelve(&self, key: &RecordKey, shelf: &Shelf) -> Result<(), StateError> {
+        self.flush()?; // its record has to be there
+        self.0.shared.store.shelve(key, shelf)
+    }
+
+    /// Files of torrents that may be what is wanted. May wait for the disk.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn sources(&self, wanted: &Wanted) -> Result<Vec<Source>, StateError> {
+        self.0.shared.store.sources(wanted)
     }
 
     /// To be called now and then: when nothing was loaded or saved between two calls, the store
@@ -218,6 +244,23 @@ impl Schedule {
         if !std::mem::replace(&mut tracked.state().queued, true) {
             self.changed.push(tracked);
         }
+    }
+
+    /// Has the time saved of all that run, when that is due, and says when it is next.
+    fn count_times(&mut self, now: Instant) -> Duration {
+        let last = *self.times_at.get_or_insert(now);
+        let left = TIMES_EVERY.saturating_sub(now.saturating_duration_since(last));
+        if !left.is_zero() {
+            return left;
+        }
+        self.times_at = Some(now);
+        let running = self.tracked.iter().filter(|one| one.0.counts_time());
+        let running = running.map(|one| Arc::clone(&one.0)).collect::<Vec<_>>();
+        if !running.is_empty() {
+            self.since.get_or_insert(now);
+        }
+        running.into_iter().for_each(|tracked| self.queue(tracked));
+        TIMES_EVERY
     }
 
     /// Drops a closed record, unless the torrent runs again under a newer one.
@@ -260,9 +303,13 @@ impl Shared {
             if schedule.stopping {
                 return false;
             }
+            let times_left = schedule.count_times(Instant::now());
             let left = schedule.since.map(|since| SAVE_EVERY.saturating_sub(since.elapsed()));
             schedule = match left {
-                None => self.changed.wait(schedule).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    let waited = self.changed.wait_timeout(schedule, times_left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
                 Some(left) if left.is_zero() || schedule.changes >= BATCH_CHANGES => return true,
                 Some(left) => {
                     let waited = self.changed.wait_timeout(schedule, left);
@@ -312,12 +359,14 @@ impl Shared {
         if result.is_err() {
             schedule.since.get_or_insert_with(Instant::now); // again in a second
             changed.into_iter().for_each(|tracked| schedule.queue(tracked));
+            drop(schedule);
+            self.changed.notify_all();
             return result;
         }
         for tracked in changed {
             let over = {
                 let state = tracked.state();
-                state.closed && !state.unsaved.progress
+                state.closed && !state.unsaved.progress && !state.unsaved.totals
             };
             if over {
                 schedule.forget(&tracked);

@@ -205,6 +205,12 @@ pub enum Action {
         /// One hash for each piece.
         layer: Arc<[MerkleHash]>,
     },
+    /// Pieces of a file whose layer is known now; those of them that may be on the disk are to be compared
+    /// with it, and told by [`crate::Swarm::judged`].
+    Judge {
+        /// The file's.
+        pieces: std::ops::Range<PieceIndex>,
+    },
     /// Each block of the piece fits its v2 hash, and all of it does not fit its v1 hash: the torrent
     /// contradicts itself, and can't complete.
     Contradiction {
@@ -277,6 +283,7 @@ impl Action {
             | Self::Prove { .. }
             | Self::HashLeaves { .. }
             | Self::LayerKnown { .. }
+            | Self::Judge { .. }
             | Self::Contradiction { .. }
             | Self::Abandon { .. }
             | Self::Impossible { .. }

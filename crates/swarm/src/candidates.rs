@@ -1,5 +1,7 @@
 //! Addresses that might be peers, and which to try next.
 
+mod ways;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use wire::PexFlags;
 
 use crate::{IpFilter, PeerKey, Source, steps};
+pub use ways::Way;
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
@@ -55,6 +58,7 @@ struct Candidate {
     uploads_only: bool,
     /// Whether the last connection to it was encrypted.
     encrypted: Option<bool>,
+    fallback: ways::Fallback,
     /// The peer that told of it last, and what it said: it may bring us together (BEP 55).
     told: Option<(PeerKey, PexFlags)>,
     /// Its owner and we dial each other at this moment.
@@ -165,6 +169,7 @@ impl Candidates {
             failures: 0,
             uploads_only: false,
             encrypted: None,
+            fallback: ways::Fallback::default(),
             told: None,
             punching: false,
             state,
@@ -255,10 +260,14 @@ impl Candidates {
         self.enter(addr, State::Connected);
     }
 
-    /// Notes whether a connection was encrypted.
-    pub(crate) fn opened(&mut self, addr: SocketAddr, encrypted: bool) {
-        if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.encrypted = Some(encrypted);
+    /// The peer that is connected listens elsewhere now: its address is dialled again if somebody else
+    /// knows of it.
+    pub(crate) fn moved_away(&mut self, now: Duration, addr: SocketAddr) {
+        let Some(candidate) = self.known.get(&addr) else { return };
+        if candidate.source == Source::Incoming {
+            self.forget(addr);
+        } else if candidate.state == State::Connected {
+            self.enter(addr, State::Idle { from: now + RECONNECT });
         }
     }
 
@@ -311,11 +320,6 @@ impl Candidates {
         self.external.contains(&Some(addr)) || self.known.get(&addr).is_some_and(is_own)
     }
 
-    /// Whether the last one was.
-    pub(crate) fn was_encrypted(&self, addr: SocketAddr) -> Option<bool> {
-        self.known.get(&addr)?.encrypted
-    }
-
     /// A connection ended after `lasted`. `jitter` is 0 to 1.
     pub(crate) fn disconnected(
         &mut self,
@@ -354,9 +358,10 @@ impl Candidates {
     pub(crate) fn unreached(&mut self, now: Duration, addr: SocketAddr, jitter: f64) {
         self.tried = Tried::Unreached;
         self.punched(addr);
+        let Some(candidate) = self.known.get_mut(&addr) else { return };
+        candidate.way_failed();
         // It may have come to us in the meantime.
-        let is_connected = |candidate: &Candidate| candidate.state == State::Connected;
-        if !self.known.get(&addr).is_some_and(is_connected) {
+        if candidate.state != State::Connected {
             self.failed(now, addr, jitter);
         }
     }
@@ -380,7 +385,10 @@ impl Candidates {
         for addr in waiting {
             self.enter(addr, State::Idle { from: now });
         }
-        self.known.values_mut().for_each(|candidate| candidate.failures = 0);
+        for candidate in self.known.values_mut() {
+            candidate.failures = 0;
+            candidate.fallback = ways::Fallback::default();
+        }
     }
 
     /// The address is our own.

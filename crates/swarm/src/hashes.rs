@@ -9,6 +9,7 @@
 //! Every answer is proved before anything of it is kept, so who lies is known for certain.
 
 mod allowance;
+mod judging;
 mod serving;
 mod tree;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use metainfo::merkle::{self, HashRun, MerkleHash};
 use metainfo::{BLOCK_LENGTH, PieceIndex, PieceTree};
-use wire::{BlockRequest, HASHES_MAX, HashRequest, Message};
+use wire::{Bitfield, BlockRequest, HASHES_MAX, HashRequest, Message};
 
 use crate::peer::Peer;
 use crate::{Action, BlockOutcome, Fault, PeerKey, Swarm};
@@ -70,6 +71,8 @@ pub(crate) struct Hashes {
     lacking: BTreeMap<u32, Parts>,
     /// Pieces that may not be opened before their layer is known, and were to be.
     held: BTreeSet<PieceIndex>,
+    /// Pieces that are on the disk, and can't be judged before their layer is known.
+    unjudged: Option<Bitfield>,
     /// Leaves of open pieces, as far as they came.
     leaves: BTreeMap<PieceIndex, Parts>,
     asked: Vec<Asked>,
@@ -96,9 +99,7 @@ impl Hashes {
                 lacking.insert(number, Parts::new(each, pieces));
             }
         }
-        let leaves = trees.iter().map(Tree::leaves).sum();
-        let pieces = trees.iter().map(|tree| u64::from(tree.piece_count(piece_length))).sum();
-        let serving = Serving::new(leaves, pieces);
+        let serving = Serving::new(&trees, piece_length);
         let root = |number: &u32| trees.get(*number as usize).map(|tree| tree.root);
         let mut by_root: Vec<u32> = (0..trees.len() as u32).collect();
         by_root.sort_by_key(root);
@@ -110,6 +111,7 @@ impl Hashes {
             is_due: !lacking.is_empty(),
             lacking,
             held: BTreeSet::new(),
+            unjudged: None,
             leaves: BTreeMap::new(),
             asked: Vec::new(),
             refused: BTreeMap::new(),
@@ -292,7 +294,8 @@ impl Swarm {
     /// can.
     pub(crate) fn may_open(&mut self, piece: PieceIndex) -> bool {
         let Some(hashes) = &mut self.hashes else { return true };
-        let known = hashes.is_hybrid || hashes.piece_tree(piece).is_some();
+        let known =
+            hashes.is_hybrid || hashes.piece_tree(piece).is_some() && !hashes.is_unjudged(piece);
         if !known {
             hashes.held.insert(piece);
         }
@@ -435,13 +438,16 @@ impl Swarm {
         }
         match hashes.put(subject, all) {
             Some(Whole::Pieces { pieces, layer }) => {
-                let held: Vec<_> = hashes.held.range(pieces).copied().collect();
+                let within = pieces.start;
+                let held = hashes.held.range(pieces).copied();
+                let held: Vec<_> = held.filter(|piece| !hashes.is_unjudged(*piece)).collect();
                 hashes.held.retain(|piece| !held.contains(piece));
                 for piece in held {
                     self.pickable_again(piece);
                 }
                 if let Some((root, layer)) = layer {
                     self.actions.push_back(Action::LayerKnown { root, layer });
+                    self.judge(root, within);
                 }
                 self.refill_everybody();
             }

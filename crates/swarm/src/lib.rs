@@ -71,6 +71,7 @@ pub use api::{
 };
 use blame::Blame;
 use candidates::Candidates;
+pub use candidates::Way;
 use choker::Choker;
 pub use external::{ExternalVotes, Voter};
 use hashes::Hashes;
@@ -83,7 +84,7 @@ pub use metadata::{Metadata, MetadataAction, MetadataConfig, MetadataFault, Meta
 use peers::Peers;
 use pieces::Pieces;
 use seeding::Seeding;
-pub use seeding::{SeedLimit, SeedLimits};
+pub use seeding::{SeedLimit, SeedLimits, Seeded};
 use stats::Totals;
 pub use stats::{PeerStats, Stats};
 use superseed::SuperSeed;
@@ -280,14 +281,14 @@ impl Swarm {
         self.candidates.next_at(self.is_complete(), refused).filter(|_| self.may_dial())
     }
 
-    /// A connection to the address was made, encrypted or not.
-    pub fn opened(&mut self, addr: SocketAddr, encrypted: bool) {
-        self.candidates.opened(addr, encrypted);
+    /// A connection to the address was made in this way.
+    pub fn opened(&mut self, addr: SocketAddr, way: Way) {
+        self.candidates.opened(addr, way);
     }
 
-    /// Whether the last connection to the address was encrypted, if there was one.
-    pub fn was_encrypted(&self, addr: SocketAddr) -> Option<bool> {
-        self.candidates.was_encrypted(addr)
+    /// How to dial the address.
+    pub fn way_to(&self, addr: SocketAddr) -> Way {
+        self.candidates.way_to(addr)
     }
 
     /// The address did not become a peer.
@@ -296,6 +297,15 @@ impl Swarm {
         let jitter = self.rng.f64();
         self.candidates.unreached(now, addr, jitter);
         self.ask_for_introduction(addr);
+        self.account_alone();
+    }
+
+    /// The same of an address that took a TCP connection, and said nothing before it closed that or
+    /// we gave up: it is dialled by uTP next, once.
+    pub fn dial_hung_up(&mut self, now: Duration, addr: SocketAddr) {
+        self.now = now;
+        let jitter = self.rng.f64();
+        self.candidates.hung_up(now, addr, jitter);
         self.account_alone();
     }
 

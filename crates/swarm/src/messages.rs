@@ -111,6 +111,7 @@ impl Swarm {
     /// message, but aria2 sends it at any time in place of many `have`.
     fn peer_has_all_of(&mut self, key: PeerKey, set: Bitfield) -> Result<(), Fault> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        peer.told_many |= set.count() > 0;
         match &peer.pieces {
             PeerPieces::All => return Ok(()),
             // One that withdraws pieces can't have us walk over all of them for five bytes.
@@ -282,11 +283,8 @@ impl Swarm {
                 if theirs.client.is_some() {
                     peer.client = theirs.client;
                 }
-                if let (Some(port), None) = (theirs.port, peer.listens_at) {
-                    let addr = SocketAddr::new(peer.hello.addr.ip(), port);
-                    peer.listens_at = Some(addr);
-                    self.candidates.add(self.now, Source::Incoming, addr);
-                    self.candidates.connected(addr);
+                if let Some(port) = theirs.port {
+                    self.says_port(key, port);
                 }
                 self.exchange_soon();
                 if let Some(upload_only) = theirs.upload_only {
@@ -308,6 +306,30 @@ impl Swarm {
             (_, Some(Extension::Holepunch)) => self.holepunch(key, payload),
             (_, None) => {}
         }
+    }
+
+    /// Where it listens, and later where else (BEP 10). The address that we dialled leads to it whatever
+    /// its port is called behind a NAT, until it says that it has another one.
+    fn says_port(&mut self, key: PeerKey, port: u16) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.said_port == Some(port) || peer.ports_said >= PORTS_SAID_MAX {
+            return;
+        }
+        peer.ports_said += 1;
+        let is_first = peer.said_port.replace(port).is_none();
+        let addr = SocketAddr::new(peer.hello.addr.ip(), port);
+        match peer.listens_at {
+            Some(_) if is_first => return,
+            Some(before) if before == addr => return,
+            _ => {}
+        }
+        let before = peer.listens_at.replace(addr);
+        let taken = |addr| self.peers.iter().any(|other| other.listens_at == Some(addr));
+        if let Some(before) = before.filter(|before| !taken(*before)) {
+            self.candidates.moved_away(self.now, before);
+        }
+        self.candidates.add(self.now, Source::Incoming, addr);
+        self.candidates.connected(addr);
     }
 
     /// What else BEP 9 has is for who lacks the metadata.
@@ -341,3 +363,7 @@ impl Swarm {
 
 /// Pieces a peer may let us have while it chokes us: BEP 6 sets have 10.
 const ALLOWED_IN_MAX: usize = 64;
+
+/// Ports that a connection may say it listens on, one after the other. Each may become an address that
+/// is dialled.
+const PORTS_SAID_MAX: u8 = 8;

@@ -83,6 +83,9 @@ pub(crate) struct Peer {
     pub(crate) let_down: u32,
     /// Where it accepts connections, if known.
     pub(crate) listens_at: Option<SocketAddr>,
+    /// The port that it said it listens on last, and how often that was another.
+    pub(crate) said_port: Option<u16>,
+    pub(crate) ports_said: u8,
     pub(crate) exchange: Exchange,
     pub(crate) holepunch: Holepunch,
     /// Its connection is a uTP one.
@@ -118,6 +121,8 @@ pub(crate) struct Peer {
     pub(crate) refill: bool,
     /// It is among those that wait for work.
     pub(crate) waits: bool,
+    /// It told of several pieces at once, as a super-seed never does (BEP 16).
+    pub(crate) told_many: bool,
     /// When it is looked at next.
     pub(crate) check_at: Duration,
 }
@@ -155,6 +160,8 @@ impl Peer {
             unrequested: 0,
             let_down: 0,
             listens_at: hello.outgoing.then_some(hello.addr),
+            said_port: None,
+            ports_said: 0,
             exchange: Exchange::default(),
             holepunch: Holepunch::default(),
             by_utp: false,
@@ -180,6 +187,7 @@ impl Peer {
             saw_us: false,
             refill: false,
             waits: false,
+            told_many: false,
             check_at: Duration::MAX,
         }
     }
@@ -199,6 +207,15 @@ impl Peer {
             PeerPieces::All => true,
             PeerPieces::Some(set) => set.has(piece),
         }
+    }
+
+    /// It gives and wants nothing, and told of its pieces one by one (BEP 16).
+    pub(crate) fn may_super_seed(&self) -> bool {
+        self.downloaded > 0
+            && !self.is_interested
+            && !self.told_many
+            && !self.is_seed()
+            && !self.web_seed
     }
 
     /// The pieces, unless it has all.

@@ -7,11 +7,11 @@ use crate::{Action, Swarm};
 /// When seeding ends. The first that is reached counts; `None` is never.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SeedLimits {
-    /// Payload sent, as a multiple of the bytes that are there.
+    /// Payload sent, in all runs, as a multiple of the bytes that are there.
     pub ratio: Option<f64>,
-    /// Time since seeding began.
+    /// Time of seeding, in all runs.
     pub time: Option<Duration>,
-    /// Time without a byte sent.
+    /// Time of seeding without a byte sent.
     pub idle: Option<Duration>,
 }
 
@@ -26,12 +26,25 @@ pub enum SeedLimit {
     Idle,
 }
 
+/// What was seeded in earlier runs, which limits count too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seeded {
+    /// Payload bytes sent, while downloading or seeding.
+    pub uploaded: u64,
+    /// Time of seeding.
+    pub time: Duration,
+    /// Time of it since a byte was last sent.
+    pub idle: Duration,
+}
+
 /// How the seeding goes.
 #[derive(Default)]
 pub(crate) struct Seeding {
     limits: SeedLimits,
     /// It downloads nothing, complete or not.
     only_seeds: bool,
+    /// Before `since`, and in earlier runs.
+    before: Seeded,
     since: Option<Duration>,
     last_upload: Duration,
     /// The owner was told.
@@ -42,10 +55,18 @@ impl Seeding {
     /// When a limit of time is reached, if nothing is sent until then.
     fn ends_at(&self) -> Option<Duration> {
         let since = self.since.filter(|_| !self.is_over)?;
-        let time = self.limits.time.map(|time| since.saturating_add(time));
+        let left = |limit: Duration, before| limit.saturating_sub(before);
+        let time = self.limits.time.map(|time| since.saturating_add(left(time, self.before.time)));
         let last = self.last_upload.max(since);
-        let idle = self.limits.idle.map(|idle| last.saturating_add(idle));
+        let idle = self.limits.idle.map(|idle| last.saturating_add(left(idle, self.before.idle)));
         time.into_iter().chain(idle).min()
+    }
+
+    /// How long it was seeded, and how long of that since the last byte.
+    fn times(&self, now: Duration, since: Duration) -> (Duration, Duration) {
+        let idle = now.saturating_sub(self.last_upload.max(since));
+        let time = now.saturating_sub(since);
+        (self.before.time.saturating_add(time), self.before.idle.saturating_add(idle))
     }
 }
 
@@ -60,6 +81,11 @@ impl Swarm {
         self.check_seed_limits();
     }
 
+    /// What was seeded in earlier runs. To be told before the limits.
+    pub fn set_seeded_before(&mut self, before: Seeded) {
+        self.seeding.before = before;
+    }
+
     /// When [`Swarm::tick`] is to look at the limits.
     pub(crate) fn seed_limit_at(&self) -> Option<Duration> {
         self.seeding.ends_at()
@@ -68,6 +94,7 @@ impl Swarm {
     /// Payload was sent.
     pub(crate) fn seeded(&mut self) {
         self.seeding.last_upload = self.now;
+        self.seeding.before.idle = Duration::ZERO;
         if self.seeding.limits.ratio.is_some() {
             self.check_seed_limits();
         }
@@ -76,19 +103,22 @@ impl Swarm {
     pub(crate) fn check_seed_limits(&mut self) {
         let (now, seeds) = (self.now, self.is_complete() || self.seeding.only_seeds);
         if !seeds {
-            self.seeding.since = None;
+            if let Some(since) = self.seeding.since.take() {
+                let (time, idle) = self.seeding.times(now, since);
+                (self.seeding.before.time, self.seeding.before.idle) = (time, idle);
+            }
             return;
         }
         let since = *self.seeding.since.get_or_insert(now);
         let SeedLimits { ratio, time, idle } = self.seeding.limits;
         let wanted = ratio.map(|ratio| ratio * self.totals.verified as f64);
-        let sent = self.totals.uploaded as f64;
-        let passed = |from: Duration, limit: Duration| now.saturating_sub(from) >= limit;
+        let sent = self.seeding.before.uploaded.saturating_add(self.totals.uploaded) as f64;
+        let (seeded, unwanted) = self.seeding.times(now, since);
         let reached = if wanted.is_some_and(|wanted| sent >= wanted && self.totals.verified > 0) {
             SeedLimit::Ratio
-        } else if time.is_some_and(|time| passed(since, time)) {
+        } else if time.is_some_and(|time| seeded >= time) {
             SeedLimit::Time
-        } else if idle.is_some_and(|idle| passed(self.seeding.last_upload.max(since), idle)) {
+        } else if idle.is_some_and(|idle| unwanted >= idle) {
             SeedLimit::Idle
         } else {
             return;

@@ -40,10 +40,16 @@ impl Swarm {
         for index in self.peers.indices() {
             let Some(peer) = self.peers.at(index) else { continue };
             let key = peer.key;
-            if !peer.has(piece) {
-                self.send(key, Message::Have(piece)); // who has it has no use for it
-            } else if missing {
+            let has_it = peer.has(piece);
+            let super_seeds = peer.may_super_seed();
+            if has_it && missing {
                 peer.interesting = peer.interesting.saturating_sub(1);
+            }
+            // Who has it has no use for it, but for a super-seed: it shows the next to who has the last.
+            if !has_it || super_seeds {
+                self.send(key, Message::Have(piece));
+            }
+            if has_it && missing {
                 self.changed_interest(key);
             }
         }

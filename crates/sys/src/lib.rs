@@ -4,6 +4,8 @@
 
 mod heap;
 mod slab;
+mod write_back;
 
 pub use heap::trim;
 pub use slab::{Part, SLAB_BYTES, slab};
+pub use write_back::begin_write_back;

@@ -57,9 +57,12 @@ pub enum Failure {
     /// A compressed body, which was not asked for.
     #[error("it compresses what it sends")]
     Encoded,
-    /// No connection, or none that is secure; in words.
+    /// No connection; in words.
     #[error("{0}")]
     Unreachable(String),
+    /// No secure connection: its certificate is not believed; in words.
+    #[error("{0}")]
+    Untrusted(String),
     /// The answer broke off, or was none.
     #[error("{0}")]
     Broken(String),
@@ -106,6 +109,10 @@ impl Failure {
             Self::Encoded => "have the server send files as they are, without compression",
             Self::Unreachable(_) | Self::Broken(_) => {
                 "check the server and your network; it is asked again"
+            }
+            Self::Untrusted(_) => {
+                "have the server's certificate put right; one that you trust all the same goes into the \
+                 system's store, or the file that SSL_CERT_FILE names"
             }
             Self::TooSlow => "find a faster server; it is asked again",
             Self::BadUrl(_) => {
@@ -201,6 +208,7 @@ mod tests {
             (Failure::WrongRange, false),
             (Failure::TooSlow, false),
             (Failure::Unreachable(text()), false),
+            (Failure::Untrusted(text()), false),
             (Failure::Status { status: 500 }, false),
         ] {
             let mut standing = Standing::default();

@@ -112,3 +112,22 @@ def sequential(lab):
     leecher.download([torrent], out, [seeder], extra=extra)
     leecher.wait_complete(30)
     torrent.check(out, leecher.label)
+
+
+@case("choosing/left-at-the-tracker", cost=2)
+def left_at_the_tracker(lab):
+    """What is left is what was chosen; once that is there it is the rest, as zero would be a whole seed
+    (BEP 3, 21)."""
+    torrent = _tree(lab, "a part of it")
+    seeder = lab.client("libtorrent")
+    seeder.seed([torrent], torrent.home)
+    tracker = lab.plain_tracker
+    tracker.introduce([torrent], [seeder])
+    leecher = lab.peerless()
+    tracked = torrent.announcing(tracker.url)
+    leecher.download([tracked], lab.folder("out"), extra=["--files", "b.txt"])
+    leecher.wait_complete(30)
+    said = [a for a in tracker.announces if a["port"] == str(leecher.port)]
+    assert 3000 <= int(said[0]["left"]) <= 2 * PIECE, said
+    assert int(said[-1]["left"]) == torrent.size - int(said[-1]["downloaded"]), said
+    assert "completed" not in [a.get("event") for a in said], said

@@ -8,16 +8,15 @@ from runner import case
 
 LEECHERS = 8
 COPIES_MAX = 1.10
-# Who comes first has nobody to pass pieces on to and is given one after the other; aria2 leaves with
-# them once it is complete. At this speed the others are there long before that.
-UPLOAD_LIMIT = "300K"
 
 
 @case("super-seeding/eight-aria2-leechers", seconds=120, cost=20)
 def eight(lab):
-    torrent = payloads.make(lab.directory, "new.bin", 3 << 20, 32 * 1024)
+    """At full speed: who comes first is given all but the last piece at once, and aria2 leaves when it is
+    complete. By then the others have what it has. The last piece goes to each, as each leaves with it."""
+    torrent = payloads.make(lab.directory, "new.bin", 3 << 20, 16 * 1024)
     seeder = lab.peerless()
-    seeder.seed([torrent], torrent.home, "--super-seed", "--upload-limit", UPLOAD_LIMIT)
+    seeder.seed([torrent], torrent.home, "--super-seed")
     leechers = [lab.client("aria2") for _ in range(LEECHERS)]
     for number, leecher in enumerate(leechers):
         # They tell the tracker of themselves, and so find each other.

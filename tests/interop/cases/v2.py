@@ -1,9 +1,6 @@
 """BitTorrent v2 and hybrids (BEP 52): from and to libtorrent by file and by link, the v1 side of a hybrid
-to a peer that knows no other, blocks proved one by one, and peers that ask or answer wrongly.
-
-The v1 side is not shown with Transmission 3.00 and aria2 1.36: neither reads a hybrid, libtorrent's no
-more than ours. The former calls it corrupt; the latter drops the file tree's empty keys, and so reckons
-another info hash than everybody else.
+to a peer that knows no other, blocks proved one by one, and peers that ask or answer wrongly. What clients
+of v1 alone make of a hybrid is in `hybrids.py`.
 """
 
 import hashlib

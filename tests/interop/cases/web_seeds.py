@@ -21,7 +21,7 @@ NAMES = [
 ]
 
 
-def _odd(lab, name="odd # name? 5%"):
+def odd(lab, name="odd # name? 5%"):
     lengths = [1, 16_384, 70_001, 400_000, 99_999, 0, 1_000_003]
     return payloads.make(lab.directory, name, list(zip(NAMES, lengths, strict=True)))
 
@@ -38,16 +38,16 @@ def _get(lab, torrent, seconds=SECONDS, seeders=(), extra=()):
     return summary
 
 
-def _with(torrent, *urls):
+def with_seeds(torrent, *urls):
     return torrent.announcing(suffix="web", **{"url-list": list(urls)})
 
 
 @case("web-seeds/alone", cost=2)
 def alone(lab):
     """A tree of names that no URL takes as they are; nothing is fetched twice."""
-    torrent = _odd(lab)
+    torrent = odd(lab)
     nginx = Nginx(lab, torrent.home)
-    summary = _get(lab, _with(torrent, nginx.url))
+    summary = _get(lab, with_seeds(torrent, nginx.url))
     assert (summary["downloaded"], summary["wasted"]) == (torrent.size, 0), summary
     [seed] = summary["web_seeds"]
     assert seed["downloaded"] == torrent.size and seed["error"] is None, seed
@@ -60,7 +60,7 @@ def single_file(lab):
     nginx = Nginx(lab, torrent.home)
     _get(lab, torrent, extra=["--web-seed", nginx.url])
     assert nginx.requests() <= 60, f"{nginx.requests()} requests"
-    _get(lab, _with(torrent, nginx.url + "one%20file%20%231.bin"))
+    _get(lab, with_seeds(torrent, nginx.url + "one%20file%20%231.bin"))
 
 
 @case("web-seeds/magnet", cost=3)
@@ -88,7 +88,7 @@ def beside_a_peer(lab):
     nginx = Nginx(lab, torrent.home, "limit_rate 40k;")
     seeder = lab.client("libtorrent")
     seeder.seed([torrent], torrent.home)
-    summary = _get(lab, _with(torrent, nginx.url), seeders=[seeder])
+    summary = _get(lab, with_seeds(torrent, nginx.url), seeders=[seeder])
     # What the slow one was asked for does not hold the rest up.
     assert summary["elapsed_seconds"] < 30, summary  # alone it would take two minutes
     [seed] = summary["web_seeds"]
@@ -102,7 +102,7 @@ def restarted(lab):
     nginx = Nginx(lab, torrent.home, "limit_rate 1m;")
     leecher = lab.peerless()
     out = leecher.home / "out"
-    leecher.download([torrent_with := _with(torrent, nginx.url)], out, extra=ALONE)
+    leecher.download([torrent_with := with_seeds(torrent, nginx.url)], out, extra=ALONE)
     copy = out / "restarted.bin"
     until(lambda: copy.exists() and copy.stat().st_blocks > 4_000, 20, "a part to be there")
     nginx.stop()
@@ -125,7 +125,7 @@ def corrupt(lab):
     leecher = lab.peerless()
     out = leecher.home / "out"
     urls = [server.url for server in servers]
-    leecher.download([_with(torrent, *urls)], out, extra=ALONE)
+    leecher.download([with_seeds(torrent, *urls)], out, extra=ALONE)
     leecher.wait_complete(SECONDS)
     torrent.check(out, leecher.label)
     seeds = {seed["url"]: seed for seed in leecher.summary()["web_seeds"]}
@@ -141,7 +141,7 @@ def nothing_there(lab):
     nginx = Nginx(lab, lab.folder("empty"))
     leecher = lab.peerless()
     extra = ["--no-tracker", "--wait-peers", 2, "--bind", leecher.ip]
-    words = [_with(torrent, nginx.url).path, "-o", lab.folder("out"), *extra]
+    words = [with_seeds(torrent, nginx.url).path, "-o", lab.folder("out"), *extra]
     done = leecher.run("get", *words, code=4)
     assert nginx.url in done.err and "none of the torrent's files" in done.err, done
 
@@ -149,7 +149,7 @@ def nothing_there(lab):
 @case("web-seeds/like-others", cost=5)
 def like_others(lab):
     """A torrent that libtorrent made, with URL seeds: aria2 and libtorrent complete it the same way."""
-    torrent = _odd(lab, "made by libtorrent #2")
+    torrent = odd(lab, "made by libtorrent #2")
     nginx = Nginx(lab, torrent.home)
     oracle = lab.client("libtorrent")
     path = lab.directory / "made.torrent"

@@ -18,6 +18,10 @@ START_SECONDS = 20
 class Aria2(Client):
     name = "aria2"
 
+    @staticmethod
+    def program():
+        return [tools.program("aria2c")]
+
     def __init__(self, lab, encryption=None, dht=None, **options):
         """`encryption`: nothing but encrypted handshakes, and behind them at least `plaintext` or
         `rc4`. `dht`: with a DHT node that begins with the one at this endpoint."""
@@ -31,7 +35,7 @@ class Aria2(Client):
 
     def _start(self, directory, extra, sources):
         argv = [
-            tools.program("aria2c"),
+            *self.program(),
             "--no-conf",
             f"--dir={directory}",
             f"--interface={self.ip}",

@@ -33,12 +33,13 @@ class Libtorrent(Client):
     name = "libtorrent"
 
     def __init__(self, lab, as_shipped=False, encryption=None, transport=None, local_discovery=False,
-                 dht=None, **options):
+                 dht=None, house=None, settings=None, **options):
         """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: nothing but
         encrypted handshakes, and behind them `plaintext` or `rc4`. `transport`: `utp` alone.
         `dht`: with a DHT node that begins with the one at this endpoint, or with none if it is
-        empty."""
+        empty. `house`: where it runs, if not with everybody. `settings`: more of its own."""
         super().__init__(lab, **options)
+        self.ip = house.ip if house else self.ip
         config = {"listen_interfaces": self.endpoint, "outgoing_interfaces": self.ip}
         if encryption:
             level = ENCRYPTION_LEVELS[encryption]
@@ -47,7 +48,9 @@ class Libtorrent(Client):
         config |= {"enable_lsd": True} if local_discovery else {}
         if dht is not None:
             config |= DHT | {"dht_bootstrap_nodes": dht}
-        self.argv = [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
+        config |= settings or {}
+        self.argv = [*house.within] if house else []
+        self.argv += [tools.file(tools.PYTHON_WITH_LIBTORRENT), DRIVER, json.dumps(config)]
         self.argv += ["--as-shipped"] if as_shipped else []
         self.argv += ["--utp"] if transport == "utp" else []
         self._start()
@@ -103,6 +106,10 @@ class Libtorrent(Client):
     def status(self):
         """For each info hash: progress, uploaded and downloaded payload, and the like."""
         return self.ask("status")
+
+    def alerts(self):
+        """What it said since it was asked last."""
+        return self.ask("alerts")
 
     def stop(self):
         """Ends with its input, so that everything hashed reaches the disk."""

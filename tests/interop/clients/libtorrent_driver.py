@@ -2,7 +2,7 @@
 
 Arguments: settings beside the ones below, as JSON; `--as-shipped` for more than plain TCP, `--utp`
 for plain uTP alone.
-Commands: `add`, `wait` (until all that was added is complete), `status`, `describe` (what
+Commands: `add`, `wait` (until all that was added is complete), `status`, `alerts`, `describe` (what
 libtorrent reads in .torrent files), `create` (a .torrent with web seeds).
 """
 
@@ -86,6 +86,9 @@ class Driver:
             self.session.wait_for_alert(100)
             for alert in self.session.pop_alerts():
                 print(alert, file=sys.stderr, flush=True)
+
+    def alerts(self, seconds=0):
+        return [alert.message() for alert in self.session.pop_alerts()]
 
     def status(self, seconds=0):
         return {

@@ -47,18 +47,19 @@ class Answer:
 class Peerless(Client):
     name = "peerless"
 
-    def __init__(self, lab, arguments=(), transport=None, **options):
+    def __init__(self, lab, arguments=(), transport=None, trusts=None, **options):
         """`arguments`: more of them, for `get` and `seed`; `transport`: what it may use, other than
-        what it does by itself."""
+        what it does by itself; `trusts`: a file of certificates, in the place of the system's."""
         super().__init__(lab, **options)
         self.program = self.lab.peerless_path
+        self.before = ["env", f"SSL_CERT_FILE={trusts}"] if trusts else []
         self.arguments = [*arguments, *(["--transport", transport] if transport else [])]
         self._seeds = {}  # info hash -> (process, port)
         self.get = None
 
     def run(self, *arguments, code=Exit.DONE, seconds=30):
         """Run a command and insist on its exit code."""
-        done = run([self.program, *arguments], self.home, seconds)
+        done = run([*self.before, self.program, *arguments], self.home, seconds)
         with (self.home / f"{self.label}.log").open("a") as log:
             log.write(f"{done}\n")
         assert done.code == code, f"exit code {done.code}, not {code} ({code.name})\n{done}"
@@ -75,7 +76,7 @@ class Peerless(Client):
         return Answer(done, lines)
 
     def start(self, log, *arguments):
-        argv = [self.program, *arguments, "--json"]
+        argv = [*self.before, self.program, *arguments, "--json"]
         return Process(argv, self.home, f"{self.label} {arguments[0]}", log=self.home / log)
 
     def serving(self, torrent):

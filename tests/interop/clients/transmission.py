@@ -24,6 +24,11 @@ class Transmission(Client):
     name = "transmission"
     can_seed_empty = False
     one_handshake_an_address = True
+    log_level = ["--log-info"]
+
+    @staticmethod
+    def daemon():
+        return [tools.program("transmission-daemon")]
 
     def __init__(self, lab, as_shipped=False, encryption=None, transport=None, **options):
         """`as_shipped`: with its own preference for encryption, and uTP. `encryption`: `rc4` is all
@@ -38,7 +43,6 @@ class Transmission(Client):
         self._session = ""
 
     def _start(self, dials=False, directory=None):
-        daemon = tools.program("transmission-daemon")
         settings = {
             "peer-port": self.port,
             "peer-port-random-on-start": False,
@@ -66,7 +70,7 @@ class Transmission(Client):
             # It begins encrypted, and over uTP it does not begin again without.
             settings |= {"utp-enabled": False}
         (self.home / "settings.json").write_text(json.dumps(settings))
-        argv = [daemon, "-f", "-g", self.home, "-a", "*.*.*.*", "--log-info", "-i", self.ip]
+        argv = [*self.daemon(), "-f", "-g", self.home, "-a", "*.*.*.*", *self.log_level, "-i", self.ip]
         self.process = Process(argv, self.home, self.label)
         until(self._answers, START_SECONDS, f"{self.label} to answer its RPC")
 

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::metainfo::Torrent;
 use engine::storage::{CheckReport, FileReport, FileTrouble};
 use serde_json::json;
 
+use super::session;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
@@ -58,7 +60,7 @@ impl Args {
         if report.cancelled {
             return Err(Failure::interrupted());
         }
-        show(&torrent.info, &report, output);
+        show(&torrent, &report, output);
         if report.good.is_full() && report.files.is_empty() {
             return Ok(());
         }
@@ -77,10 +79,10 @@ impl Args {
     }
 }
 
-fn show(info: &engine::metainfo::Info, report: &CheckReport, output: Output) {
-    let pieces = info.geometry().piece_count();
+fn show(torrent: &Torrent, report: &CheckReport, output: Output) {
+    let pieces = torrent.info.geometry().piece_count();
     let files = report.files.iter();
-    output.value(&json!({
+    let found = json!({
         "pieces": pieces,
         "good": report.good.count(),
         "damaged": report.damaged,
@@ -89,7 +91,8 @@ fn show(info: &engine::metainfo::Info, report: &CheckReport, output: Output) {
         "files": files.map(|file| json!({
             "path": file.path, "problem": problem(&file.trouble),
         })).collect::<Vec<_>>(),
-    }));
+    });
+    output.value(&session::named(found, &torrent.info_hashes));
     for file in &report.files {
         let path = untrusted(&file.path.display().to_string());
         output.line(format_args!("{path}: {}", untrusted(&problem(&file.trouble))));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::CreateError;
-use engine::metainfo::{CreateOptions, Format, Torrent};
+use engine::metainfo::{CreateOptions, Format, InfoHash, InfoHashV2, Torrent};
 use engine::storage::{Payload, Symlinks};
 use serde_json::json;
 
@@ -85,12 +85,25 @@ pub(crate) struct Options {
     /// HTTP source of the same files; again for more.
     #[arg(long, value_name = "URL")]
     web_seed: Vec<String>,
+    /// A torrent that may have the same files, by its info hash (BEP 38); again for more.
+    #[arg(long, value_name = "HASH", value_parser = similar)]
+    similar: Vec<InfoHash>,
+    /// A collection that it belongs to, by name: torrents of one may have the same files (BEP 38);
+    /// again for more.
+    #[arg(long, value_name = "NAME")]
+    collection: Vec<String>,
     /// Free text.
     #[arg(long)]
     comment: Option<String>,
     /// Creation date in seconds since 1970.
     #[arg(long, value_name = "SECONDS")]
     date: Option<i64>,
+}
+
+/// An info hash of v1, or of v2, which is cut to 20 bytes as on the wire.
+pub(super) fn similar(text: &str) -> Result<InfoHash, String> {
+    let v2 = |_| text.parse::<InfoHashV2>().map(|hash| hash.truncated());
+    text.parse().or_else(v2).map_err(|_| "an info hash of 40 or 64 hexadecimal digits".into())
 }
 
 fn piece_length(text: &str) -> Result<u32, String> {
@@ -114,6 +127,8 @@ impl Options {
             created_by: None,
             creation_date: self.date,
             private: self.private,
+            similar: self.similar.clone(),
+            collections: self.collection.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engine::metainfo::{Change, Edit, Torrent};
+use engine::metainfo::{Change, Edit, InfoHash, Torrent};
 use serde_json::json;
 
 use crate::exit::Failure;
@@ -39,7 +39,28 @@ pub(crate) struct Args {
     #[command(flatten)]
     web_seeds: WebSeeds,
     #[command(flatten)]
+    hints: Hints,
+    #[command(flatten)]
     words: Words,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Hints of the same files (BEP 38)")]
+struct Hints {
+    /// This torrent may have the same files, instead of all said so far outside of `info`; again for
+    /// more.
+    #[arg(long, value_name = "HASH", value_parser = super::create::similar,
+        conflicts_with = "no_similar")]
+    similar: Vec<InfoHash>,
+    /// No similar torrents outside of `info`.
+    #[arg(long)]
+    no_similar: bool,
+    /// This collection instead of all outside of `info`; again for more.
+    #[arg(long, value_name = "NAME", conflicts_with = "no_collections")]
+    collection: Vec<String>,
+    /// No collections outside of `info`.
+    #[arg(long)]
+    no_collections: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -128,6 +149,8 @@ impl Args {
         let edit = Edit {
             trackers: self.trackers.change(&before.trackers)?,
             web_seeds: self.web_seeds.change(&before.web_seeds)?,
+            similar: listed(self.hints.similar, self.hints.no_similar),
+            collections: listed(self.hints.collection, self.hints.no_collections),
             comment: change(self.words.comment, self.words.no_comment),
             created_by: change(self.words.created_by, self.words.no_created_by),
             creation_date: change(self.words.date, self.words.no_date),
@@ -153,6 +176,8 @@ impl Args {
             "info_hash_v2": after.info_hashes.v2().map(|hash| hash.to_string()),
             "trackers": after.trackers,
             "web_seeds": after.web_seeds,
+            "similar": super::info::similar(&after),
+            "collections": after.hints().collections,
             "comment": after.comment,
             "created_by": after.created_by,
             "creation_date": after.creation_date,
@@ -180,6 +205,11 @@ fn change<T>(new: Option<T>, gone: bool) -> Change<T> {
         None if gone => Change::Remove,
         None => Change::Keep,
     }
+}
+
+/// All of a list, if it changes.
+fn listed<T>(new: Vec<T>, gone: bool) -> Option<Vec<T>> {
+    (gone || !new.is_empty()).then_some(new)
 }
 
 impl Trackers {

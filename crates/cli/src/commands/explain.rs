@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::session::{self, Options};
 use super::source::Source;
+use super::totals;
 use super::{get, magnet};
 use crate::exit::Failure;
 use crate::format::{self, untrusted};
@@ -110,6 +111,8 @@ fn show(handle: &TorrentHandle, explanation: &Explanation, took: Duration, outpu
         "bytes": stats.total_bytes,
         "verified": stats.verified_bytes,
         "downloaded": stats.downloaded,
+        "uploaded": stats.uploaded,
+        "all_time": totals::document(handle),
         "download_rate": stats.download_rate,
         "peers": stats.peers,
         "addresses": stats.peers_known,
@@ -127,6 +130,9 @@ fn show(handle: &TorrentHandle, explanation: &Explanation, took: Duration, outpu
         format::rate(rate as u64),
         stats.peers,
     ));
+    if let Some(all) = totals::sentence(handle) {
+        output.line(format_args!("  {all}"));
+    }
     let worth = |finding: &&Finding| finding.share >= SHARE_MIN;
     for finding in explanation.findings.iter().filter(worth) {
         output.line(format_args!("{:>5.1}%  {}", finding.share * 100.0, finding.cause));

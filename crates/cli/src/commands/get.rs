@@ -15,7 +15,7 @@ use super::network;
 use super::seeding::{self, SeedOptions};
 use super::session::{self, Options};
 use super::source::Source;
-use super::{explain, stalls};
+use super::{explain, stalls, totals};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -66,6 +66,9 @@ pub(crate) struct Args {
     /// for more.
     #[arg(long, value_name = "DIR")]
     reuse: Vec<PathBuf>,
+    /// Don't look for missing files among those of other torrents.
+    #[arg(long)]
+    no_search: bool,
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
@@ -87,7 +90,7 @@ impl Args {
             // The same torrent named twice is one download.
             match source {
                 Err(failure) => failures.add(failure),
-                Ok(source) if sources.iter().any(|it| it.info_hash() == source.info_hash()) => {}
+                Ok(source) if sources.iter().any(|it| it.is_the_same_as(&source)) => {}
                 Ok(source) => sources.push(source),
             }
         }
@@ -172,6 +175,7 @@ impl Getting {
             .use_trackers(!self.args.options.no_tracker)
             .recheck(self.args.recheck)
             .reuse(self.args.reuse.iter().cloned())
+            .search(!self.args.no_search)
             .overwrite(self.args.overwrite);
         let handle = self.session.add(request).await?;
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());
@@ -233,7 +237,7 @@ pub(crate) fn draw(handle: &TorrentHandle, output: Output) -> tokio::task::JoinH
         let mut every = tokio::time::interval(DRAW_EVERY);
         loop {
             every.tick().await;
-            drawn.0.torrent(&handle.stats());
+            drawn.0.torrent(&handle.stats(), totals::ratio(&handle));
         }
     })
 }

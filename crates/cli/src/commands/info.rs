@@ -88,6 +88,8 @@ fn document(torrent: &Torrent) -> serde_json::Value {
         "trackers": torrent.trackers,
         "web_seeds": torrent.web_seeds,
         "http_seeds": torrent.http_seeds,
+        "similar": similar(torrent),
+        "collections": torrent.hints().collections,
         "comment": torrent.comment,
         "created_by": torrent.created_by,
         "creation_date": torrent.creation_date,
@@ -127,6 +129,12 @@ fn text(torrent: &Torrent, output: Output) {
     for url in &torrent.http_seeds {
         row("HTTP seed:", untrusted(url));
     }
+    for hash in similar(torrent) {
+        row("Similar:", hash);
+    }
+    for name in &torrent.hints().collections {
+        row("Collection:", untrusted(name));
+    }
     if let Some(comment) = &torrent.comment {
         row("Comment:", untrusted(comment));
     }
@@ -148,6 +156,11 @@ fn text(torrent: &Torrent, output: Output) {
             output.line(format_args!("  {:>digits$}              root {}", "", hex(root)));
         }
     }
+}
+
+/// Torrents that may have the same files, in digits.
+pub(super) fn similar(torrent: &Torrent) -> Vec<String> {
+    torrent.hints().similar.iter().map(ToString::to_string).collect()
 }
 
 fn version(info: &Info) -> &'static str {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use engine::{FollowMagnet, Found, MagnetSearch, MagnetStats, Session};
 use serde_json::json;
 
+use super::session::named;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::output::Output;
@@ -28,10 +29,9 @@ pub(crate) async fn find(
         found = search.found() => found?,
         failure = watch(&search, &info_hash, patience, output) => return Err(failure),
     };
-    output.value(&json!({
-        "event": "metadata", "info_hash": found.torrent.info_hash.to_string(),
-        "name": found.torrent.info.name(), "bytes": found.torrent.info_bytes.len(),
-    }));
+    let (name, bytes) = (found.torrent.info.name(), found.torrent.info_bytes.len());
+    let metadata = json!({ "event": "metadata", "name": name, "bytes": bytes });
+    output.value(&named(metadata, &found.torrent.info_hashes));
     Ok(found)
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod shell;
 pub(crate) mod source;
 pub(crate) mod stalls;
 pub(crate) mod stream;
+pub(crate) mod totals;
 
 use std::path::Path;
 

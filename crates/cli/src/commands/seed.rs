@@ -94,10 +94,10 @@ async fn serve(
         output.note(format_args!("{have} of {count} pieces are good; seeding those"));
     }
     let addresses = session.listen_addresses();
-    output.value(&json!({
-        "event": "seeding", "info_hash": handle.info_hash().to_string(),
-        "addresses": addresses, "pieces": stats.pieces_have, "pieces_total": count,
-    }));
+    let seeding = json!({
+        "event": "seeding", "addresses": addresses, "pieces": stats.pieces_have, "pieces_total": count,
+    });
+    output.value(&session::named(seeding, &handle.torrent().info_hashes));
     for addr in &addresses {
         output.note(format_args!("seeding on {addr}"));
     }

@@ -13,13 +13,13 @@ use crate::output::Output;
 /// When seeding ends; the first that is reached counts.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct SeedOptions {
-    /// Seed until this many times the size was sent.
+    /// Seed until this many times the size was sent, earlier runs included.
     #[arg(long, value_name = "R", value_parser = ratio)]
     ratio: Option<f64>,
-    /// Seed for this long, as in 90s, 30m, 2h or 7d.
+    /// Seed for this long, as in 90s, 30m, 2h or 7d, earlier runs included.
     #[arg(long, value_name = "TIME", value_parser = format::parse_duration)]
     seed_time: Option<Duration>,
-    /// Seed until nobody wanted anything for this long.
+    /// Seed until nobody wanted anything for this long, earlier runs included.
     #[arg(long, value_name = "TIME", value_parser = format::parse_duration)]
     seed_idle: Option<Duration>,
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use engine::metainfo::InfoHashes;
 use engine::{
     Encryption, Event, EventStream, Network, PortMapping, Session, SessionBuilder, StateLocation,
     TorrentHandle, TorrentState, TorrentStats, Transport, WebSeedStatus,
@@ -13,6 +14,7 @@ use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
 use super::network::Reach;
+use super::totals;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::output::Output;
@@ -188,13 +190,20 @@ pub(crate) fn name(handle: &TorrentHandle) -> String {
     handle.torrent().info.name()
 }
 
+/// What it says of a torrent, with both of a hybrid's names.
+pub(crate) fn named(mut value: Value, hashes: &InfoHashes) -> Value {
+    value["info_hash"] = hashes.on_the_wire().to_string().into();
+    value["info_hash_v1"] = hashes.v1().map(|hash| hash.to_string()).into();
+    value["info_hash_v2"] = hashes.v2().map(|hash| hash.to_string()).into();
+    value
+}
+
 /// The last line about a torrent.
 pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
     let stats = handle.stats();
-    json!({
+    let value = json!({
         "event": "summary",
         "name": name(handle),
-        "info_hash": handle.info_hash().to_string(),
         "complete": stats.wanted_left == 0 && stats.state != TorrentState::Checking,
         "bytes": stats.total_bytes,
         "verified": stats.verified_bytes,
@@ -204,10 +213,12 @@ pub(crate) fn summary(handle: &TorrentHandle, since: Instant) -> Value {
         "uploaded": stats.uploaded,
         "wasted": stats.wasted,
         "failed": stats.failed,
+        "all_time": totals::document(handle),
         "web_seeds": web_seeds(handle),
         "filtered": stats.filtered,
         "elapsed_seconds": since.elapsed().as_secs_f64(),
-    })
+    });
+    named(value, &handle.torrent().info_hashes)
 }
 
 /// What came from each web seed, and what went wrong with it.
@@ -303,6 +314,11 @@ async fn tell_all(
                 output.note("the proxy relays datagrams again");
                 unrelayed = None;
             }
+            Event::FileTaken { from, is_reflink, .. } => {
+                let how = if *is_reflink { "shared with" } else { "copied from" };
+                let from = from.display().to_string();
+                output.note(format_args!("a file is there already: {how} {}", untrusted(&from)));
+            }
             Event::PeerBanned { addr, .. } => {
                 output.note(format_args!("{addr} sent bad data and is banned"));
             }
@@ -319,6 +335,10 @@ fn document(event: &Event) -> Option<Value> {
         Event::Checked { info_hash, resumed_bytes, hashed_bytes } => json!({
             "event": "checked", "info_hash": info_hash.to_string(),
             "resumed": resumed_bytes, "hashed": hashed_bytes,
+        }),
+        Event::FileTaken { info_hash, file, from, is_reflink } => json!({
+            "event": "file_taken", "info_hash": info_hash.to_string(),
+            "file": file, "from": from, "reflink": is_reflink,
         }),
         Event::Completed { info_hash } => {
             json!({"event": "completed", "info_hash": info_hash.to_string()})

@@ -1,7 +1,7 @@
 //! What a person may give where a torrent is wanted: a file, a URL of one, or a magnet link.
 
 use engine::Network;
-use engine::metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
+use engine::metainfo::{InfoHashes, Magnet, Torrent};
 
 use crate::exit::{Code, Failure};
 
@@ -47,11 +47,10 @@ impl Source {
         }
     }
 
-    /// What peers and trackers call it.
-    pub(crate) fn info_hash(&self) -> InfoHash {
-        match self {
-            Self::Torrent(torrent) => torrent.info_hash,
-            Self::Magnet(magnet) => magnet.hashes.on_the_wire(),
-        }
+    /// Whether it is certain that both are one torrent; a hybrid goes by either of its hashes.
+    pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
+        let (one, other) = (self.hashes(), other.hashes());
+        let v1 = one.v1().is_some() && one.v1() == other.v1();
+        v1 || one.v2().is_some() && one.v2() == other.v2()
     }
 }

@@ -191,10 +191,8 @@ impl Args {
             Failure::other(format!("can't serve on {addr}: {error}"))
                 .advise("choose another address or port with --http=ADDR:PORT")
         })?;
-        output.value(&json!({
-            "event": "streaming", "url": server.url(), "file": file,
-            "info_hash": handle.info_hash().to_string(),
-        }));
+        let streaming = json!({ "event": "streaming", "url": server.url(), "file": file });
+        output.value(&session::named(streaming, &handle.torrent().info_hashes));
         output.line(server.url());
         output.note("serving until Ctrl-C");
         // The beginning is what a player asks for first.

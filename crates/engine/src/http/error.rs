@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::address::AddressError;
+use super::tls;
 
 /// Why a GET gave no reply. Every message names the host at most: paths and queries hold secrets.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +39,7 @@ pub enum HttpError {
         source: io::Error,
     },
     /// The certificate or the TLS handshake is no good.
-    #[error("no secure connection to {host}: {source}")]
+    #[error("no secure connection to {host}: {}", tls::in_words(.source))]
     Tls {
         /// Which host.
         host: String,

@@ -72,6 +72,24 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
+/// What went wrong in a handshake, for people.
+pub(super) fn in_words(error: &io::Error) -> String {
+    use rustls::CertificateError as Bad;
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let words = match inner {
+        Some(rustls::Error::InvalidCertificate(bad)) => match bad {
+            Bad::UnknownIssuer => "its certificate is of nobody whom this machine trusts",
+            Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "its certificate is of another host"
+            }
+            _ => return error.to_string(),
+        },
+        _ => return error.to_string(),
+    };
+    words.to_owned()
+}
+
 fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, InvalidDnsNameError> {
     match host {
         Host::Domain(name) => ServerName::try_from((*name).to_owned()),

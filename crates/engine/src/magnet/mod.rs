@@ -224,8 +224,14 @@ impl SessionShared {
     /// The metadata that an earlier run left in the state, if it did. May wait for the disk.
     fn remembered(&self, magnet: &Magnet) -> Option<Torrent> {
         let info_hash = magnet.hashes.on_the_wire();
-        let keys = self.state.keys().ok()?.into_iter().filter(|key| key.info_hash == info_hash);
-        let mut records = keys.filter_map(|key| self.state.load(&key).ok()??.torrent);
+        let mut keys = self.state.keys().ok()?;
+        if magnet.hashes.v1().is_some() {
+            keys.retain(|key| key.info_hash == info_hash);
+        }
+        // A hybrid's record goes by its v1 hash, which a link by the other one does not tell: each has
+        // to be looked at, those of the same name first.
+        keys.sort_by_key(|key| key.info_hash != info_hash);
+        let mut records = keys.into_iter().filter_map(|key| self.state.load(&key).ok()??.torrent);
         records.find_map(|kept| resume::from_memory(&kept, magnet))
     }
 }

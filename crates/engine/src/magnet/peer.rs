@@ -15,6 +15,7 @@ use super::search::Search;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
 use crate::peer::{Line, outgoing};
 use crate::session::SessionShared;
+use crate::settings::Transport;
 
 /// Time to take what we say.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -31,16 +32,20 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
     while !search.over.is_cancelled() && !session.network.is_lost() {
         let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
         let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else { return };
-        let Some(addr) = search.next_dial() else { return };
+        let Some((addr, way)) = search.next_dial() else { return };
         let (session, search) = (Arc::clone(session), Arc::clone(search));
         tokio::spawn(async move {
-            let opened = outgoing::open(&session, ours(&session, &search), addr, None, false).await;
+            let opened = outgoing::open(&session, ours(&session, &search), addr, way).await;
             drop(half_open);
             match opened {
-                Ok(opened) => converse(&search, opened.hello, opened.line).await,
-                Err(error) => {
-                    tracing::debug!(%addr, %error, "dial failed");
-                    search.dial_failed(addr);
+                Ok(opened) => {
+                    search.opened(addr, opened.way);
+                    converse(&search, opened.hello, opened.line).await;
+                }
+                Err(unopened) => {
+                    tracing::debug!(%addr, error = %unopened.failure, "dial failed");
+                    let falls_back = session.settings.transport == Transport::Both;
+                    search.dial_failed(addr, falls_back && unopened.tcp_is_silent);
                 }
             }
             drop(slot);

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use dht::PeersQuery;
 use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
-use swarm::{Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source};
+use swarm::{
+    Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal, Source, Way,
+};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracker::{Policy, Prompt, ScheduleConfig};
@@ -145,12 +147,26 @@ impl Search {
         self.announcers().for_each(|announcer| announcer.announce_now(Prompt::User));
     }
 
-    pub(super) fn next_dial(&self) -> Option<SocketAddr> {
-        self.change(|state, now| state.brain.next_dial(now))
+    pub(super) fn next_dial(&self) -> Option<(SocketAddr, Way)> {
+        self.change(|state, now| {
+            let addr = state.brain.next_dial(now)?;
+            Some((addr, state.brain.way_to(addr)))
+        })
     }
 
-    pub(super) fn dial_failed(&self, addr: SocketAddr) {
-        self.change(|state, now| state.brain.dial_failed(now, addr));
+    pub(super) fn opened(&self, addr: SocketAddr, way: Way) {
+        self.change(|state, _| state.brain.opened(addr, way));
+    }
+
+    /// `hung_up`: by TCP, and uTP may do better.
+    pub(super) fn dial_failed(&self, addr: SocketAddr, hung_up: bool) {
+        self.change(|state, now| {
+            if hung_up {
+                state.brain.dial_hung_up(now, addr);
+            } else {
+                state.brain.dial_failed(now, addr);
+            }
+        });
     }
 
     /// A peer shook hands: its key, and what is to be sent to it.

@@ -94,6 +94,12 @@ impl HandshakeFailure {
             }
         }
     }
+
+    /// Whether a connection was made and not a byte of a handshake came: there may be no peer behind it.
+    pub(crate) fn is_silence(&self) -> bool {
+        use HandshakeFailure::{ClosedEarly, Timeout};
+        matches!(self, ClosedEarly { received: 0 } | Timeout { received: 0, .. })
+    }
 }
 
 /// What we say of ourselves.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use swarm::Hello;
+use swarm::{Hello, Way};
 use tokio::time::timeout;
 
 use super::Line;
@@ -22,65 +22,77 @@ const ENCRYPTED_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Opened {
     pub(crate) hello: Hello,
     pub(crate) line: Line,
-    /// Whether the way that worked was the encrypted one.
-    pub(crate) encrypted: bool,
+    /// The way that worked.
+    pub(crate) way: Way,
+}
+
+/// Why nobody did.
+pub(crate) struct Unopened {
+    pub(crate) failure: HandshakeFailure,
+    /// TCP was taken and led to no peer, as far as can be seen: uTP may.
+    pub(crate) tcp_is_silent: bool,
+}
+
+impl Unopened {
+    pub(crate) fn new(failure: HandshakeFailure) -> Self {
+        Self { failure, tcp_is_silent: false }
+    }
 }
 
 /// Connects in the way that worked last time, or is preferred, and if that fails for what the peer
-/// thinks of it, once more in the other. With `punch` the peer dials us at the same time (BEP 55).
+/// thinks of it, once more in the other. By uTP alone where `way` says so, or else by TCP or uTP.
 pub(crate) async fn open(
     session: &SessionShared,
     ours: Ours,
     addr: SocketAddr,
-    was_encrypted: Option<bool>,
-    punch: bool,
-) -> Result<Opened, HandshakeFailure> {
-    let worked = was_encrypted.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
+    way: Way,
+) -> Result<Opened, Unopened> {
+    let worked = way.encrypted.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
     let (first, other) = session.settings.encryption_out.openings(worked);
     let patience = match (first, other) {
         (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
         _ => HANDSHAKE_LIMIT,
     };
-    let way = |opening| Way { opening, punch };
-    let opened = open_by(session, addr, way(first), ours, patience).await;
+    let by = |opening| (opening, way.utp);
+    let opened = open_by(session, addr, by(first), ours, patience).await;
     let opened = match (opened, other) {
-        (Err(error), Some(other)) if error.may_be_for(first) => {
-            tracing::debug!(%addr, %error, "dialled again, {other:?}");
-            open_by(session, addr, way(other), ours, HANDSHAKE_LIMIT).await
+        (Err(Unopened { failure, .. }), Some(other)) if failure.may_be_for(first) => {
+            tracing::debug!(%addr, error = %failure, "dialled again, {other:?}");
+            open_by(session, addr, by(other), ours, HANDSHAKE_LIMIT).await
         }
         (opened, _) => opened,
     };
     match (opened, ours.v2) {
         // Who only knows a hybrid by its v2 name hangs up on the other.
-        (Err(HandshakeFailure::ClosedEarly { received: 0 }), Some(name))
-            if name != ours.info_hash =>
-        {
+        (
+            Err(Unopened { failure: HandshakeFailure::ClosedEarly { received: 0 }, .. }),
+            Some(name),
+        ) if name != ours.info_hash => {
             let ours = Ours { info_hash: name, ..ours };
-            open_by(session, addr, way(first), ours, HANDSHAKE_LIMIT).await
+            open_by(session, addr, by(first), ours, HANDSHAKE_LIMIT).await
         }
         (opened, _) => opened,
     }
 }
 
-/// How a connection is made.
-struct Way {
-    opening: Opening,
-    punch: bool,
-}
-
 async fn open_by(
     session: &SessionShared,
     addr: SocketAddr,
-    Way { opening, punch }: Way,
+    (opening, utp): (Opening, bool),
     ours: Ours,
     limit: Duration,
-) -> Result<Opened, HandshakeFailure> {
-    let connected = timeout(CONNECT_LIMIT, connect::connect(session, addr, punch)).await;
+) -> Result<Opened, Unopened> {
+    let connected = timeout(CONNECT_LIMIT, connect::connect(session, addr, utp)).await;
     let stream = connected
-        .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })?
-        .map_err(|error| HandshakeFailure::Connect { addr, error })?;
-    let (theirs, line) = handshake::outgoing(stream, opening, ours, limit).await?;
+        .map_err(|_| HandshakeFailure::ConnectTimeout { addr, limit: CONNECT_LIMIT })
+        .and_then(|made| made.map_err(|error| HandshakeFailure::Connect { addr, error }))
+        .map_err(Unopened::new)?;
+    let utp = stream.is_utp();
+    let (theirs, line) = handshake::outgoing(stream, opening, ours, limit)
+        .await
+        .map_err(|failure| Unopened { tcp_is_silent: !utp && failure.is_silence(), failure })?;
     let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
     let hello = Hello { addr, peer_id, outgoing: true, reserved };
-    Ok(Opened { hello, line, encrypted: opening == Opening::Encrypted })
+    let way = Way { encrypted: Some(opening == Opening::Encrypted), utp };
+    Ok(Opened { hello, line, way })
 }

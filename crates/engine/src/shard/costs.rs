@@ -103,7 +103,7 @@ impl Rig {
         let local = LocalSet::new();
         {
             let (_runtime, _local) = (runtime.enter(), local.enter());
-            shard.begin(shared, config, None);
+            shard.begin(shared, config, None, None);
             shard.handle(ShardMessage::Incoming { info_hash, line, addr, first, slot });
             local.spawn_local(shard.run(receiver));
         }

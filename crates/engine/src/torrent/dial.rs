@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm::Hello;
+use swarm::{Hello, Way};
 use tokio::sync::OwnedSemaphorePermit;
 use tracker::Prompt;
 
 use super::Torrent;
+use crate::peer::Line;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
-use crate::peer::{Line, outgoing};
+use crate::peer::outgoing::{self, Unopened};
+use crate::settings::Transport;
 
 /// A download with fewer peers than this looks for more.
 const FEW_PEERS: u32 = 10;
@@ -57,24 +59,30 @@ impl Torrent {
     ) {
         let opened = self.guarded_peer(addr, self.open(addr, punch)).await;
         drop(half_open);
-        let panicked = |panicked| Err(HandshakeFailure::Io(std::io::Error::other(panicked)));
+        let panicked = |panicked| {
+            let error = std::io::Error::other(panicked);
+            Err(Unopened::new(HandshakeFailure::Io(error)))
+        };
         match opened.unwrap_or_else(panicked) {
             Ok((hello, line)) => self.serve(hello, line).await,
-            Err(error) => {
-                tracing::debug!(%addr, %error, "dial failed");
-                self.dial_failed(addr, punch, &error);
+            Err(unopened) => {
+                tracing::debug!(%addr, error = %unopened.failure, "dial failed");
+                self.dial_failed(addr, punch, &unopened);
             }
         }
         drop(slot);
         self.wake();
     }
 
-    fn dial_failed(&self, addr: SocketAddr, punch: bool, failure: &HandshakeFailure) {
+    fn dial_failed(&self, addr: SocketAddr, punch: bool, unopened: &Unopened) {
+        let falls_back = self.context.session.settings.transport == Transport::Both;
         if !self.failed.get() {
             self.change(|state, now| {
-                state.mishaps.dial_failed(addr, failure);
+                state.mishaps.dial_failed(addr, &unopened.failure);
                 if punch {
                     state.swarm.punch_failed(addr);
+                } else if falls_back && unopened.tcp_is_silent {
+                    state.swarm.dial_hung_up(now, addr);
                 } else {
                     state.swarm.dial_failed(now, addr);
                 }
@@ -89,11 +97,11 @@ impl Torrent {
         Ours { info_hash, v2, peer_id: session.peer_id, dht }
     }
 
-    async fn open(&self, addr: SocketAddr, punch: bool) -> Result<(Hello, Line), HandshakeFailure> {
-        let was_encrypted = self.state.borrow().swarm.was_encrypted(addr);
-        let session = &self.context.session;
-        let opened = outgoing::open(session, self.ours(), addr, was_encrypted, punch).await?;
-        self.with_swarm(|swarm, _| swarm.opened(addr, opened.encrypted));
+    async fn open(&self, addr: SocketAddr, punch: bool) -> Result<(Hello, Line), Unopened> {
+        let way = self.state.borrow().swarm.way_to(addr);
+        let way = Way { utp: way.utp || punch, ..way };
+        let opened = outgoing::open(&self.context.session, self.ours(), addr, way).await?;
+        self.with_swarm(|swarm, _| swarm.opened(addr, opened.way));
         Ok((opened.hello, opened.line))
     }
 

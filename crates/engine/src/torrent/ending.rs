@@ -33,11 +33,18 @@ impl Torrent {
     /// Pieces that are on their way to the disk arrive there, and are recorded.
     pub(super) fn fail(&self, panicked: &Panicked) {
         self.failed.set(true);
+        self.end(TorrentError::Internal(panicked.to_string()));
+    }
+
+    /// Ends the torrent, which can't go on.
+    pub(super) fn end(&self, error: TorrentError) {
         if self.stopped.replace(true) {
             return self.release(); // it was being stopped
         }
         self.let_go(&mut self.state.borrow_mut(), "the torrent failed");
-        let error = TorrentError::Internal(panicked.to_string());
+        if let Some(record) = self.shared.record.get() {
+            record.rests();
+        }
         self.shared.fail(&self.context.session.events, error);
         self.queue(None);
     }

@@ -6,6 +6,7 @@
 mod account;
 mod dial;
 mod ending;
+mod judging;
 mod limits;
 mod metadata;
 mod network;
@@ -49,6 +50,8 @@ const EXTENDED_BYTES_MAX: u32 = 128 * 1024;
 /// Body bytes of the largest block taken. We ask for 16 KiB and get no more than we ask for.
 const BLOCK_BYTES_MAX: u32 = metainfo::BLOCK_LENGTH;
 
+pub(crate) use judging::{Judgement, Unjudged};
+
 /// A torrent that passed its check and is downloading or seeding.
 pub(crate) struct Torrent {
     me: Weak<Self>,
@@ -61,6 +64,8 @@ pub(crate) struct Torrent {
     changing: Cell<bool>,
     /// It did, and nobody looks at the state any more.
     failed: Cell<bool>,
+    /// What was there before anybody could judge it.
+    unjudged: RefCell<Option<Box<Unjudged>>>,
     /// Pieces that are being hashed and written.
     in_pool: Cell<u32>,
     /// Dropped when a stopped torrent has heard of all of them.
@@ -146,6 +151,7 @@ impl Torrent {
             stopped: Cell::new(false),
             changing: Cell::new(false),
             failed: Cell::new(false),
+            unjudged: RefCell::default(),
             in_pool: Cell::new(0),
             drained: RefCell::default(),
         })
@@ -157,6 +163,7 @@ impl Torrent {
             if self.shared.seed_only {
                 state.swarm.set_paused(now, true);
             }
+            state.swarm.set_seeded_before(self.shared.seeded_before());
             let limits = self.shared.seeding.limits();
             state.swarm.set_seed_limits(now, limits, self.shared.seed_only);
             for (source, addr) in early {
@@ -394,6 +401,7 @@ impl Torrent {
             }
             Action::HashLeaves { piece } => self.hash_leaves(state, now, piece),
             Action::SendHashes { peer, request } => Self::send_hashes(state, peer, request),
+            Action::Judge { pieces } => self.judge(pieces),
             Action::LayerKnown { root, layer } => self.layer_known(state, root, &layer),
             Action::Contradiction { piece } => {
                 let message = format!(
@@ -455,6 +463,9 @@ impl Torrent {
             None if state.swarm.is_complete() => TorrentState::Seeding,
             None => TorrentState::Downloading,
         };
+        if let Some(record) = self.shared.record.get() {
+            record.runs(state.swarm.is_complete() || self.shared.seed_only);
+        }
         let stats = state.swarm.stats(now);
         let (web, peers): (Vec<_>, Vec<_>) =
             state.swarm.peers(now).into_iter().partition(|peer| peer.web_seed);

@@ -1,5 +1,6 @@
 //! A piece's way from complete in memory to verified, written and announced.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
@@ -9,6 +10,7 @@ use super::{State, Torrent, proving};
 use crate::announcing;
 use crate::events::Event;
 use crate::resume::unix_now;
+use crate::reusing;
 use crate::shard::ShardMessage;
 
 /// How long after a failed write the disk is tried again: soon enough that freed space is used
@@ -168,6 +170,8 @@ impl Torrent {
         if let Some(record) = self.shared.record.get() {
             record.completed(unix_now());
         }
+        let (session, shared) = (Arc::clone(&self.context.session), Arc::clone(&self.shared));
+        tokio::task::spawn_blocking(move || reusing::shelve(&session, &shared));
         if announcing::is_complete(&self.shared.stats()) {
             self.shared.announce_completed();
         }

@@ -166,8 +166,8 @@ fn failure(error: &HttpError) -> Failure {
         HttpError::Address(_)
         | HttpError::NoRoute { .. }
         | HttpError::Connect { .. }
-        | HttpError::Tls { .. }
         | HttpError::TlsSetup(_) => Failure::Unreachable(words),
+        HttpError::Tls { .. } => Failure::Untrusted(words),
         _ => Failure::Broken(words),
     }
 }

@@ -1,116 +1,12 @@
 //! Web seeds (BEP 17, 19) on loopback that behave well, badly and worse: torrents without any peer.
 
-mod server;
-
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use engine::metainfo::{CreateOptions, Torrent};
-use engine::{AddTorrent, RateLimits, Session, TorrentHandle, WebSeedState};
+use engine::{AddTorrent, RateLimits, Session, WebSeedState};
 
-use server::{Asked, Reply, Web};
-
-use crate::support::{payload, seeder, session, single_file, within};
-
-const PIECE: u32 = 64 * 1024;
-
-/// A torrent, what it is of, and the folder that holds that.
-struct Thing {
-    dir: tempfile::TempDir,
-    torrent: Torrent,
-}
-
-impl Thing {
-    /// One file.
-    fn file(bytes: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let torrent =
-            single_file(&dir.path().join("seed"), "a file.bin", &payload(bytes, 1), PIECE);
-        Self { dir, torrent }
-    }
-
-    /// Files with names that no URL takes as they are.
-    fn tree() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("seed/odd # names?");
-        let names = ["a b.txt", "sub/50%.bin", "sub/Größe+&=;.bin", "sub/deep/#1?.bin", "z"];
-        for (name, seed) in names.iter().zip(1..) {
-            let path = root.join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, payload(70_000 * seed as usize + 3, seed)).unwrap();
-        }
-        std::fs::write(root.join("empty"), b"").unwrap();
-        let options = CreateOptions { piece_length: Some(PIECE), ..CreateOptions::default() };
-        let bytes = engine::create(&root, &options, |_| {}, &false.into()).unwrap();
-        Self { dir, torrent: Torrent::parse(&bytes).unwrap() }
-    }
-
-    fn home(&self) -> PathBuf {
-        self.dir.path().join("seed")
-    }
-
-    fn length(&self) -> u64 {
-        self.torrent.info.geometry().total_length()
-    }
-
-    async fn get(&self, urls: &[&str]) -> (Session, TorrentHandle) {
-        let session = session().await;
-        let request = AddTorrent::new(self.torrent.clone(), self.dir.path().join("out"))
-            .use_trackers(false)
-            .web_seeds(urls.iter().map(ToString::to_string));
-        let handle = session.add(request).await.unwrap();
-        (session, handle)
-    }
-
-    /// It is there, byte for byte.
-    fn check(&self) {
-        for file in self.torrent.info.files() {
-            let [theirs, ours] = ["seed", "out"].map(|root| self.dir.path().join(root));
-            let [theirs, ours] = [theirs, ours].map(|root| std::fs::read(file.path.under(&root)));
-            assert!(theirs.unwrap() == ours.unwrap(), "{}", file.path.display());
-        }
-    }
-
-    /// Completes from one web seed alone.
-    async fn completes_from(&self, url: &str) {
-        let (session, handle) = self.get(&[url]).await;
-        within(handle.wait()).await.unwrap();
-        self.check();
-        let stats = handle.stats();
-        assert_eq!((stats.wasted, stats.failed, stats.peers), (0, 0, 0));
-        assert_eq!(stats.downloaded, self.length());
-        session.shutdown().await;
-    }
-
-    /// The first web seed fails like this; what it said.
-    async fn fails_with(&self, url: &str, words: &str) -> engine::WebSeedStatus {
-        let (session, handle) = self.get(&[url]).await;
-        let status = sooner_or_later(async || {
-            let seed = handle.web_seeds().into_iter().next();
-            seed.filter(|seed| seed.state != WebSeedState::Active && seed.error.is_some())
-        });
-        let status = status.await;
-        let said = status.error.as_deref().unwrap_or_default();
-        assert!(said.contains(words), "{said}");
-        session.shutdown().await;
-        status
-    }
-}
-
-/// What a snapshot shows once it is as it should be.
-async fn sooner_or_later<T>(look: impl AsyncFn() -> Option<T>) -> T {
-    let mut every = tokio::time::interval(Duration::from_millis(20));
-    within(async {
-        loop {
-            every.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    })
-    .await
-}
+use crate::support::{seeder, within};
+use crate::web::{Asked, PIECE, Reply, Thing, Web, sooner_or_later};
 
 #[tokio::test]
 async fn a_torrent_without_peers_completes_from_a_web_seed() {

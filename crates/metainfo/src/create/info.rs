@@ -36,6 +36,7 @@ impl Description<'_> {
                 if format.has_v1() {
                     attributes(&file, &mut out);
                 }
+                self.collections(&mut out);
                 if format.has_v2() {
                     self.tree(std::slice::from_ref(&file), &mut out)?;
                 }
@@ -44,6 +45,7 @@ impl Description<'_> {
                 }
             }
             CreatePayload::Folder(files) => {
+                self.collections(&mut out);
                 if format.has_v2() {
                     self.tree(files, &mut out)?;
                 }
@@ -63,7 +65,20 @@ impl Description<'_> {
         if self.options.private {
             out.key(b"private").int(1);
         }
+        if !self.options.similar.is_empty() {
+            out.key(b"similar").begin_list();
+            for hash in &self.options.similar {
+                out.bytes(&hash.0);
+            }
+            out.end();
+        }
         Ok(out.end().finish())
+    }
+
+    fn collections(&self, out: &mut Encoder) {
+        if !self.options.collections.is_empty() {
+            names(b"collections", &self.options.collections, out);
+        }
     }
 
     /// `files`; a hybrid's have padding between them.

@@ -19,6 +19,8 @@ fn options() -> CreateOptions {
         comment: Some("a comment".into()),
         created_by: Some("peerless 0.1".into()),
         creation_date: Some(1_700_000_000),
+        similar: vec![],
+        collections: vec![],
         private: true,
     }
 }

@@ -47,6 +47,8 @@ fn everything_can_be_set_and_taken_away() {
             vec!["http://p/".into()],
         ]),
         web_seeds: Some(vec!["http://s/".into(), "http://t/".into()]),
+        similar: Some(vec![metainfo::InfoHash([3; 20])]),
+        collections: Some(vec!["c".into()]),
         comment: Change::Set("new".into()),
         created_by: Change::Set("me".into()),
         creation_date: Change::Set(-7),
@@ -67,6 +69,8 @@ fn everything_can_be_set_and_taken_away() {
     let none = Edit {
         trackers: Some(Vec::new()),
         web_seeds: Some(Vec::new()),
+        similar: Some(vec![]),
+        collections: Some(vec![]),
         comment: Change::Remove,
         created_by: Change::Remove,
         creation_date: Change::Remove,

@@ -4,6 +4,7 @@
 mod create;
 mod edit;
 mod features;
+mod hints;
 mod hostile;
 mod properties;
 mod v2;

@@ -8,6 +8,7 @@ use metainfo::BLOCK_LENGTH;
 
 use super::*;
 use crate::arena::Arena;
+use crate::store::FRESH_BYTES;
 use crate::store::testing::{Sample, file, pad};
 
 const KIB: usize = 1024;
@@ -284,4 +285,25 @@ fn what_the_kernel_has_in_memory_is_read_at_once_or_not_at_all() {
     let b = fs::OpenOptions::new().write(true).open(dir.path().join("t/b")).unwrap();
     b.set_len(5).unwrap();
     assert!(pools.read_cached(&store, 1, 0, 9 * KIB as u32).is_none(), "cut short");
+}
+
+#[test]
+fn new_data_sets_out_for_the_disk_before_anybody_syncs() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sample = Sample::single(1);
+    let (pools, store, arena) = (pools(), sample.open(dir.path()), Arena::new(64));
+    let other = sample.open(other.path());
+    let behind_what_waits = || {
+        let (done, outcome) = mpsc::channel();
+        pools.sync(&other, move |result| done.send(result).unwrap());
+        outcome.recv_timeout(PATIENCE).unwrap().unwrap();
+    };
+    let piece = || drop(verify(&pools, &store, 0, sample.blocks(&arena, 0), false));
+    piece();
+    behind_what_waits();
+    assert_eq!(store.fresh_bytes(), 32 * KIB as u64, "too little");
+    store.count_fresh(0, FRESH_BYTES);
+    piece();
+    behind_what_waits();
+    assert!(store.fresh_bytes() <= 32 * KIB as u64, "it set out");
 }

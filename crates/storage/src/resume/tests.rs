@@ -45,6 +45,7 @@ fn record() -> ResumeRecord {
         files: observed().files,
         torrent: None,
         arrangement: Arrangement::default(),
+        totals: Totals { uploaded: 7, active_ms: 9, ..Totals::default() },
     }
 }
 
@@ -230,15 +231,14 @@ fn without_a_record_everything_that_can_be_there_is_hashed() {
 
 #[test]
 fn a_new_run_claims_what_was_trusted_and_hashed() {
-    let mut record = record();
-    record.progress.uploaded = 7;
+    let record = record();
     let changed = change(0, |seen| seen.modified_ns = SAVED + 3600 * SECOND);
     let plan = run(&record, &changed);
     assert_eq!((list(&plan.trusted), list(&plan.recheck)), (vec![3, 4, 5], vec![0, 1, 2]));
     let next = begin(Some(record), &plan.trusted, &set([1, 3, 4, 5]), changed.clone(), 1);
     assert_eq!(list(&next.progress.written), [1, 3, 4, 5]);
     assert_eq!(list(&next.progress.durable), [3], "4, 5 never were; 1 may be in the kernel only");
-    assert_eq!((next.progress.uploaded, next.progress.added_at), (7, 0));
+    assert_eq!((next.totals.uploaded, next.totals.active_ms, next.progress.added_at), (7, 9, 0));
     assert_eq!(next.files, changed.files);
     let first = begin(None, &set([]), &set([1]), observed(), 99);
     assert_eq!((list(&first.progress.written), first.progress.added_at), (vec![1], 99));

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use super::*;
 
+const TOTALS: Totals =
+    Totals { uploaded: 1, downloaded: 2, active_ms: 30, seeding_ms: 20, idle_ms: 10 };
+
 fn key(number: u8) -> RecordKey {
     // A folder whose name is not UTF-8.
     let root = PathBuf::from(OsString::from_vec(vec![b'/', number, 0xff]));
@@ -21,14 +24,13 @@ fn save(number: u8, pieces: &[u32]) -> Save {
     progress.boot_id = "boot".into();
     progress.committed_ns = 5;
     progress.root_device = Some(u64::MAX);
-    progress.uploaded = 1;
-    progress.downloaded = 2;
     progress.completed_at = Some(3);
     let seen = FileSeen { length: 1 << 40, modified_ns: -5 };
     let files = BTreeMap::from([(0, Some(seen)), (2, None)]);
     Save {
         key: key(number),
-        progress,
+        progress: Some(progress),
+        totals: TOTALS,
         files,
         file_count: 3,
         torrent: Some(Arc::from(*b"d4:infoe")),
@@ -45,7 +47,7 @@ fn what_is_saved_comes_back_after_a_crash() {
     std::mem::forget(state); // as after a kill: nothing is closed
     let state = SqliteState::open(dir.path().join("new/folder")).unwrap();
     let record = state.load(&key(1)).unwrap().unwrap();
-    assert_eq!(record.progress, saved.progress);
+    assert_eq!((Some(record.progress), record.totals), (saved.progress, TOTALS));
     assert_eq!(record.files, [saved.files[&0], None, None]);
     assert_eq!(record.torrent.as_deref(), Some(&b"d4:infoe"[..]));
     assert_eq!(state.keys().unwrap(), [key(1), key(2)]);
@@ -152,10 +154,11 @@ fn a_store_begun_anew_works_at_once() {
 fn another_versions_state_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let state = SqliteState::open(dir.path()).unwrap();
-    lock(&state.writer).pragma_update(None, "user_version", VERSION + 1).unwrap();
+    lock(&state.writer).pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
     drop(state);
     let result = SqliteState::open(dir.path());
-    assert!(matches!(result, Err(StateError::Newer { version: 3, known: 2, .. })), "{result:?}");
+    let Err(StateError::Newer { version, known, .. }) = result else { panic!("{result:?}") };
+    assert_eq!((version, known), (schema::VERSION + 1, schema::VERSION));
     assert!(dir.path().join(FILE_NAME).exists());
 }
 
@@ -266,7 +269,7 @@ fn a_database_of_the_first_version_is_brought_up_to_this_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
     let old = Connection::open(&path).unwrap();
-    old.execute_batch(TABLES).unwrap();
+    old.execute_batch(schema::TABLES).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     drop(old);
     let state = SqliteState::open(dir.path()).unwrap();
@@ -274,4 +277,65 @@ fn a_database_of_the_first_version_is_brought_up_to_this_one() {
     let one = Save { arrangement: Some(arranged.clone()), ..save(1, &[1]) };
     state.save(&[one], false).unwrap();
     assert_eq!(state.load(&key(1)).unwrap().unwrap().arrangement, arranged);
+}
+
+#[test]
+fn what_was_moved_and_for_how_long_never_gets_less_and_leaves_the_rest_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
+    state.save(&[save(1, &[1])], false).unwrap();
+    let totals = |totals| Save { progress: None, torrent: None, totals, ..save(1, &[2]) };
+    let more = Totals { uploaded: 9, downloaded: 9, active_ms: 99, seeding_ms: 99, idle_ms: 1 };
+    let less = Totals { idle_ms: 2, ..Totals::default() };
+    state.save(&[totals(more), totals(less)], false).unwrap();
+    let record = state.load(&key(1)).unwrap().unwrap();
+    assert_eq!(record.totals, Totals { idle_ms: 2, ..more }, "two runs at once, one of them late");
+    assert_eq!(Some(record.progress), save(1, &[1]).progress);
+    state.remove(&key(1)).unwrap();
+    state.save(&[totals(more)], false).unwrap();
+    assert_eq!(state.load(&key(1)).unwrap(), None, "totals alone are no record");
+    state.save(&[save(1, &[1])], false).unwrap();
+    assert_eq!(state.load(&key(1)).unwrap().unwrap().totals, TOTALS, "nor outlive one");
+}
+
+#[test]
+fn a_database_of_the_second_version_keeps_what_was_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(schema::TABLES).unwrap();
+    old.execute_batch(schema::ARRANGEMENTS).unwrap();
+    for number in [1, 2] {
+        let key = key(number);
+        old.execute(
+            "INSERT INTO torrents VALUES (NULL, ?1, ?2, 70, ?3, ?3, 'boot', 1, 5, NULL, ?4, 7,
+                8, 9, 3, ?5)",
+            params![
+                &key.info_hash.0[..],
+                key.root.as_os_str().as_bytes(),
+                &[0xff_u8, 0, 0, 0, 0, 0, 0, 0, 0][..],
+                i64::from(number) << 40,
+                &b"d4:infoe"[..],
+            ],
+        )
+        .unwrap();
+    }
+    let arranged = Arrangement { first_last: true, ..Arrangement::default() };
+    old.execute("INSERT INTO arrangements VALUES (2, ?1)", [arranged.encode()]).unwrap();
+    old.execute("INSERT INTO files VALUES (2, 1, 4, 5)", []).unwrap();
+    old.pragma_update(None, "user_version", 2).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let state = SqliteState::open(dir.path()).unwrap();
+        let record = state.load(&key(2)).unwrap().unwrap();
+        let moved = Totals { uploaded: 2 << 40, downloaded: 7, ..Totals::default() };
+        assert_eq!(record.totals, moved);
+        let progress = record.progress;
+        assert_eq!((progress.added_at, progress.completed_at, progress.clean), (8, Some(9), true));
+        assert_eq!((progress.written.count(), progress.durable.count()), (8, 8));
+        assert_eq!(record.files, [None, Some(FileSeen { length: 4, modified_ns: 5 }), None]);
+        assert_eq!(record.torrent.as_deref(), Some(&b"d4:infoe"[..]));
+        assert_eq!(record.arrangement, arranged);
+        assert!(state.load(&key(1)).unwrap().is_some());
+    }
 }

@@ -14,18 +14,19 @@ use rustix::io::Errno;
 use super::{FileStore, OURS, SEEN};
 use crate::beneath;
 use crate::error::{Obstacle, StorageError};
+use crate::handles::OpenFile;
 
 /// Attempts to open a file that others make or remove at the same moment.
 const RACES_MAX: u32 = 4;
 
 impl FileStore {
     /// The open file for reading.
-    pub(super) fn readable(&self, file: usize) -> Result<Arc<File>, StorageError> {
+    pub(crate) fn readable(&self, file: usize) -> Result<Arc<OpenFile>, StorageError> {
         self.handles.get(self.key(file), false, || self.open_to_read(file))
     }
 
     /// The open file for writing, made if it is not there.
-    pub(super) fn writable(&self, file: usize) -> Result<Arc<File>, StorageError> {
+    pub(super) fn writable(&self, file: usize) -> Result<Arc<OpenFile>, StorageError> {
         self.handles.get(self.key(file), true, || self.open_to_write(file))
     }
 

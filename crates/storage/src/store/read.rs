@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use metainfo::{PieceIndex, Segment};
@@ -12,6 +11,7 @@ use rustix::io::Errno;
 use super::open::errno;
 use super::{FileStore, is_link};
 use crate::error::StorageError;
+use crate::handles::OpenFile;
 
 impl FileStore {
     /// Fills `out` from `begin` of `piece` on. Pad files read as zeros.
@@ -25,37 +25,6 @@ impl FileStore {
             return Err(StorageError::OutOfRange { piece, begin, length });
         }
         self.read_segments(self.info.segments(piece, begin, length), out)
-    }
-
-    /// As [`Self::read`], for who must not wait: only where the files are open and the kernel has
-    /// all of it in memory. `false` says nothing about what is on the disk.
-    pub(crate) fn read_cached(&self, piece: PieceIndex, begin: u32, mut out: &mut [u8]) -> bool {
-        let length = u32::try_from(out.len()).unwrap_or(u32::MAX);
-        let in_vain = self.never_cached.load(Ordering::Relaxed);
-        if in_vain || !self.info.geometry().contains(piece, begin, length) {
-            return false;
-        }
-        // Who must not wait does not wait for a file on its way out of the part store either.
-        let Ok(_in_place) = self.placing.try_read() else { return false };
-        let segments = self.info.segments(piece, begin, length);
-        for segment in segments.flat_map(|segment| self.places(segment)) {
-            let (now, rest) = out.split_at_mut(segment.length as usize);
-            out = rest;
-            if self.entry(segment.file).is_ok_and(|entry| entry.attributes.pad) {
-                now.fill(0);
-                continue;
-            }
-            let Some(file) = self.handles.peek(self.key(segment.file)) else { return false };
-            match read_without_waiting(&file, now, segment.offset) {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(NotToBeHad) => {
-                    self.never_cached.store(true, Ordering::Relaxed);
-                    return false;
-                }
-            }
-        }
-        true
     }
 
     /// Fills `out` with as many whole pieces as fit, from `first` on.
@@ -146,7 +115,7 @@ pub(crate) struct Extent {
     /// Bytes in all.
     pub(crate) length: u64,
     /// The open file, when parts of it were never written.
-    pub(crate) sparse: Option<Arc<File>>,
+    pub(crate) sparse: Option<Arc<OpenFile>>,
 }
 
 impl Extent {
@@ -158,38 +127,6 @@ impl Extent {
             Err(error) => error == Errno::NXIO, // no data from there to the end
         }
     }
-}
-
-/// The file system can't tell what is in memory.
-struct NotToBeHad;
-
-/// Whether the kernel had all of it.
-#[cfg(target_os = "linux")]
-fn read_without_waiting(
-    file: &File,
-    mut out: &mut [u8],
-    mut offset: u64,
-) -> Result<bool, NotToBeHad> {
-    use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
-    while !out.is_empty() {
-        let read = preadv2(file, &mut [IoSliceMut::new(out)], offset, ReadWriteFlags::NOWAIT);
-        match read {
-            Ok(0) => return Ok(false), // cut short: who may wait finds out
-            Ok(read) => {
-                out = &mut out[read..];
-                offset += read as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Err(NotToBeHad),
-            Err(_) => return Ok(false), // not in memory
-        }
-    }
-    Ok(true)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn read_without_waiting(_: &File, _: &mut [u8], _: u64) -> Result<bool, NotToBeHad> {
-    Err(NotToBeHad)
 }
 
 /// Where data begins at or after `offset`. Moves the file's cursor, which nobody uses.

@@ -39,7 +39,8 @@ impl FileStore {
         Ok(())
     }
 
-    /// A piece that a file shares with others may be bad through no fault of its own.
+    /// A piece that a file shares with others may be bad through no fault of its own, and of one whose hash
+    /// is not known yet nothing can be said.
     fn can_be_judged(&self, file: usize) -> bool {
         let whole = |piece| {
             let neighbours = self.info.files_of_piece(piece).filter(|other| *other != file);
@@ -47,6 +48,7 @@ impl FileStore {
                 .filter_map(|other| self.info.files().get(other))
                 .all(|other| other.length == 0)
         };
-        self.info.pieces_of_file(file).any(whole)
+        let mut pieces = self.info.pieces_of_file(file);
+        pieces.clone().all(|piece| self.can_judge(piece)) && pieces.any(whole)
     }
 }

@@ -32,6 +32,7 @@ impl FileStore {
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let (files, folders) = {
             let mut changes = self.changes();
+            changes.fresh.clear();
             (mem::take(&mut changes.unsynced), mem::take(&mut changes.unsynced_folders))
         };
         let mut first_error = None;

@@ -61,7 +61,7 @@ impl FileStore {
             let file = self.writable(segment.file)?;
             let turns = self.writing.get_or_init(Box::default);
             let turn = turns[segment.file % turns.len()].lock();
-            let written = write_at(&file, segment.offset, segment.length, &mut source);
+            let written = write_at(&**file, segment.offset, segment.length, &mut source);
             drop(turn);
             let path = || self.file_path(segment.file);
             written.map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
@@ -69,6 +69,7 @@ impl FileStore {
                 self.changes().in_parts.extend(run.iter().map(|(piece, _)| *piece));
             }
             self.wrote(segment.file, &file)?;
+            self.count_fresh(segment.file, segment.length);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::tracked::Tracked;
 use super::{BATCH_CHANGES, Shared};
 use crate::arrangement::Arrangement;
 use crate::record::{Progress, RecordKey};
+use crate::totals::Totals;
 
 /// How a running torrent reports what happened. None of the methods waits for a disk.
 #[derive(Clone)]
@@ -32,6 +33,14 @@ impl RecordHandle {
     /// A piece is verified and the kernel has it.
     pub fn written(&self, piece: PieceIndex) {
         self.change(false, |progress| progress.add_written(piece));
+    }
+
+    /// Pieces were found on the disk, good and written by nobody knows whom.
+    pub fn found(&self, pieces: &Bitfield) {
+        self.tracked.store.need_sync(pieces.iter());
+        self.change(false, |progress| {
+            pieces.iter().fold(false, |any, piece| progress.add_written(piece) | any)
+        });
     }
 
     /// A piece that was written is not there any more.
@@ -69,11 +78,33 @@ impl RecordHandle {
 
     /// Payload bytes sent and received since the last call.
     pub fn transferred(&self, uploaded: u64, downloaded: u64) {
-        self.change(false, |progress| {
-            progress.uploaded = progress.uploaded.saturating_add(uploaded);
-            progress.downloaded = progress.downloaded.saturating_add(downloaded);
-            uploaded > 0 || downloaded > 0
-        });
+        let mut state = self.tracked.state();
+        let moved = state.meter.moved(Instant::now(), uploaded, downloaded);
+        if moved && !std::mem::replace(&mut state.unsaved.totals, true) {
+            drop(state);
+            self.note(0); // it waits for the next save, however often it happens
+        }
+    }
+
+    /// From now on its time counts, as seeding or not. Until [`Self::close`].
+    pub fn runs(&self, seeds: bool) {
+        self.tracked.state().meter.run(Instant::now(), seeds);
+    }
+
+    /// From now on its time does not count.
+    pub fn rests(&self) {
+        self.tracked.state().meter.rest(Instant::now());
+    }
+
+    /// When it was added, and when its last piece arrived, in seconds since 1970.
+    pub fn dates(&self) -> (i64, Option<i64>) {
+        let state = self.tracked.state();
+        (state.progress.added_at, state.progress.completed_at)
+    }
+
+    /// What it moved and for how long it ran, all runs together, as of now.
+    pub fn totals(&self) -> Totals {
+        self.tracked.state().meter.at(Instant::now())
     }
 
     /// Keeps this .torrent file with the record from now on.
@@ -95,7 +126,7 @@ impl RecordHandle {
         });
     }
 
-    /// Nothing was reported of a torrent whose record was clean: there is nothing to sync or save.
+    /// Nothing was reported of the data of a torrent whose record was clean: there is nothing to sync.
     pub fn is_as_stored(&self) -> bool {
         self.tracked.state().progress.clean
     }
@@ -111,14 +142,16 @@ impl RecordHandle {
     pub fn close(self, clean: bool) {
         let mut state = self.tracked.state();
         state.closed = true;
-        if state.progress.clean {
+        state.unsaved.totals |= state.meter.rest(Instant::now());
+        if !state.progress.clean {
+            state.progress.clean = clean;
+            state.unsaved.progress = true;
+            state.unsaved.through = true;
+        } else if !state.unsaved.totals {
             drop(state);
             self.shared.schedule().forget(&self.tracked); // as it is stored
             return;
         }
-        state.progress.clean = clean;
-        state.unsaved.progress = true;
-        state.unsaved.through = true;
         drop(state);
         self.note_change();
     }
@@ -136,11 +169,16 @@ impl RecordHandle {
     }
 
     pub(super) fn note_change(&self) {
+        self.note(1);
+    }
+
+    fn note(&self, changes: u32) {
         let mut schedule = self.shared.schedule();
         schedule.queue(Arc::clone(&self.tracked));
-        schedule.changes = schedule.changes.saturating_add(1);
+        schedule.changes = schedule.changes.saturating_add(changes);
+        let first = schedule.since.is_none();
         schedule.since.get_or_insert_with(Instant::now);
-        let wakes = schedule.changes == 1 || schedule.changes == BATCH_CHANGES;
+        let wakes = first || changes > 0 && schedule.changes == BATCH_CHANGES;
         drop(schedule);
         if wakes {
             self.shared.changed.notify_all();

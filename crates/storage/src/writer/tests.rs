@@ -9,6 +9,7 @@ use crate::record::Progress;
 use crate::sqlite::SqliteState;
 use crate::state::Save;
 use crate::store::testing::Sample;
+use crate::totals::Totals;
 
 /// A store that reports each batch and fails as told.
 struct Watched {
@@ -83,6 +84,7 @@ fn fresh() -> ResumeRecord {
         files: vec![None],
         torrent,
         arrangement: Arrangement::default(),
+        totals: Totals::default(),
     }
 }
 
@@ -108,7 +110,7 @@ fn what_was_reported_is_there_after_a_flush() {
     fixture.writer.flush().unwrap();
     let record = fixture.load(&handle);
     assert_eq!(record.progress.written.iter().collect::<Vec<_>>(), [7]);
-    assert_eq!((record.progress.uploaded, record.progress.downloaded), (10, 20));
+    assert_eq!((record.totals.uploaded, record.totals.downloaded), (10, 20));
     assert_eq!(record.progress.completed_at, Some(5), "the first time counts");
     assert_eq!(record.files, fixture.store.observe().files, "as the write left it");
     assert!(record.progress.committed_ns > 0 && !record.progress.clean);
@@ -231,6 +233,53 @@ fn a_clean_record_is_left_alone_until_something_happens() {
     fixture.writer.flush().unwrap();
     assert_eq!(fixture.saves.recv().unwrap(), (1, true), "it runs: a power cut must not undo that");
     assert!(!fixture.load(&busy).progress.clean);
+}
+
+#[test]
+fn what_a_seed_sends_is_saved_within_a_second_and_its_record_stays_clean() {
+    let fixture = fixture();
+    fixture.track().close(true);
+    fixture.writer.flush().unwrap();
+    fixture.saves.try_iter().for_each(drop);
+    let key = RecordKey {
+        info_hash: fixture.sample.torrent.info_hash,
+        root: Arc::clone(fixture.store.root()),
+    };
+    let load = || fixture.writer.load(&key).unwrap().unwrap();
+    let seed = fixture.writer.track(key.info_hash, &fixture.store, load());
+    seed.runs(true);
+    let started = Instant::now();
+    (0..10 * BATCH_CHANGES).for_each(|_| seed.transferred(5, 0));
+    assert_eq!(fixture.saves.recv_timeout(SAVE_EVERY * 10).unwrap(), (1, false), "by itself");
+    assert!(started.elapsed() > SAVE_EVERY / 2, "many small ones are one save");
+    assert!(seed.is_as_stored() && load().progress.clean);
+    assert_eq!(load().totals.uploaded, u64::from(50 * BATCH_CHANGES));
+    assert!(load().totals.seeding_ms > 0, "its time is saved with it");
+    let before = load().totals;
+    seed.close(true);
+    fixture.writer.flush().unwrap();
+    assert!(load().progress.clean && fixture.writer.0.shared.schedule().tracked.is_empty());
+    assert!(load().totals.active_ms >= before.active_ms, "until the end");
+}
+
+#[test]
+fn the_time_of_who_moves_nothing_is_saved_now_and_then() {
+    let fixture = fixture();
+    let (seed, now) = (fixture.track(), Instant::now());
+    fixture.writer.flush().unwrap();
+    let due = |ahead: Duration| {
+        let mut schedule = fixture.writer.0.shared.schedule();
+        let left = schedule.count_times(now + ahead);
+        (left, schedule.changed.len())
+    };
+    due(Duration::ZERO); // begins
+    assert_eq!(due(TIMES_EVERY * 2), (TIMES_EVERY, 0), "what does not run is left alone");
+    seed.runs(true);
+    let (left, queued) = due(TIMES_EVERY * 2 + TIMES_EVERY.saturating_sub(Duration::from_secs(1)));
+    assert_eq!((left.as_secs(), queued), (1, 0));
+    assert_eq!(due(TIMES_EVERY * 3), (TIMES_EVERY, 1));
+    fixture.writer.flush().unwrap();
+    assert!(fixture.load(&seed).totals.active_ms <= seed.totals().active_ms);
 }
 
 #[test]

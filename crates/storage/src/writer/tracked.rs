@@ -4,11 +4,13 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::arrangement::Arrangement;
 use crate::record::{FileSeen, Progress, RecordKey};
 use crate::state::Save;
 use crate::store::FileStore;
+use crate::totals::Meter;
 
 /// A torrent that is running.
 pub(super) struct Tracked {
@@ -47,6 +49,7 @@ pub(super) struct TrackedState {
     pub(super) torrent: Option<Arc<[u8]>>,
     /// `None` for the default: most have no other.
     pub(super) arrangement: Option<Box<Arrangement>>,
+    pub(super) meter: Meter,
     pub(super) unsaved: Unsaved,
     /// It is in [`super::Schedule::changed`].
     pub(super) queued: bool,
@@ -59,6 +62,8 @@ pub(super) struct TrackedState {
 #[derive(Default)]
 pub(super) struct Unsaved {
     pub(super) progress: bool,
+    /// Bytes or time, which say nothing of the data.
+    pub(super) totals: bool,
     pub(super) files: BTreeMap<usize, Option<FileSeen>>,
     pub(super) torrent: bool,
     pub(super) arrangement: bool,
@@ -69,7 +74,7 @@ pub(super) struct Unsaved {
 impl Unsaved {
     pub(super) fn all(files: &[Option<FileSeen>], torrent: bool) -> Self {
         let files = files.iter().copied().enumerate().collect();
-        Self { progress: true, files, torrent, arrangement: true, through: true }
+        Self { progress: true, totals: true, files, torrent, arrangement: true, through: true }
     }
 }
 
@@ -95,13 +100,17 @@ impl Tracked {
             }
         }
         let unsaved = std::mem::take(&mut state.unsaved);
-        if !unsaved.progress && unsaved.files.is_empty() {
+        let progress = unsaved.progress || !unsaved.files.is_empty();
+        if !progress && !unsaved.totals {
             return None;
         }
-        state.progress.committed_ns = now_ns;
+        if progress {
+            state.progress.committed_ns = now_ns;
+        }
         let save = Save {
             key: self.key.clone(),
-            progress: state.progress.clone(),
+            progress: progress.then(|| state.progress.clone()),
+            totals: state.meter.at(Instant::now()),
             files: unsaved.files,
             file_count: state.files.len(),
             torrent: state.torrent.clone().filter(|_| unsaved.torrent),
@@ -112,10 +121,19 @@ impl Tracked {
         Some((save, unsaved.through))
     }
 
+    /// Whether it runs; then its time is to be saved.
+    pub(super) fn counts_time(&self) -> bool {
+        let mut state = self.state();
+        let running = state.meter.is_running();
+        state.unsaved.totals |= running;
+        running
+    }
+
     /// It was not saved after all.
     pub(super) fn put_back(&self, save: Save, through: bool) {
         let mut state = self.state();
-        state.unsaved.progress = true;
+        state.unsaved.progress |= save.progress.is_some();
+        state.unsaved.totals = true;
         state.unsaved.through |= through;
         state.unsaved.torrent |= save.torrent.is_some();
         state.unsaved.arrangement |= save.arrangement.is_some();

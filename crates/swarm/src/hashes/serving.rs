@@ -40,8 +40,9 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// For a torrent with so many leaves and hashes of pieces.
-    pub(super) fn new(leaves: u64, pieces: u64) -> Self {
+    pub(super) fn new(trees: &[Tree], piece_length: u32) -> Self {
+        let leaves = trees.iter().map(Tree::leaves).sum();
+        let pieces = trees.iter().map(|tree| u64::from(tree.piece_count(piece_length))).sum();
         Self {
             allowance: Allowance::new(leaves, pieces),
             waiting: VecDeque::new(),

@@ -1,6 +1,7 @@
 //! Hashes that we ask for (BEP 52): peers that are silent, refuse or lie, and what a bad block costs.
 
 mod courses;
+mod judging;
 mod serving;
 
 use metainfo::merkle::MerkleTree;

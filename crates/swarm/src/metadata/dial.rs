@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Metadata, PEERS_MAX};
+use crate::Way;
 
 impl Metadata {
     /// The next address to connect to; every one is answered by [`Self::add_peer`] or
@@ -22,5 +23,22 @@ impl Metadata {
         self.now = now;
         let jitter = self.rng.f64();
         self.candidates.unreached(now, addr, jitter);
+    }
+
+    /// The same of one that took a TCP connection and said nothing: it is dialled by uTP next, once.
+    pub fn dial_hung_up(&mut self, now: Duration, addr: SocketAddr) {
+        self.now = now;
+        let jitter = self.rng.f64();
+        self.candidates.hung_up(now, addr, jitter);
+    }
+
+    /// How to dial the address.
+    pub fn way_to(&self, addr: SocketAddr) -> Way {
+        self.candidates.way_to(addr)
+    }
+
+    /// A connection to the address was made in this way.
+    pub fn opened(&mut self, addr: SocketAddr, way: Way) {
+        self.candidates.opened(addr, way);
     }
 }

@@ -7,6 +7,7 @@ mod extensions;
 mod greetings;
 mod holepunch;
 mod ip_filter;
+mod listening;
 mod private;
 mod requests;
 mod script;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarm::{Action, SeedLimit, SeedLimits, Settings};
+use swarm::{Action, PeerKey, SeedLimit, SeedLimits, Seeded, Settings};
 use wire::{Bitfield, ExtendedHandshake, Message};
 
 use crate::script::{PIECE, Script, config, extended, fast, plain, whole};
@@ -138,34 +138,80 @@ fn each_is_shown_another_piece_and_the_next_when_it_was_passed_on() {
     assert!(next.len() == 1 && !next.contains(&first[0]) && !next.contains(&other[0]));
 }
 
-#[test]
-fn who_is_alone_gets_one_after_the_other_and_who_leaves_gives_its_piece_back() {
-    let mut script = super_seed(3);
-    let a = script.joins(plain(1));
-    let mut got: Vec<u32> = Vec::new();
-    for _ in 0..3 {
-        let next = shown(&script.sent(a));
-        assert_eq!(next.len(), 1, "after {got:?}");
-        got.extend(&next);
-        if got.len() < 3 {
-            script.says(a, &Message::Have(next[0]));
-        }
+/// Shows a peer that is alone one after the other, as long as it is shown any: which.
+fn gets_alone(script: &mut Script, peer: PeerKey) -> Vec<u32> {
+    let mut got = Vec::new();
+    loop {
+        let next = shown(&script.sent(peer));
+        let [piece] = next[..] else { return got };
+        got.push(piece);
+        script.says(peer, &Message::Have(piece));
     }
-    got.sort_unstable();
-    assert_eq!(got, [0, 1, 2]);
+}
 
-    let mut script = super_seed(2);
-    let (a, b, c) = (script.joins(plain(1)), script.joins(plain(2)), script.joins(plain(3)));
-    let mut told = [0; 3];
+#[test]
+fn who_is_alone_gets_one_after_the_other_and_waits_for_the_last() {
+    let mut script = super_seed(5);
+    let a = script.joins(plain(1));
+    let mut got = gets_alone(&mut script, a);
+    assert_eq!(got.len(), 4, "complete, it could leave with the only copy");
+    (0..5).for_each(|_| script.seconds_later(10));
+    assert_eq!(shown(&script.sent(a)), [0; 0]);
+    // It comes back, and waits no longer for that.
+    script.leaves(a);
+    let a = script.joins(plain(1));
+    for piece in &got {
+        script.says(a, &Message::Have(*piece));
+    }
+    got.extend(shown(&script.sent(a)));
+    (0..2).for_each(|_| script.seconds_later(10));
+    got.extend(gets_alone(&mut script, a));
+    got.sort_unstable();
+    got.dedup();
+    assert_eq!(got, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn the_last_piece_goes_to_who_has_least_once_the_others_are_spread() {
+    let mut script = super_seed(5);
+    let a = script.joins(plain(1));
+    let got = gets_alone(&mut script, a);
+    let (b, c) = (script.joins(plain(2)), script.joins(plain(3)));
+    for piece in &got {
+        assert_eq!(shown(&script.sent(b)), [0; 0], "{piece}: they get it of the first");
+        script.says(b, &Message::Have(*piece));
+    }
+    (0..8).for_each(|_| script.seconds_later(10));
+    assert_eq!(
+        shown(&script.sent(a)),
+        [0; 0],
+        "there are others that lack some: no minute ends that"
+    );
+    script.sent(c); // a second copy: nobody gave it anything for long
+    for piece in &got[..3] {
+        script.says(c, &Message::Have(*piece));
+    }
+    script.seconds_later(2);
+    assert_eq!(shown(&script.sent(b)), [0; 0]);
+    script.says(c, &Message::Have(got[3]));
+    script.seconds_later(10);
+    let told = [a, b, c].map(|peer| shown(&script.sent(peer)).len());
+    assert_eq!(told.iter().sum::<usize>(), 1, "{told:?}");
+}
+
+#[test]
+fn who_leaves_gives_its_piece_back() {
+    let mut script = super_seed(3);
+    let peers = [1, 2, 3, 4].map(|number| script.joins(plain(number)));
+    let mut told = [0; 4];
     for action in script.actions() {
         if let Action::Send { peer, message: Message::Have(_) } = action {
-            let number = [a, b, c].iter().position(|key| *key == peer).unwrap();
-            told[number] += 1;
+            told[peers.iter().position(|key| *key == peer).unwrap()] += 1;
         }
     }
-    assert_eq!(told, [1, 1, 0], "there is one copy of each to be given");
-    script.leaves(a);
-    assert_eq!(shown(&script.sent(c)).len(), 1, "what went with it is shown to who waits");
+    assert_eq!(told, [1, 1, 0, 0], "the last is kept back");
+    script.leaves(peers[0]);
+    assert_eq!(shown(&script.sent(peers[2])).len(), 1, "what went with it is shown to who waits");
 }
 
 #[test]
@@ -178,4 +224,49 @@ fn who_waits_for_long_is_shown_a_second_copy_and_switching_it_off_tells_all() {
     script.swarm.set_super_seed(script.now, false);
     let rest = shown(&script.sent(peers[2]));
     assert_eq!(rest.len(), 1, "the other one");
+}
+
+#[test]
+fn limits_count_what_was_seeded_in_earlier_runs() {
+    let before = Seeded {
+        uploaded: 3 * u64::from(PIECE),
+        time: Duration::from_secs(50),
+        idle: Duration::from_secs(20),
+    };
+    let seed = |limits| {
+        let mut script = Script::seed(4);
+        let peer = script.joins(plain(1));
+        script.swarm.set_seeded_before(before);
+        script.swarm.set_seed_limits(script.now, limits, false);
+        (script, peer)
+    };
+    let (mut script, peer) = seed(SeedLimits { ratio: Some(1.0), ..SeedLimits::default() });
+    assert_eq!(enough(&mut script), []);
+    script.swarm.uploaded(script.now, peer, PIECE);
+    assert_eq!(enough(&mut script), [SeedLimit::Ratio], "one piece of four");
+    assert_eq!(script.swarm.stats(script.now).uploaded, u64::from(PIECE), "of this session");
+
+    let minute = Some(Duration::from_mins(1));
+    let mut script = Script::seed(4);
+    script.swarm.set_seeded_before(before);
+    let limits = SeedLimits { time: minute, ..SeedLimits::default() };
+    script.swarm.set_seed_limits(script.now, limits, false);
+    assert_eq!(script.swarm.next_timeout(), Some(script.now + Duration::from_secs(10)));
+    script.seconds_later(9);
+    assert_eq!(enough(&mut script), []);
+    script.seconds_later(1);
+    assert_eq!(enough(&mut script), [SeedLimit::Time]);
+
+    let idle = SeedLimits { idle: minute, ..SeedLimits::default() };
+    let (mut script, _) = seed(idle);
+    script.seconds_later(40);
+    assert_eq!(enough(&mut script), [SeedLimit::Idle]);
+    let (mut script, peer) = seed(idle);
+    script.swarm.uploaded(script.now, peer, PIECE);
+    script.seconds_later(59);
+    assert_eq!(enough(&mut script), [], "somebody wanted something");
+    script.seconds_later(1);
+    assert_eq!(enough(&mut script), [SeedLimit::Idle]);
+    let (mut script, _) = seed(SeedLimits { time: Some(Duration::from_secs(50)), ..idle });
+    assert_eq!(enough(&mut script), [SeedLimit::Time], "it was reached before");
 }

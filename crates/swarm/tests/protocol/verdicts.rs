@@ -36,6 +36,21 @@ fn a_have_goes_to_who_lacks_the_piece() {
     assert_eq!(told, [lacks]);
 }
 
+/// One that tells of its pieces one by one shows the next to who has the last (BEP 16).
+#[test]
+fn a_super_seed_hears_of_what_it_gave() {
+    let mut script = Script::leecher(2);
+    let seed = script.joins(fast(1));
+    script.says(seed, &Message::HaveNone);
+    script.says(seed, &Message::Have(0));
+    script.says(seed, &Message::Unchoke);
+    for block in script.requests(seed) {
+        script.gives(seed, block);
+    }
+    script.written(0);
+    assert!(script.sent(seed).contains(&Message::Have(0)));
+}
+
 #[test]
 fn nothing_is_said_or_served_before_it_is_written() {
     let mut script = Script::leecher(1);

@@ -167,7 +167,8 @@ fn a_part_store_that_is_gone_or_changed_is_not_believed() {
     progress.root_device = observed.root_device;
     let arrangement = Arrangement { apart: store.apart(), ..arrangement };
     let files = observed.files;
-    let record = ResumeRecord { progress, files, torrent: None, arrangement };
+    let totals = crate::Totals::default();
+    let record = ResumeRecord { progress, files, torrent: None, arrangement, totals };
     let trusted = |store: &FileStore| {
         let plan = plan(&sample, &record, store);
         (plan.trusted.has(1), plan.recheck.has(1))

@@ -1,0 +1,136 @@
+//! When an address is dialled by uTP alone, and that it costs who refuses us no more dials than before.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Source;
+
+const UTP: Way = Way { encrypted: Some(false), utp: true };
+const TCP: Way = Way { encrypted: Some(false), utp: false };
+
+fn addr() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 6881))
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn one() -> Candidates {
+    let mut candidates = Candidates::new();
+    candidates.add(Duration::ZERO, Source::Tracker, addr());
+    candidates
+}
+
+/// Dials when that may be done, and tells when that was and whether by uTP.
+fn dial(candidates: &mut Candidates) -> Option<(Duration, bool)> {
+    let at = candidates.next_at(false, |_| false)?;
+    assert_eq!(candidates.next(at, false, |_| false), Some(addr()));
+    Some((at, candidates.way_to(addr()).utp))
+}
+
+#[test]
+fn after_tcp_that_leads_nowhere_utp_is_tried_soon_and_once() {
+    let mut candidates = one();
+    assert_eq!(dial(&mut candidates), Some((Duration::ZERO, false)));
+    candidates.hung_up(Duration::ZERO, addr(), 0.0);
+    assert_eq!(dial(&mut candidates), Some((FALLBACK_AFTER, true)));
+    candidates.unreached(FALLBACK_AFTER, addr(), 0.0);
+    let mut now = FALLBACK_AFTER;
+    for wait in [20, 40, 80] {
+        assert_eq!(dial(&mut candidates), Some((now + secs(wait), false)), "as without it");
+        now += secs(wait);
+        candidates.hung_up(now, addr(), 0.0);
+    }
+}
+
+#[test]
+fn what_worked_is_remembered_until_it_fails() {
+    let mut candidates = one();
+    dial(&mut candidates);
+    candidates.hung_up(Duration::ZERO, addr(), 0.0);
+    for _ in 0..3 {
+        let (at, utp) = dial(&mut candidates).unwrap();
+        assert!(utp, "at {at:?}");
+        candidates.opened(addr(), UTP);
+        candidates.connected(addr());
+        candidates.disconnected(at, addr(), secs(1000), false, 0.0);
+    }
+    let (at, utp) = dial(&mut candidates).unwrap();
+    assert!(utp);
+    candidates.unreached(at, addr(), 0.0);
+    let (at, utp) = dial(&mut candidates).unwrap();
+    assert!(!utp, "both ways again");
+    candidates.hung_up(at, addr(), 0.0);
+    assert!(dial(&mut candidates).unwrap().1, "and it has another turn");
+}
+
+#[test]
+fn utp_that_won_the_race_is_no_reason_to_leave_tcp_out() {
+    let mut candidates = one();
+    dial(&mut candidates);
+    candidates.opened(addr(), UTP);
+    candidates.connected(addr());
+    candidates.disconnected(Duration::ZERO, addr(), secs(1000), false, 0.0);
+    assert!(!dial(&mut candidates).unwrap().1);
+    assert_eq!(candidates.way_to(addr()).encrypted, Some(false));
+}
+
+#[test]
+fn who_shook_hands_and_left_is_not_dialled_by_utp() {
+    let mut candidates = one();
+    for _ in 0..4 {
+        let (at, utp) = dial(&mut candidates).unwrap();
+        assert!(!utp);
+        candidates.opened(addr(), TCP);
+        candidates.connected(addr());
+        candidates.disconnected(at, addr(), secs(1), false, 0.0);
+    }
+}
+
+#[test]
+fn who_came_to_us_meanwhile_is_left_alone() {
+    let mut candidates = one();
+    dial(&mut candidates);
+    candidates.connected(addr());
+    candidates.hung_up(Duration::ZERO, addr(), 0.0);
+    assert_eq!(candidates.next_at(false, |_| false), None);
+    assert_eq!(candidates.way_to(addr()), Way::default());
+}
+
+#[test]
+fn another_network_has_other_middleboxes() {
+    let mut candidates = one();
+    dial(&mut candidates);
+    candidates.hung_up(Duration::ZERO, addr(), 0.0);
+    candidates.forgive(secs(1));
+    assert_eq!(dial(&mut candidates), Some((secs(1), false)));
+    candidates.hung_up(secs(1), addr(), 0.0);
+    assert!(dial(&mut candidates).unwrap().1);
+}
+
+proptest! {
+    /// Whatever way it refuses us, an address is dialled as often as if there were no uTP, and at most
+    /// once by uTP alone.
+    #[test]
+    fn who_refuses_us_is_dialled_no_more_often(
+        hangs_up in proptest::collection::vec(any::<bool>(), 20),
+        jitter in 0.0..1.0,
+    ) {
+        let mut candidates = one();
+        let (mut dials, mut by_utp) = (0, 0);
+        for hangs_up in hangs_up {
+            let Some((at, utp)) = dial(&mut candidates) else { break };
+            dials += 1;
+            by_utp += u32::from(utp);
+            if hangs_up && !utp {
+                candidates.hung_up(at, addr(), jitter);
+            } else {
+                candidates.unreached(at, addr(), jitter);
+            }
+        }
+        prop_assert_eq!(dials, super::super::FAILURES_MAX + 1);
+        prop_assert!(by_utp <= 1);
+        prop_assert_eq!(candidates.len(), 0);
+    }
+}
