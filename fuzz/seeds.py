@@ -264,3 +264,20 @@ write("metadata", "rejected", one + said(TELL, 0, b"d8:msg_typei2e5:piecei0ee") 
 large = b"".join(bytes([JOIN, n, 0]) + said(GREET, n, offer(1 << n)) for n in range(1, 31))
 write("metadata", "sizes", large + bytes([PASS, 20, 0]) * 20 + bytes([LEAVE, 3, 0]))
 write("metadata", "message", data(3425, b"x" * 64))
+
+
+def trees(rng, kind):
+    """A torrent with hash trees is fetched of two peers and a web seed, that answer most of what they are
+    asked."""
+    out = bytes([kind, 0, 0x61, 0, 0x62, 1, 0])
+    for _ in range(150):
+        out += bytes([rng.choice([4, 4, 4, 8, 9, 11]), rng.randrange(256), rng.randrange(256)])
+        if rng.random() < 0.1:
+            out += bytes([rng.choice([3, 12, 13, 14, 0x84]), *rng.randbytes(6)])
+    return out
+
+
+OWN = random.Random("trees")
+for kind in (0, 1, 2, 3, 4, 5, 0x18, 0x31):
+    write("swarm_trees", f"download-{kind}", trees(OWN, kind))
+    write("swarm_trees", f"course-{kind}", bytes([kind]) + OWN.randbytes(300))

@@ -22,9 +22,10 @@ fuzz_target!(|input: &[u8]| {
     let Some(all) = filter(lines.iter().copied()) else { return };
     let v4 = probe.first_chunk::<4>().copied().unwrap_or_default();
     for ip in [IpAddr::from(*probe), IpAddr::from(v4)] {
-        let one = lines.iter().take(200).any(|line| {
-            filter([*line]).is_some_and(|filter| filter.contains(ip))
-        });
+        let one = lines
+            .iter()
+            .take(200)
+            .any(|line| filter([*line]).is_some_and(|filter| filter.contains(ip)));
         assert!(!one || all.contains(ip));
         assert!(one || lines.len() > 200 || !all.contains(ip));
     }

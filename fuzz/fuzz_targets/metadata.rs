@@ -26,13 +26,16 @@ fuzz_target!(|input: &[u8]| {
     }
     // SHA-1("abc"), FIPS 180-2: only these three bytes may be found.
     let hash: InfoHash = "a9993e364706816aba3e25717850c26c9cd0d89d".parse().unwrap();
-    let mut brain = Metadata::new(Duration::ZERO, MetadataConfig {
-        hashes: InfoHashes::new(Some(hash), None).unwrap(),
-        listen_port: None,
-        client_version: String::new(),
-        own_peer_id: PeerId([0; 20]),
-        seed: 1,
-    });
+    let mut brain = Metadata::new(
+        Duration::ZERO,
+        MetadataConfig {
+            hashes: InfoHashes::new(Some(hash), None).unwrap(),
+            listen_port: None,
+            client_version: String::new(),
+            own_peer_id: PeerId([0; 20]),
+            seed: 1,
+        },
+    );
     let (mut peers, mut now): (Vec<PeerKey>, _) = (Vec::new(), Duration::ZERO);
     let mut rest = input;
     while let [what, which, length, tail @ ..] = rest {

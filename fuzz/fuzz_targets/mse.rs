@@ -25,11 +25,8 @@ fn run(role: u8, bytes: &[u8], cut: usize) -> End {
         if need == 0 {
             break;
         }
-        let part_taken = if role & 1 == 0 {
-            initiator.receive(part)?
-        } else {
-            responder.receive(part, find)?
-        };
+        let part_taken =
+            if role & 1 == 0 { initiator.receive(part)? } else { responder.receive(part, find)? };
         assert!(part_taken >= need.min(part.len()), "what is needed is taken");
         sent += initiator.take_output().len() + responder.take_output().len();
         assert!(sent < 4096);

@@ -92,6 +92,41 @@ MUTATIONS = [
         "peerless-storage",
         "pools::proof::tests::a_piece_is_written_only_if_it_fits_its_tree",
     ),
+    # Nobody is given hashes without end.
+    Mutation(
+        "hashes/without-end",
+        "crates/swarm/src/hashes/allowance.rs",
+        "let fits = owed.is_zero() || owes <= self.debt_max;",
+        "let fits = owed.is_zero() || owes > Duration::ZERO;",
+        "peerless-swarm",
+        "hashes::tests::serving::who_asks_for_ever_costs_little_in_any_time_and_is_not_freed_by_coming_back",
+    ),
+    Mutation(
+        "hashes/blocks-earn-none",
+        "crates/swarm/src/hashes/allowance.rs",
+        "*at = at.saturating_sub(time(blocks.saturating_mul(PER_BLOCK)));",
+        "*at = at.saturating_sub(time(blocks.saturating_mul(0)));",
+        "peerless-swarm",
+        "hashes::tests::serving::a_download_is_given_the_leaves_of_all_that_it_is_sent_however_fast",
+    ),
+    # The files of a v2 torrent have gaps between them.
+    Mutation(
+        "v2/web-seed-stops-at-gaps",
+        "crates/webseed/src/parts.rs",
+        "while at < end.min(geometry.end()) {",
+        "while at < end.min(geometry.total_length()) {",
+        "peerless-webseed",
+        "the_files_behind_gaps_are_asked_for_too",
+        ("--test", "torrents"),
+    ),
+    Mutation(
+        "v2/reader-stops-at-gaps",
+        "crates/swarm/src/urgent.rs",
+        "let end = end.min(geometry.end());",
+        "let end = end.min(geometry.total_length());",
+        "peerless-swarm",
+        "urgent::tests::a_reader_of_a_file_behind_gaps_has_urgent_pieces",
+    ),
     Mutation(
         "hashes/not-proved",
         "crates/swarm/src/hashes.rs",

@@ -63,6 +63,11 @@ impl Geometry {
         self.gaps.as_ref().map_or(self.span, |gaps| gaps.total_length)
     }
 
+    /// Where the last file ends: bytes and gaps.
+    pub fn end(&self) -> u64 {
+        self.span
+    }
+
     /// Bytes in every piece but the last, and but those at the end of a file in a v2 torrent.
     pub fn piece_length(&self) -> u32 {
         self.piece_length

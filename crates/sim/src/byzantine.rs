@@ -4,9 +4,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use metainfo::BLOCK_LENGTH;
+use metainfo::{BLOCK_LENGTH, merkle};
 use tracker::{Policy, Schedule, ScheduleConfig};
-use wire::{Bitfield, BlockRequest, Extension, Limits, Message, PexFlags, PexMessage};
+use wire::{Bitfield, BlockRequest, Extension, HashRequest, Limits, Message, PexFlags, PexMessage};
 
 use crate::node::{LinkId, Node};
 use crate::plan::{Behaviour, Script};
@@ -79,7 +79,11 @@ impl World {
     /// Its handshake and what it says it has, unless its purpose is not to say it.
     fn script_greets(&mut self, node: usize, link: LinkId) {
         let Some(script) = self.script_of(node) else { return };
-        let handshake = self.handshake_of(node).encode().to_vec();
+        let mut handshake = self.handshake_of(node);
+        if matches!(script, Script::HashFlood | Script::UnaskedHashes) {
+            handshake.info_hash = self.data.v2.unwrap_or(handshake.info_hash);
+        }
+        let handshake = handshake.encode().to_vec();
         let Some(session) = self.nodes[node].links.get_mut(&link) else { return };
         if session.said > 0 || matches!(script, Script::Mute | Script::SlowLoris) {
             return;
@@ -125,6 +129,26 @@ impl World {
         let piece = self.rng.u32(0..self.plan.pieces);
         let block = self.rng.u32(0..self.data.blocks_per_piece);
         BlockRequest { piece, begin: block * BLOCK_LENGTH, length: BLOCK_LENGTH }
+    }
+
+    /// A request for hashes of some file: mostly one that can be answered.
+    fn some_hashes(&mut self) -> HashRequest {
+        let trees = self.data.trees(|_| true);
+        let Some(tree) = self.rng.choice(&trees) else {
+            return HashRequest {
+                root: [0; 32],
+                base_layer: 0,
+                index: 0,
+                length: 2,
+                proof_layers: 0,
+            };
+        };
+        let height = merkle::height(merkle::leaf_count(tree.length));
+        let base_layer = if self.rng.u8(0..3) > 0 { 0 } else { self.rng.u32(0..=height) };
+        let length = 1 << self.rng.u32(0..=(height - base_layer));
+        let index = self.rng.u32(0..=(1 << (height - base_layer)) / length) * length;
+        let proof_layers = self.rng.u32(0..=height);
+        HashRequest { root: tree.root, base_layer, index, length, proof_layers }
     }
 
     /// What it sends now.
@@ -217,6 +241,19 @@ impl World {
                 let payload = PexMessage { added, dropped: Vec::new() }.encode();
                 let id = Extension::PeerExchange.our_id();
                 Message::Extended { id, payload: &payload }.encode(&mut out);
+            }
+            Script::HashFlood => {
+                for _ in 0..100 {
+                    Message::HashRequest(self.some_hashes()).encode(&mut out);
+                }
+            }
+            Script::UnaskedHashes => {
+                let request = self.some_hashes();
+                let count = (request.length + request.uncles()).min(600) as usize;
+                let hashes = vec![[self.rng.u8(..); 32]; count];
+                let message = Message::Hashes { request, hashes: &hashes };
+                message.encode(&mut out);
+                Message::HashReject(request).encode(&mut out);
             }
             Script::Mute | Script::SlowLoris | Script::BadBitfield | Script::RejectsAll => {}
         }

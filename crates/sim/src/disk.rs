@@ -62,7 +62,7 @@ impl Disk {
     /// An empty one for that torrent.
     pub fn new(info: &Info) -> Self {
         let length = u64::from(BLOCK_LENGTH);
-        let blocks = info.geometry().total_length().div_ceil(length) as usize;
+        let blocks = info.geometry().end().div_ceil(length) as usize;
         let file = |entry: &metainfo::FileEntry| File {
             first: (entry.offset / length) as u32,
             end: ((entry.offset + entry.length) / length) as u32,

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::BLOCK_LENGTH;
-use swarm::{Action, BlockFate, BlockOutcome, Fault, Hello, PeerKey, Source};
+use swarm::{Action, BlockFate, BlockOutcome, Hello, PeerKey, Source};
 use tracker::Prompt;
-use wire::{ExtendedHandshake, Extension, Handshake, Limits, Message, PeerId, Reserved};
+use wire::{Handshake, Limits, Message, PeerId, Reserved};
 
 use crate::content::Content;
 use crate::invariants::Invariant;
@@ -61,7 +61,7 @@ impl World {
 
     pub(crate) fn handshake_of(&self, node: usize) -> Handshake {
         let peer_id = PeerId(self.nodes[node].peer_id);
-        let mut reserved = Reserved::ours();
+        let mut reserved = Reserved::ours().with_v2_if(self.v2_name(node).is_some());
         if !self.nodes[node].plan.fast {
             reserved.0[7] &= !FAST;
         }
@@ -186,20 +186,26 @@ impl World {
 
     /// The other end's handshake is there; false when the connection is of no use.
     fn shook_hands(&mut self, node: usize, link: LinkId, theirs: Handshake) -> bool {
-        if theirs.info_hash != self.data.info_hash {
+        let v2 = self.v2_name(node);
+        if theirs.info_hash != self.data.info_hash && Some(theirs.info_hash) != v2 {
             return false;
         }
         let Some(session) = self.nodes[node].links.get(&link) else { return false };
         let (outgoing, addr) = (session.outgoing, session.addr);
+        // By the v2 name, or upgraded to it by who was asked (BEP 52).
+        let upgrades = !outgoing && v2.is_some() && theirs.reserved.v2();
+        let is_v2 = upgrades || Some(theirs.info_hash) == v2;
         if !outgoing {
-            let bytes = self.handshake_of(node).encode().to_vec();
+            let info_hash = v2.filter(|_| is_v2).unwrap_or(theirs.info_hash);
+            let bytes = Handshake { info_hash, ..self.handshake_of(node) }.encode().to_vec();
             self.transmit(node, link, vec![Chunk::Bytes(bytes)]);
             self.nodes[node].told.insert(SocketAddr::new(addr.ip(), 6881));
         }
         // What one of the two does not speak, neither does.
         let ours = self.handshake_of(node).reserved;
         let both = std::array::from_fn(|byte| ours.0[byte] & theirs.reserved.0[byte]);
-        let hello = Hello { addr, peer_id: theirs.peer_id, outgoing, reserved: Reserved(both) };
+        let reserved = Reserved(both).with_v2_if(is_v2);
+        let hello = Hello { addr, peer_id: theirs.peer_id, outgoing, reserved };
         let now = self.now;
         let Node { links, brain, .. } = &mut self.nodes[node];
         let (Some(brain), Some(session)) = (brain, links.get_mut(&link)) else { return false };
@@ -226,6 +232,7 @@ impl World {
         if let Some(brain) = &mut self.nodes[node].brain {
             brain.swarm.tick(now);
         }
+        self.web_seeds_join(node);
         self.settle(node);
         self.seek_peers(node);
         self.wake(node);
@@ -289,6 +296,7 @@ impl World {
         for link in ended {
             self.leave(node, link);
         }
+        self.serve_web_seeds(node);
     }
 
     fn settle_budget(&mut self, node: usize) {
@@ -326,6 +334,9 @@ impl World {
         };
         match action {
             Action::Send { peer, message } => {
+                if self.web_seed_told(node, peer, &message) {
+                    return;
+                }
                 self.check_announced(node, &message);
                 if let Some(link) = link_of(self, peer) {
                     message.encode(out.entry(link).or_default());
@@ -360,6 +371,21 @@ impl World {
                 }
             }
             Action::Verify { piece } => self.verify(node, piece),
+            Action::Prove { block, leaf, opened, .. } => self.prove(node, block, leaf, opened),
+            Action::HashLeaves { piece } => {
+                let epoch = self.nodes[node].epoch;
+                let at = self.now + VERIFY + self.nodes[node].disk.trouble.delay;
+                self.queue.push(at, Event::LeavesHashed { node, epoch, piece });
+            }
+            Action::SendHashes { peer, request } => {
+                if let Some(link) = link_of(self, peer) {
+                    self.answer_hashes(node, request, out.entry(link).or_default());
+                }
+            }
+            Action::LayerKnown { root, layer } => self.layer_known(node, root, &layer),
+            Action::Contradiction { piece } | Action::Impossible { piece } => {
+                self.violated(Invariant::Fault, node, format!("piece {piece} can't be had"));
+            }
             Action::Abandon { piece } => {
                 if let Some(brain) = &mut self.nodes[node].brain {
                     let blocks = brain.open.remove(&piece).unwrap_or_default();
@@ -367,6 +393,7 @@ impl World {
                 }
             }
             Action::Disconnect { peer, reason } => {
+                self.web_seed_ended(node, peer);
                 if let Some(link) = link_of(self, peer) {
                     self.check_disconnect(node, link, reason);
                     ended.push(link);
@@ -385,7 +412,10 @@ impl World {
             Action::Banned { addr } => {
                 self.banned.push((node, addr));
                 let guilty = self.at.get(&addr).copied();
-                let innocent = guilty.is_some_and(|guilty| self.nodes[guilty].is_honest());
+                let innocent = match guilty {
+                    Some(guilty) => self.nodes[guilty].plan.behaviour.is_innocent(),
+                    None => self.web_seed_banned(node, addr),
+                };
                 if innocent && self.nodes[node].is_honest() {
                     self.violated(Invariant::Banned, node, format!("banned {addr}"));
                 }
@@ -398,6 +428,7 @@ impl World {
 
     fn completed(&mut self, node: usize) {
         self.trace.number(node as u64);
+        self.web_seeds_leave(node);
         let (now, epoch) = (self.now, self.nodes[node].epoch);
         if let Some(schedule) = &mut self.nodes[node].schedule {
             schedule.completed();
@@ -413,52 +444,6 @@ impl World {
     pub(crate) fn is_complete(&mut self, node: usize) {
         let now = self.now;
         self.nodes[node].completed_at.get_or_insert(now);
-    }
-
-    fn check_announced(&mut self, node: usize, message: &Message<'_>) {
-        if !self.nodes[node].is_honest() {
-            return;
-        }
-        let pieces = match message {
-            Message::Have(piece) | Message::AllowedFast(piece) => *piece..*piece + 1,
-            Message::HaveAll => 0..self.plan.pieces,
-            Message::Port(_) if self.plan.private => {
-                return self.violated(Invariant::Leaked, node, "offers its DHT port".into());
-            }
-            _ => return,
-        };
-        for piece in pieces {
-            let tampered = self.nodes[node].disk.is_tampered(self.data.blocks_of(piece));
-            if !tampered && !self.is_there(node, piece) {
-                self.violated(Invariant::Announced, node, format!("piece {piece}"));
-            }
-        }
-    }
-
-    fn check_extended(&mut self, node: usize, id: u8, payload: &[u8]) {
-        if !self.plan.private || !self.nodes[node].is_honest() || id != 0 {
-            return;
-        }
-        let Ok(ours) = ExtendedHandshake::decode(payload) else { return };
-        let harmless = |name: &str| {
-            let known = Extension::ALL.iter().find(|extension| extension.name() == name);
-            let tells = [Extension::PeerExchange, Extension::Holepunch];
-            known.is_some_and(|extension| !tells.contains(extension))
-        };
-        for (name, _) in ours.extensions.iter().filter(|(name, _)| !harmless(name)) {
-            self.violated(Invariant::Leaked, node, format!("offers {name}"));
-        }
-    }
-
-    fn check_disconnect(&mut self, node: usize, link: LinkId, reason: Fault) {
-        let fair = matches!(
-            reason,
-            Fault::BothUploadOnly | Fault::MadeRoom | Fault::Duplicate | Fault::Silent(_)
-        );
-        let [a, b] = self.links[link].ends;
-        if !fair && self.nodes[a].is_honest() && self.nodes[b].is_honest() {
-            self.violated(Invariant::Fault, node, reason.to_string());
-        }
     }
 
     fn verify(&mut self, node: usize, piece: metainfo::PieceIndex) {

@@ -4,7 +4,8 @@
 //! [`plan`] is a run as data, [`scenario`] makes plans, [`World`] runs one, [`invariants`] are what
 //! must hold at every moment. The files of [`World`] follow the nouns: `network` carries bytes,
 //! `driver` is what a program does around its brain, `store` its way to the disk, `restart` its
-//! beginning and end, `announcing` and `datagrams` its tracker, `byzantine` the peers that do harm.
+//! beginning and end, `announcing` and `datagrams` its tracker, `hashing` the trees of v2, `web` its web seeds, `byzantine`
+//! the peers that do harm.
 //! [`dht_network`] is a world of its own.
 
 // A world of ours alone: nothing comes from outside, and whatever is out of place must stop the run.
@@ -12,12 +13,14 @@
 
 mod announcing;
 mod byzantine;
+mod checks;
 pub mod content;
 mod datagrams;
 pub mod dht_network;
 pub mod disk;
 mod driver;
 mod faults;
+mod hashing;
 pub mod invariants;
 mod network;
 mod node;
@@ -31,6 +34,7 @@ mod store;
 pub mod stream;
 pub mod trace;
 mod udp_tracker;
+mod web;
 mod world;
 
 pub use invariants::{Invariant, Violation};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use metainfo::PieceIndex;
+use metainfo::{MerkleHash, PieceIndex};
 use storage::ResumeRecord;
 use swarm::{PeerKey, Swarm};
 use tracker::udp::{ConnectionId, Exchange};
@@ -14,6 +14,7 @@ use crate::content::Content;
 use crate::disk::Disk;
 use crate::plan::{Behaviour, PeerPlan};
 use crate::stream::Receiver;
+use crate::web::WebSeed;
 
 /// Names a connection for good.
 pub(crate) type LinkId = usize;
@@ -64,6 +65,7 @@ pub(crate) struct Brain {
     pub(crate) record: ResumeRecord,
     pub(crate) save_due: bool,
     pub(crate) save_through: bool,
+    pub(crate) web: Vec<WebSeed>,
 }
 
 /// One peer.
@@ -78,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) peer_id: [u8; 20],
     pub(crate) disk: Disk,
     pub(crate) saved: Saved,
+    /// Piece layers that peers gave, by their roots: as its record keeps them.
+    pub(crate) layers: BTreeSet<MerkleHash>,
     pub(crate) brain: Option<Brain>,
     pub(crate) schedule: Option<Schedule>,
     pub(crate) asking: Option<Asking>,
@@ -130,6 +134,7 @@ impl Node {
             peer_id: [0; 20],
             disk,
             saved: Saved::default(),
+            layers: BTreeSet::new(),
             brain: None,
             schedule: None,
             asking: None,

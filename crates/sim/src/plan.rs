@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use metainfo::Format;
+
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
@@ -21,8 +23,27 @@ pub enum Behaviour {
     Duplicates,
     /// The real brain, that sends blocks of another length or place than was asked for.
     WrongLengths,
+    /// The real brain, that gives no hashes (BEP 52): with a rejection, or without a word.
+    NoHashes {
+        /// It says so.
+        rejects: bool,
+    },
+    /// The real brain, whose hashes or proofs are false: so many answers of a hundred.
+    FalseHashes(u32),
+    /// The real brain, that gives every answer twice, so that the second was not asked for.
+    HashesTwice,
     /// A script.
     Script(Script),
+}
+
+impl Behaviour {
+    /// Whether it never sends a byte that is not true: nobody may ban it.
+    pub fn is_innocent(self) -> bool {
+        matches!(
+            self,
+            Self::Honest | Self::Refuses | Self::Silent | Self::NoHashes { .. } | Self::HashesTwice
+        )
+    }
 }
 
 /// What a scripted peer does all the time.
@@ -58,10 +79,15 @@ pub enum Script {
     ExtendedFlood,
     /// Tells of peers that are nowhere, all the time (BEP 11).
     ExchangeFlood,
+    /// Asks for hashes of everything, over and over (BEP 52).
+    HashFlood,
+    /// Hashes that nobody asked for.
+    UnaskedHashes,
 }
 
 impl Script {
-    /// Those of the scenarios that draw one: all but [`Self::ExchangeFlood`], which has its own.
+    /// Those of the scenarios that draw one: all but [`Self::ExchangeFlood`] and those of hashes, which
+    /// have their own.
     pub const ALL: [Self; 14] = [
         Self::HaveFlood,
         Self::RequestFlood,
@@ -117,10 +143,40 @@ pub struct PeerPlan {
     pub nat: Nat,
     /// Whether it speaks the fast extension (BEP 6).
     pub fast: bool,
+    /// Whether it knows v2: in a hybrid some don't (BEP 52).
+    pub v2: bool,
     /// When it comes.
     pub joins: Duration,
     /// How long it stays when it is complete; `None` is for ever.
     pub stays: Option<Duration>,
+}
+
+/// A web seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebPlan {
+    /// Bytes a second of each connection.
+    pub rate: u64,
+    /// How it serves.
+    pub conduct: WebConduct,
+}
+
+/// How a web seed serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebConduct {
+    /// As it should.
+    Good,
+    /// So many answers of a hundred break off somewhere.
+    BreaksOff(u32),
+    /// It lacks a file: 404.
+    Lacks(usize),
+    /// So many blocks of a hundred are wrong.
+    Lies(u32),
+    /// It is not there from one time to the other.
+    Away(Duration, Duration),
+    /// So many answers of a hundred are 503.
+    Busy(u32),
+    /// It knows no ranges: each answer is the whole file.
+    WholeFiles,
 }
 
 /// Something that goes wrong.
@@ -213,6 +269,12 @@ pub struct Plan {
     pub files: u32,
     /// The private flag (BEP 27).
     pub private: bool,
+    /// Its versions (BEP 52). With trees, a piece has a power of two of blocks.
+    pub format: Format,
+    /// Whether those who begin with nothing lack the piece layers too, as by a magnet link.
+    pub lacks_layers: bool,
+    /// HTTP servers, which everybody knows (BEP 19).
+    pub web_seeds: Vec<WebPlan>,
     /// Whether everybody has an IPv6 address, and no other.
     pub ipv6: bool,
     /// Whether the tracker is asked over UDP (BEP 15).
@@ -249,6 +311,9 @@ impl Default for Plan {
             blocks_per_piece: 2,
             files: 1,
             private: false,
+            format: Format::V1,
+            lacks_layers: false,
+            web_seeds: Vec::new(),
             ipv6: false,
             udp_tracker: false,
             peers: Vec::new(),
@@ -275,6 +340,7 @@ impl Default for PeerPlan {
             down: 2_000_000,
             nat: Nat::Open,
             fast: true,
+            v2: true,
             joins: Duration::ZERO,
             stays: None,
         }

@@ -10,10 +10,10 @@ use swarm::{Config, Source, Swarm};
 use tracker::{Policy, Schedule, ScheduleConfig};
 use wire::{Bitfield, PeerId};
 
-use crate::content::right;
 use crate::invariants::Invariant;
 use crate::node::{Brain, Saved};
 use crate::plan::{Behaviour, Broken, Start};
+use crate::web::WebSeed;
 use crate::world::{Event, World};
 
 /// Reading and hashing a piece that is in doubt.
@@ -89,7 +89,8 @@ impl World {
         let mut have = trusted.clone();
         for piece in recheck.iter() {
             let good = self.data.is_good(piece, state.disk.cached(self.data.blocks_of(piece)));
-            if good && !state.disk.trouble.read_errors {
+            let known = self.data.is_known(piece, |root| self.knows_layer(node, root));
+            if good && known && !state.disk.trouble.read_errors {
                 have.insert(piece);
             }
         }
@@ -122,7 +123,7 @@ impl World {
             info_hash: self.data.info_hash,
             have: have.clone(),
             wanted: None,
-            pad_blocks: Vec::new(),
+            pad_blocks: self.data.pads(),
             metadata_size: None,
             listen_port: Some(6881),
             client_version: "simulated".into(),
@@ -140,8 +141,14 @@ impl World {
         self.nodes[node].schedule = Some(Schedule::new(now, schedule));
         self.nodes[node].tick_at = None;
         self.nodes[node].pump_at = None;
+        let mut swarm = Swarm::new(now, config);
+        if self.v2_name(node).is_some() {
+            let trees = self.data.trees(|root| self.knows_layer(node, root));
+            swarm.set_trees(trees, self.data.info.has_v1());
+        }
+        let web = self.plan.web_seeds.iter().map(|_| WebSeed::default()).collect();
         self.nodes[node].brain = Some(Brain {
-            swarm: Swarm::new(now, config),
+            swarm,
             by_key: BTreeMap::new(),
             open: BTreeMap::new(),
             in_pool: BTreeMap::new(),
@@ -154,6 +161,7 @@ impl World {
             record,
             save_due: false,
             save_through: dirty,
+            web,
         });
         if dirty {
             self.save(node);
@@ -254,6 +262,7 @@ impl World {
         state.boots += 1;
         if self.rng.bool() {
             state.saved.cached.clone_from(&state.saved.durable); // the last commits are lost
+            state.layers.clear();
         }
         self.ends(node);
     }
@@ -275,7 +284,7 @@ impl World {
     pub fn pieces_there(&self, node: usize) -> u32 {
         let good = |piece: &u32| {
             let blocks = self.nodes[node].disk.cached(self.data.blocks_of(*piece));
-            (0..).zip(blocks).all(|(block, content)| *content == right(*piece, block))
+            (0..).zip(blocks).all(|(block, content)| *content == self.data.right(*piece, block))
         };
         (0..self.plan.pieces).filter(good).count() as u32
     }

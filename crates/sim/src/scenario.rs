@@ -1,5 +1,8 @@
 //! The scenarios: each makes a plan from a seed, so that its seeds differ in sizes, rates and times.
 
+mod trees;
+mod web;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use crate::plan::{Behaviour, Fault, FaultPlan, Nat, PeerPlan, Plan, Script, Star
 pub type Make = fn(u64) -> Plan;
 
 /// Names and makers of all scenarios.
-pub const ALL: [(&str, Make); 23] = [
+pub const ALL: [(&str, Make); 28] = [
     ("plain", plain),
     ("lossy", lossy),
     ("partition", partition),
@@ -33,6 +36,11 @@ pub const ALL: [(&str, Make); 23] = [
     ("tracker-down", tracker_down),
     ("private", private),
     ("everything", everything),
+    ("trees", trees::honest),
+    ("tree-liars", trees::liars),
+    ("tree-crashes", trees::crashes),
+    ("web-seeds", web::beside_peers),
+    ("web-seeds-alone", web::alone),
 ];
 
 /// The plan of a scenario's seed; `None` when there is no such scenario.

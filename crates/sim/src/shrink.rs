@@ -2,7 +2,7 @@
 //! fails.
 
 use crate::invariants::Invariant;
-use crate::plan::{Behaviour, Cut, Nat, Plan, Start};
+use crate::plan::{Behaviour, Cut, Nat, Plan, Start, WebConduct, WebPlan};
 use crate::world::World;
 
 /// Runs before giving up on smaller ones: a failing run that takes long must not take for ever.
@@ -83,6 +83,10 @@ fn parts(all: &[usize]) -> Vec<Vec<usize>> {
 /// Whether every piece is with an honest peer that others can reach.
 fn has_complete_copy(plan: &Plan) -> bool {
     let present = plan.peers.iter().enumerate().filter(|(place, _)| !plan.absent.contains(place));
+    let gives = |web: &WebPlan| !matches!(web.conduct, WebConduct::Lies(_) | WebConduct::Lacks(_));
+    if plan.web_seeds.iter().any(gives) {
+        return true;
+    }
     let sources: Vec<Start> = present
         .filter(|(_, peer)| peer.behaviour == Behaviour::Honest && peer.nat == Nat::Open)
         .map(|(_, peer)| peer.start)

@@ -6,8 +6,9 @@ use std::time::Duration;
 use metainfo::{BLOCK_LENGTH, PieceIndex};
 use wire::{Bitfield, BlockRequest, Message};
 
-use crate::content::{Content, right, scramble};
+use crate::content::{Content, scramble};
 use crate::disk::DiskError;
+use crate::hashing::Judged;
 use crate::invariants::Invariant;
 use crate::node::{LinkId, Node};
 use crate::plan::{Behaviour, Broken};
@@ -29,13 +30,19 @@ impl World {
         let (now, broken) = (self.now, self.plan.broken);
         let Some(brain) = &mut self.nodes[node].brain else { return };
         let Some(blocks) = brain.in_pool.remove(&piece) else { return };
-        let skips = broken == Some(Broken::SkipsTheHash);
-        if broken == Some(Broken::BlamesTheInnocent) || !skips && !self.data.is_good(piece, &blocks)
-        {
-            brain.held_blocks -= blocks.len() as u32;
-            brain.swarm.piece_failed(now, piece, &blocks);
-        } else {
+        let verdict = match broken {
+            Some(Broken::SkipsTheHash) => Judged::Good,
+            Some(Broken::BlamesTheInnocent) => Judged::Bad,
+            _ => self.judges(node, piece, &blocks),
+        };
+        if verdict == Judged::Good {
             self.write(node, piece, blocks);
+        } else if let Some(brain) = &mut self.nodes[node].brain {
+            brain.held_blocks -= self.data.fetched_blocks(piece);
+            match verdict {
+                Judged::Contradicts => brain.swarm.piece_contradicts(now, piece),
+                _ => brain.swarm.piece_failed(now, piece, &blocks),
+            }
         }
         self.settle(node);
     }
@@ -52,7 +59,7 @@ impl World {
                 if brain.swarm.wants_digests(piece) {
                     brain.swarm.piece_good_digests(now, piece, &blocks);
                 }
-                brain.held_blocks -= blocks.len() as u32;
+                brain.held_blocks -= self.data.fetched_blocks(piece);
                 brain.record.progress.add_written(piece);
                 brain.swarm.piece_written(now, piece);
                 if brain.unwritten.is_empty() && brain.retry_at.is_none() {
@@ -122,7 +129,8 @@ impl World {
                 self.violated(Invariant::Recorded, node, format!("piece {piece} as written"));
             }
             let on_disk = (0..).zip(self.nodes[node].disk.durable(blocks));
-            let is_durable = on_disk.into_iter().all(|(block, is)| *is == right(piece, block));
+            let is_durable =
+                on_disk.into_iter().all(|(block, is)| *is == self.data.right(piece, block));
             if durable.has(piece) && !is_durable {
                 self.violated(Invariant::Recorded, node, format!("piece {piece} as durable"));
             }
@@ -223,7 +231,7 @@ impl World {
     }
 
     /// The piece's file is gone: it is not offered any more.
-    fn lost(&mut self, node: usize, piece: PieceIndex) {
+    pub(crate) fn lost(&mut self, node: usize, piece: PieceIndex) {
         let now = self.now;
         if let Some(brain) = &mut self.nodes[node].brain {
             brain.record.progress.take_lost(piece);
@@ -242,6 +250,9 @@ impl World {
             return Ok(scramble(u64::from(first)));
         }
         let whole = block.begin.is_multiple_of(BLOCK_LENGTH) && end == first + 1;
+        if self.data.is_pad(block.piece, block.begin / BLOCK_LENGTH) {
+            return Ok(0);
+        }
         let mut content = 0;
         for number in first..end {
             let read = disk.read(number)?;
@@ -258,7 +269,8 @@ impl World {
     fn check_served(&mut self, node: usize, block: BlockRequest, content: Content) {
         let number = block.begin / BLOCK_LENGTH;
         let whole = block.begin.is_multiple_of(BLOCK_LENGTH) && block.length == BLOCK_LENGTH;
-        if self.nodes[node].is_honest() && whole && content != right(block.piece, number) {
+        if self.nodes[node].is_honest() && whole && content != self.data.right(block.piece, number)
+        {
             let what = format!("block {number} of piece {}", block.piece);
             self.violated(Invariant::Served, node, what);
         }

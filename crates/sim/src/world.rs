@@ -10,7 +10,7 @@ use tracker::TrackerIndex;
 use tracker::server::{Registry, ServerLimits};
 use wire::Bitfield;
 
-use crate::content::{Content, Data, right};
+use crate::content::{Content, Data};
 use crate::disk::Disk;
 use crate::invariants::{Invariant, Violation};
 use crate::network::Link;
@@ -67,6 +67,24 @@ pub(crate) enum Event {
         node: usize,
         epoch: u32,
         piece: PieceIndex,
+    },
+    Proved {
+        node: usize,
+        epoch: u32,
+        proved: crate::hashing::Proved,
+    },
+    LeavesHashed {
+        node: usize,
+        epoch: u32,
+        piece: PieceIndex,
+    },
+    /// From a web seed.
+    Web {
+        node: usize,
+        epoch: u32,
+        seed: usize,
+        fetch: u64,
+        came: crate::web::Came,
     },
     Synced {
         node: usize,
@@ -230,7 +248,7 @@ impl World {
             Start::Empty => false,
             Start::Without(n) => piece % 16 != n,
         };
-        has.then(|| right(piece, block))
+        has.then(|| self.data.right(piece, block))
     }
 
     /// Runs until everybody who has to is complete and every fault is over, or time is up.
@@ -317,6 +335,15 @@ impl World {
             Event::Hashed { node, epoch, piece } if self.is_current(node, epoch) => {
                 self.hashed(node, piece);
             }
+            Event::Proved { node, epoch, proved } if self.is_current(node, epoch) => {
+                self.proved(node, &proved);
+            }
+            Event::LeavesHashed { node, epoch, piece } if self.is_current(node, epoch) => {
+                self.leaves_hashed(node, piece);
+            }
+            Event::Web { node, epoch, seed, fetch, came } if self.is_current(node, epoch) => {
+                self.web_seed_came(node, seed, fetch, came);
+            }
             Event::SyncDue { node, epoch } if self.is_current(node, epoch) => self.sync(node),
             Event::Synced { node, epoch, written, blocks } if self.is_current(node, epoch) => {
                 self.synced(node, &written, &blocks);
@@ -366,6 +393,6 @@ impl World {
     pub(crate) fn is_there(&self, node: usize, piece: PieceIndex) -> bool {
         let blocks = self.data.blocks_of(piece);
         let good = (0..).zip(self.nodes[node].disk.cached(blocks));
-        good.into_iter().all(|(block, content)| *content == right(piece, block))
+        good.into_iter().all(|(block, content)| *content == self.data.right(piece, block))
     }
 }

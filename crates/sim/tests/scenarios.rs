@@ -2,7 +2,7 @@
 
 use sim::{World, scenario};
 
-/// Seeds of each of the scenarios: 230 runs.
+/// Seeds of each of the scenarios: 280 runs.
 const SEEDS: u64 = 10;
 
 #[test]

@@ -8,6 +8,7 @@
 //!
 //! Every answer is proved before anything of it is kept, so who lies is known for certain.
 
+mod allowance;
 mod judging;
 mod serving;
 mod tree;
@@ -98,6 +99,7 @@ impl Hashes {
                 lacking.insert(number, Parts::new(each, pieces));
             }
         }
+        let serving = Serving::new(&trees, piece_length);
         let root = |number: &u32| trees.get(*number as usize).map(|tree| tree.root);
         let mut by_root: Vec<u32> = (0..trees.len() as u32).collect();
         by_root.sort_by_key(root);
@@ -114,7 +116,7 @@ impl Hashes {
             asked: Vec::new(),
             refused: BTreeMap::new(),
             unasked: BTreeMap::new(),
-            serving: Serving::default(),
+            serving,
         }
     }
 
@@ -475,6 +477,7 @@ impl Swarm {
         let Some(hashes) = &mut self.hashes else { return };
         let late: Vec<Asked> = hashes.asked.extract_if(.., |asked| asked.until <= now).collect();
         hashes.refused.retain(|_, until| *until > now);
+        hashes.serving.forget_paid(now);
         for asked in late {
             hashes.refused.insert((asked.peer, asked.subject), now + RETRY);
         }

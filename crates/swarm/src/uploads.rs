@@ -109,15 +109,16 @@ impl Swarm {
     }
 
     /// Payload left for the peer.
-    pub fn uploaded(&mut self, now: Duration, peer: PeerKey, bytes: u32) {
+    pub fn uploaded(&mut self, now: Duration, key: PeerKey, bytes: u32) {
         self.now = now;
         self.totals.upload(now, bytes);
         self.seeded();
-        if let Some(peer) = self.peers.get_mut(peer) {
+        if let Some(peer) = self.peers.get_mut(key) {
             peer.uploaded += u64::from(bytes);
             peer.upload.add(now, bytes);
             peer.last_sent = now;
         }
+        self.earned_hashes(key, bytes);
     }
 
     /// Whether the fast extension (BEP 6) is agreed with the peer.

@@ -80,7 +80,7 @@ impl Reader {
             self.rate.add(now, read);
         }
         (self.at, self.planned_at) = (at, at);
-        let end = end.min(geometry.total_length());
+        let end = end.min(geometry.end());
         let before = std::mem::take(&mut self.due);
         let length = u64::from(geometry.piece_length());
         if at >= end || length == 0 {

@@ -59,7 +59,7 @@ pub fn parts(info: &Info, kind: Kind, start: u64, end: u64) -> Vec<Part> {
     let piece_length = u64::from(geometry.piece_length()).max(1);
     let mut parts: Vec<Part> = Vec::new();
     let mut at = start;
-    while at < end.min(geometry.total_length()) {
+    while at < end.min(geometry.end()) {
         let Ok(piece) = PieceIndex::try_from(at / piece_length) else { break };
         let begin = (at % piece_length) as u32;
         let there = u64::from(geometry.piece_size(piece).saturating_sub(begin));

@@ -1,6 +1,6 @@
 //! From torrents to URLs and ranges: every name, every run, padding left out.
 
-use metainfo::Torrent;
+use metainfo::{CreateFile, CreateOptions, CreatePayload, Format, PieceHashes, Torrent, create};
 use proptest::prelude::*;
 use webseed::{Kind, Names, Part, Place, Source, Wanted, parts};
 
@@ -81,6 +81,31 @@ fn a_script_is_told_the_torrent_the_piece_and_the_range() {
     assert_eq!(asked.url, format!("http://h/s.php?info_hash={hash}&piece=1&ranges=5-8"));
     assert_eq!((asked.range, asked.wanted), (None, Wanted::Body { length: 4 }));
     assert!(request("http://h/s.php?k=1").url.starts_with("http://h/s.php?k=1&info_hash="));
+}
+
+/// The files of a torrent that is v2 only have gaps between them, so that the last ones are further on
+/// than there are bytes.
+#[test]
+fn the_files_behind_gaps_are_asked_for_too() {
+    let length = 40_000;
+    let file =
+        |name: &[u8]| CreateFile { path: vec![name.to_vec()], length, ..CreateFile::default() };
+    let payload = CreatePayload::Folder([b"a", b"b", b"c"].map(|name| file(name)).into());
+    let layers = [[7; 32], [8; 32], [9; 32]].map(|root| vec![root]);
+    let hashes = PieceHashes { v1: &[], v2: &layers };
+    let options = CreateOptions {
+        format: Format::V2,
+        piece_length: Some(65_536),
+        ..CreateOptions::default()
+    };
+    let bytes = create(b"three", &payload, hashes, &options).unwrap();
+    let info = Torrent::parse(&bytes).unwrap().info;
+    for (file, start) in [(0, 0), (1, 65_536), (2, 131_072)] {
+        let place = Place::File { file, offset: 0 };
+        assert_eq!(parts(&info, Kind::Files, start, start + length), [Part { place, length }]);
+        let place = Place::Piece { piece: file as u32, begin: 0 };
+        assert_eq!(parts(&info, Kind::Pieces, start, start + length), [Part { place, length }]);
+    }
 }
 
 #[test]

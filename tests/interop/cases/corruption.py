@@ -17,22 +17,41 @@ def damage(path, torrent):
             data.write(bytes([flipped]))
 
 
-@case("corruption/one-of-two-seeders", seconds=90, cost=5)
-def one_of_two(lab):
-    torrent = payloads.make(lab.directory, "poisoned.bin", 6 << 20, 64 * 1024)
+def every_block(path, _torrent):
+    """Write over a part of every block."""
+    with path.open("r+b") as data:
+        for at in range(0, path.stat().st_size, payloads.BLOCK):
+            data.seek(at + 5)
+            data.write(b"bad")
+
+
+def honest_and_liar(lab, torrent, spoil=damage, below=""):
+    """Two libtorrents that seed it: an honest one, slow so that the other has its chance, and one whose
+    file `below` was spoilt."""
     honest, liar = lab.client("libtorrent"), lab.client("libtorrent")
-    # The honest one is slow, so that the liar has its chance.
     honest.seed([torrent], torrent.home, upload_limit=2 << 20)
     rotten = lab.folder("rotten")
-    shutil.copy(torrent.home / torrent.name, rotten)
+    whole = torrent.home / torrent.name
+    (shutil.copytree if whole.is_dir() else shutil.copy)(whole, rotten / torrent.name)
     # Damaged only after libtorrent's own check: told to trust its files instead, it would still
     # hash each piece before it first sends it.
     liar.seed([torrent], rotten)
-    damage(rotten / torrent.name, torrent)
+    spoil(rotten / torrent.name / below if below else rotten / torrent.name, torrent)
+    return honest, liar
+
+
+def assert_lied(liar, torrent):
+    served = liar.status()[torrent.info_hash]["payload_uploaded"]
+    assert served, "the liar served nothing: the case proves nothing"
+
+
+@case("corruption/one-of-two-seeders", seconds=90, cost=5)
+def one_of_two(lab):
+    torrent = payloads.make(lab.directory, "poisoned.bin", 6 << 20, 64 * 1024)
+    honest, liar = honest_and_liar(lab, torrent)
     leecher = lab.peerless()
     out = lab.folder("out")
     leecher.download([torrent], out, [honest, liar], extra=["--no-tracker"])
     leecher.wait_complete(60)
     torrent.check(out, leecher.label)
-    served = liar.status()[torrent.info_hash]["payload_uploaded"]
-    assert served, "the liar served nothing: the case proves nothing"
+    assert_lied(liar, torrent)

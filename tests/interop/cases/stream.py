@@ -1,7 +1,6 @@
 """`stream`: bytes before the file is complete, from libtorrent at a megabyte a second."""
 
 import http.client
-import shutil
 import subprocess
 import time
 from urllib.parse import urlsplit
@@ -9,7 +8,7 @@ from urllib.parse import urlsplit
 import payloads
 import payloads_v2
 import tools
-from cases.corruption import damage
+from cases.corruption import assert_lied, every_block, honest_and_liar
 from line import Line
 from process import environment
 from runner import case
@@ -106,16 +105,8 @@ def curl(lab):
     assert f"content-length: {length}" in head and "accept-ranges: bytes" in head, head
 
 
-@case("stream/one-of-two-seeders-lies", seconds=60, cost=5)
-def lies(lab):
-    """What goes to the pipe is right all the same, and in order."""
-    torrent = payloads.make(lab.directory, "poisoned.bin", 6 << 20, 64 * 1024)
-    honest, liar = lab.client("libtorrent"), lab.client("libtorrent")
-    honest.seed([torrent], torrent.home, upload_limit=2 << 20)
-    rotten = lab.folder("rotten")
-    shutil.copy(torrent.home / torrent.name, rotten)
-    liar.seed([torrent], rotten)
-    damage(rotten / torrent.name, torrent)
+def _to_pipe(lab, torrent, file, honest, liar):
+    """Streams the file to a pipe: what comes is right, though the liar was asked for some of it."""
     player = lab.peerless()
     peers = [word for seeder in (honest, liar) for word in ("--peer", seeder.serving(torrent))]
     argv = [lab.peerless_path, "stream", torrent.path, "--temporary", "--no-tracker", "-q",
@@ -125,6 +116,35 @@ def lies(lab):
         env=environment(player.home), cwd=player.home,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == (torrent.home / torrent.name).read_bytes(), "what was streamed differs"
-    served = liar.status()[torrent.info_hash]["payload_uploaded"]
-    assert served, "the liar served nothing: the case proves nothing"
+    assert done.stdout == file.read_bytes(), "what was streamed differs"
+    assert_lied(liar, torrent)
+
+
+@case("stream/one-of-two-seeders-lies", seconds=60, cost=5)
+def lies(lab):
+    """What goes to the pipe is right all the same, and in order."""
+    torrent = payloads.make(lab.directory, "poisoned.bin", 6 << 20, 64 * 1024)
+    _to_pipe(lab, torrent, torrent.home / torrent.name, *honest_and_liar(lab, torrent))
+
+
+@case("stream/hybrid-block-by-block", seconds=60, cost=7)
+def hybrid(lab):
+    """A hybrid's blocks are proved by their leaves, so that none waits for its piece of 16 seconds."""
+    torrent = payloads_v2.make(lab.directory, "both", [(("film.mkv",), 40 << 20), (("notes",), 1)], 16 << 20, True)
+    content = (torrent.home / torrent.name / "film.mkv").read_bytes()
+    seeder = lab.client("libtorrent")
+    seeder.seed([torrent], torrent.home)
+    url = _serve(lab, torrent, [Line(lab, seeder, torrent, RATE)])
+    for start, count in [(0, 400_000), ((30 << 20) - 3, 400_000)]:
+        data, waited = _read(url, start, count)
+        assert data == content[start : start + count], f"what came from {start} on differs"
+        assert waited <= FIRST_BYTE_SECONDS, f"{waited:.2f} s to the first byte at {start}"
+
+
+@case("stream/hybrid-seeder-lies", seconds=60, cost=5)
+def hybrid_lies(lab):
+    """Of a hybrid, too, no bad block reaches the pipe."""
+    files = [(("film.mkv",), 6 << 20), (("notes",), 1)]
+    torrent = payloads_v2.make(lab.directory, "poisoned", files, 1 << 20, True)
+    seeders = honest_and_liar(lab, torrent, every_block, "film.mkv")
+    _to_pipe(lab, torrent, torrent.home / torrent.name / "film.mkv", *seeders)

@@ -2,219 +2,35 @@
 //! queue, which up to four connections to the server take runs from. A seed that fails leaves the
 //! brain, its blocks go to others, and it joins again when its rest is over.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+mod list;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
 use storage::Block;
-use swarm::{BlockFate, BlockOutcome, PeerKey, Swarm};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use swarm::{BlockFate, BlockOutcome, PeerKey};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use webseed::{Failure, Kind, Names, Part, Place, Queue, Source, Standing, parts};
-use wire::{BlockRequest, Message};
+use webseed::{Failure, Names, Part, Place, Source, parts};
+use wire::BlockRequest;
 
 use super::{State, Torrent};
 use crate::events::Event;
-use crate::handle::TorrentShared;
 use crate::http::Lines;
-use crate::web_seed::{self, Fetcher, Filler, Unfetched, WebSeedState, WebSeedStatus};
+use crate::web_seed::{self, Fetcher, Filler, Unfetched};
+pub(super) use list::WebSeeds;
 
 /// Connections to one web seed: more than one hides the round trips of the others, and more than a
 /// few is unkind to the server.
 const CONNECTIONS_MAX: usize = 4;
-/// Web seeds that are asked at the same time: the others are for when these fail.
-const ACTIVE_MAX: usize = 8;
 /// How long a connection without work is kept.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 /// Time for a connection and the head of an answer.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// Answers that break off behind some bytes before that is a failure.
 const RESUMED_MAX: u32 = 3;
-
-/// All web seeds of a torrent.
-pub(super) struct WebSeeds {
-    seeds: Vec<WebSeed>,
-    /// `None` without seeds: a torrent that rests costs little.
-    names: Option<Rc<Names>>,
-    rng: fastrand::Rng,
-}
-
-struct WebSeed {
-    source: Source,
-    /// What the brain calls it, while it is asked.
-    key: Option<PeerKey>,
-    queue: Queue,
-    standing: Standing,
-    failure: Option<Failure>,
-    /// Files that it does not have.
-    lacks: BTreeSet<usize>,
-    downloaded: u64,
-    workers: usize,
-    idle: usize,
-    /// There is work for those that have none.
-    work: Rc<Notify>,
-    /// It is not asked any more.
-    over: CancellationToken,
-}
-
-impl WebSeeds {
-    pub(super) fn new(shared: &TorrentShared) -> Self {
-        let torrent = &shared.torrent;
-        let kinds = [(Kind::Files, &torrent.web_seeds), (Kind::Pieces, &torrent.http_seeds)];
-        let mut seeds: Vec<WebSeed> = Vec::new();
-        for (kind, urls) in kinds {
-            for url in urls {
-                let source = Source { url: url.clone(), kind };
-                let known = seeds.iter().any(|seed| seed.source == source);
-                if !known && seeds.len() < usize::from(u16::MAX) {
-                    seeds.push(WebSeed::new(source));
-                }
-            }
-        }
-        let names = (!seeds.is_empty()).then(|| Rc::new(Names::of(&torrent.info)));
-        Self { seeds, names, rng: fastrand::Rng::new() }
-    }
-
-    /// Lets as many join as may be asked and are of use.
-    pub(super) fn join(&mut self, swarm: &mut Swarm, now: Duration, shared: &TorrentShared) {
-        if shared.seed_only || swarm.is_complete() {
-            return;
-        }
-        let mut active = self.seeds.iter().filter(|seed| seed.key.is_some()).count();
-        for (seed, number) in self.seeds.iter_mut().zip(0..) {
-            let ready = seed.standing.ready_at().is_some_and(|at| at <= now);
-            if active >= ACTIVE_MAX || seed.key.is_some() || !ready {
-                continue;
-            }
-            let Ok(key) = swarm.add_web_seed(now, number) else { continue };
-            active += 1;
-            seed.key = Some(key);
-            seed.over = CancellationToken::new();
-            for file in &seed.lacks {
-                swarm.web_seed_lacks(now, key, shared.torrent.info.pieces_of_file(*file));
-            }
-        }
-    }
-
-    /// When one may be asked that rests.
-    pub(super) fn next_at(&self) -> Option<Duration> {
-        let resting = self.seeds.iter().filter(|seed| seed.key.is_none());
-        resting.filter_map(|seed| seed.standing.ready_at()).filter(|at| !at.is_zero()).min()
-    }
-
-    /// Whether any is asked.
-    pub(super) fn is_active(&self) -> bool {
-        self.seeds.iter().any(|seed| seed.key.is_some())
-    }
-
-    /// Whether none is asked, and no connection to one is left.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.seeds.iter().all(|seed| seed.key.is_none() && seed.workers == 0)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.seeds.is_empty()
-    }
-
-    /// What the brain says to a peer, if that is a web seed.
-    pub(super) fn told(&mut self, peer: PeerKey, message: &Message<'_>) -> bool {
-        let Some(seed) = self.seeds.iter_mut().find(|seed| seed.key == Some(peer)) else {
-            return false;
-        };
-        match message {
-            Message::Request(block) => seed.queue.ask(*block),
-            Message::Cancel(block) => seed.queue.cancel(*block),
-            _ => {}
-        }
-        true
-    }
-
-    /// A peer is not asked any more. False when that is no web seed.
-    pub(super) fn leave(&mut self, peer: PeerKey) -> bool {
-        let seed = self.seeds.iter_mut().find(|seed| seed.key == Some(peer));
-        seed.map(WebSeed::leave).is_some()
-    }
-
-    /// None is asked any more.
-    pub(super) fn leave_all(&mut self) -> Vec<PeerKey> {
-        self.seeds.iter_mut().filter_map(WebSeed::leave).collect()
-    }
-
-    /// Whose address this is, if it is a web seed's.
-    pub(super) fn number_of(&self, ip: IpAddr) -> Option<u16> {
-        (0..).take(self.seeds.len()).find(|number| swarm::web_seed_ip(*number) == ip)
-    }
-
-    fn at(&mut self, number: u16) -> Option<&mut WebSeed> {
-        self.seeds.get_mut(usize::from(number))
-    }
-
-    /// The seed, if it is still asked under this key.
-    fn asked(&mut self, number: u16, key: PeerKey) -> Option<&mut WebSeed> {
-        self.at(number).filter(|seed| seed.key == Some(key))
-    }
-
-    /// A snapshot for people.
-    pub(super) fn statuses(
-        &self,
-        now: Duration,
-        rate_of: impl Fn(IpAddr) -> u64,
-    ) -> Vec<WebSeedStatus> {
-        let numbered = self.seeds.iter().zip(0..);
-        numbered
-            .map(|(seed, number)| seed.status(now, rate_of(swarm::web_seed_ip(number))))
-            .collect()
-    }
-}
-
-impl WebSeed {
-    fn new(source: Source) -> Self {
-        Self {
-            source,
-            key: None,
-            queue: Queue::default(),
-            standing: Standing::default(),
-            failure: None,
-            lacks: BTreeSet::new(),
-            downloaded: 0,
-            workers: 0,
-            idle: 0,
-            work: Rc::default(),
-            over: CancellationToken::new(),
-        }
-    }
-
-    fn leave(&mut self) -> Option<PeerKey> {
-        self.queue.clear();
-        self.over.cancel();
-        self.key.take()
-    }
-
-    fn status(&self, now: Duration, download_rate: u64) -> WebSeedStatus {
-        let next_in = self.standing.ready_at().and_then(|at| at.checked_sub(now));
-        let next_in = next_in.filter(|_| self.key.is_none());
-        let state = match next_in {
-            _ if self.key.is_some() => WebSeedState::Active,
-            _ if self.standing.is_out() => WebSeedState::Out,
-            Some(_) => WebSeedState::Resting,
-            None => WebSeedState::Idle,
-        };
-        WebSeedStatus {
-            url: self.source.shown(),
-            state,
-            downloaded: self.downloaded,
-            download_rate,
-            connections: self.workers as u32,
-            files_missing: self.lacks.len() as u32,
-            error: self.failure.as_ref().map(Failure::to_string),
-            next_step: self.failure.as_ref().map(Failure::next_step),
-            next_in,
-        }
-    }
-}
 
 /// A run that one connection fetches.
 struct Run {
@@ -372,13 +188,13 @@ impl Torrent {
                 };
                 return Err(Stopped { failure, file, left: filler.left().copied().collect() });
             }
+            self.change(|state, _| {
+                if let Some(seed) = state.web.asked(number, run.key) {
+                    seed.standing.served();
+                    seed.failure = seed.failure.take().filter(Failure::is_of_one_file);
+                }
+            });
         }
-        self.change(|state, _| {
-            if let Some(seed) = state.web.asked(number, run.key) {
-                seed.standing.served();
-                seed.failure = seed.failure.take().filter(Failure::is_of_one_file);
-            }
-        });
         Ok(())
     }
 

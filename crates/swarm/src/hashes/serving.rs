@@ -2,7 +2,8 @@
 //!
 //! What is asked for is checked before anything is done for it. To give leaves, a whole piece has to
 //! be read and hashed, so that is done for one piece at a time, in the order of the requests, and
-//! the last few pieces' leaves are kept.
+//! the last few pieces' leaves are kept. How much anybody may ask for is bounded in time
+//! (`allowance.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use metainfo::PieceIndex;
 use metainfo::merkle::{HashRun, MerkleHash, MerkleTree};
 use wire::{HashRequest, Message};
 
+use super::allowance::Allowance;
 use super::{Hashes, Tree};
 use crate::{Action, PeerKey, Swarm};
 
@@ -25,8 +27,8 @@ const LEAVES_KEPT: usize = 4096;
 const SAME_MAX: usize = 16;
 
 /// What is under way for others.
-#[derive(Default)]
 pub(super) struct Serving {
+    allowance: Allowance,
     /// Requests for leaves that are being hashed, or wait for it.
     waiting: VecDeque<(PeerKey, HashRequest, PieceIndex)>,
     /// The piece that is being hashed.
@@ -38,6 +40,23 @@ pub(super) struct Serving {
 }
 
 impl Serving {
+    pub(super) fn new(trees: &[Tree], piece_length: u32) -> Self {
+        let leaves = trees.iter().map(Tree::leaves).sum();
+        let pieces = trees.iter().map(|tree| u64::from(tree.piece_count(piece_length))).sum();
+        Self {
+            allowance: Allowance::new(leaves, pieces),
+            waiting: VecDeque::new(),
+            hashing: None,
+            kept: VecDeque::new(),
+            upper: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets whose debts are paid.
+    pub(super) fn forget_paid(&mut self, now: Duration) {
+        self.allowance.forget_paid(now);
+    }
+
     pub(super) fn forget(&mut self, peer: PeerKey) {
         self.waiting.retain(|(whose, ..)| *whose != peer);
     }
@@ -151,6 +170,9 @@ impl Swarm {
     }
 
     fn serve_hashes(&mut self, key: PeerKey, request: HashRequest) -> Option<()> {
+        let ip = self.peers.get(key)?.hello.addr.ip();
+        let now = self.now;
+        let sent = u64::from(request.length).saturating_add(u64::from(request.uncles()));
         let hashes = self.hashes.as_deref_mut()?;
         let (_, tree) = hashes.by_root(request.root).next()?;
         if !request.is_sound(tree.height()) {
@@ -158,6 +180,9 @@ impl Swarm {
         }
         let piece_top = tree.piece_top(hashes.piece_length);
         if request.base_layer == piece_top && tree.layer.is_some() {
+            if !hashes.serving.allowance.take(now, ip, sent) {
+                return None;
+            }
             self.actions.push_back(Action::SendHashes { peer: key, request });
             return Some(());
         }
@@ -170,12 +195,19 @@ impl Swarm {
             pieces.find(|piece| self.have.has(*piece))?
         };
         if hashes.serving.leaves(piece).is_some() {
+            if !hashes.serving.allowance.take(now, ip, sent) {
+                return None;
+            }
             self.actions.push_back(Action::SendHashes { peer: key, request });
             return Some(());
         }
-        let waiting = &mut hashes.serving.waiting;
+        let read = hashes.piece_tree(piece).map_or(0, |tree| u64::from(tree.leaf_count()));
+        let Serving { waiting, allowance, .. } = &mut hashes.serving;
         let of_peer = waiting.iter().filter(|(peer, ..)| *peer == key).count();
         if waiting.len() >= WAITING_MAX || of_peer >= WAITING_OF_ONE_MAX {
+            return None;
+        }
+        if !allowance.take(now, ip, sent.saturating_add(read)) {
             return None;
         }
         waiting.push_back((key, request, piece));
@@ -192,6 +224,14 @@ impl Swarm {
         {
             serving.hashing = Some(*piece);
             self.actions.push_back(Action::HashLeaves { piece: *piece });
+        }
+    }
+
+    /// The peer was sent so many bytes of blocks: it may have their leaves too.
+    pub(crate) fn earned_hashes(&mut self, key: PeerKey, bytes: u32) {
+        let Some(hashes) = self.hashes.as_deref_mut() else { return };
+        if let Some(peer) = self.peers.get(key) {
+            hashes.serving.allowance.earned(peer.hello.addr.ip(), bytes);
         }
     }
 
@@ -238,7 +278,9 @@ impl Swarm {
     /// Gives memory back that nobody may need again.
     pub(crate) fn forget_served_hashes(&mut self) {
         if let Some(hashes) = &mut self.hashes {
-            hashes.serving = Serving::default();
+            // Not who owes us: that is over within seconds.
+            hashes.serving.kept = VecDeque::new();
+            hashes.serving.upper = BTreeMap::new();
         }
     }
 }

@@ -21,22 +21,26 @@ struct World {
     verifying: Vec<u32>,
 }
 
+fn config(seed: u64) -> Config {
+    Config {
+        geometry: Geometry::new(u64::from(PIECES) * u64::from(PIECE), PIECE).unwrap(),
+        info_hash: InfoHash([1; 20]),
+        have: Bitfield::new(PIECES),
+        wanted: None,
+        pad_blocks: Vec::new(),
+        metadata_size: None,
+        listen_port: None,
+        client_version: String::new(),
+        own_peer_id: PeerId([b'm'; 20]),
+        settings: Settings::default(),
+        seed,
+    }
+}
+
 impl World {
     fn new(seed: u64) -> Self {
         let now = Duration::from_secs(1000);
-        let config = Config {
-            geometry: Geometry::new(u64::from(PIECES) * u64::from(PIECE), PIECE).unwrap(),
-            info_hash: InfoHash([1; 20]),
-            have: Bitfield::new(PIECES),
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
-            settings: Settings::default(),
-            seed,
-        };
+        let config = config(seed);
         let (peers, asked, verifying) = (Vec::new(), Vec::new(), Vec::new());
         let mut swarm = Swarm::new(now, config);
         if seed % 2 == 1 {
@@ -173,4 +177,21 @@ fn no_piece_is_lost_between_readers_and_the_picker() {
         }
         assert!(world.swarm.is_complete(), "seed {seed}");
     }
+}
+
+/// The files of a torrent that is v2 only have gaps between them (BEP 52): its last bytes are further on
+/// than there are bytes.
+#[test]
+fn a_reader_of_a_file_behind_gaps_has_urgent_pieces() {
+    let mut world = World::new(1);
+    let lengths = [1, 1, u64::from(PIECE)];
+    let config = Config {
+        geometry: Geometry::aligned(lengths, PIECE).unwrap(),
+        have: Bitfield::new(3),
+        ..config(1)
+    };
+    world.swarm = Swarm::new(world.now, config);
+    let at = 2 * u64::from(PIECE);
+    world.swarm.reader_at(world.now, ReaderId(1), at, at + u64::from(PIECE));
+    assert!(world.swarm.urgent.has(2) && !world.swarm.urgent.has(1));
 }
