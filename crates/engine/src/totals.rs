@@ -19,8 +19,6 @@ pub struct TorrentTotals {
     pub active: Duration,
     /// Time of it with all that was wanted there.
     pub seeding: Duration,
-    /// Time of that since a byte was last sent.
-    pub idle: Duration,
     /// When it was added for the first time, in seconds since 1970.
     pub added_at: i64,
     /// When its last piece arrived, in seconds since 1970; `None` if that was not here, or not yet.
@@ -37,11 +35,7 @@ impl TorrentShared {
     /// What limits of seeding count from.
     pub(crate) fn seeded_before(&self) -> Seeded {
         let totals = self.record.get().map(storage::RecordHandle::totals).unwrap_or_default();
-        Seeded {
-            uploaded: totals.uploaded,
-            time: Duration::from_millis(totals.seeding_ms),
-            idle: Duration::from_millis(totals.idle_ms),
-        }
+        Seeded { uploaded: totals.uploaded, time: Duration::from_millis(totals.seeding_ms) }
     }
 }
 
@@ -56,7 +50,6 @@ impl TorrentHandle {
             downloaded: totals.downloaded,
             active: Duration::from_millis(totals.active_ms),
             seeding: Duration::from_millis(totals.seeding_ms),
-            idle: Duration::from_millis(totals.idle_ms),
             added_at,
             completed_at,
         })

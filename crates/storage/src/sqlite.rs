@@ -244,7 +244,7 @@ fn load_one(reader: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Res
     let mut find = reader.prepare_cached(
         "SELECT id, pieces, written, durable, boot_id, clean, committed_ns, root_device,
                 added_at, completed_at, file_count, torrents.torrent,
-                uploaded, downloaded, active_ms, seeding_ms, idle_ms
+                uploaded, downloaded, active_ms, seeding_ms
          FROM torrents LEFT JOIN totals ON totals.torrent = id WHERE info_hash = ?1 AND root = ?2",
     )?;
     let named = params![&key.info_hash.0[..], key.root.as_os_str().as_bytes()];
@@ -289,14 +289,14 @@ fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
     if let Some(progress) = &save.progress {
         save_progress(change, save, progress)?;
     }
-    let Totals { uploaded, downloaded, active_ms, seeding_ms, idle_ms } = save.totals;
+    let Totals { uploaded, downloaded, active_ms, seeding_ms } = save.totals;
     change
         .prepare_cached(
-            "INSERT INTO totals (torrent, uploaded, downloaded, active_ms, seeding_ms, idle_ms)
-             SELECT id, ?3, ?4, ?5, ?6, ?7 FROM torrents WHERE info_hash = ?1 AND root = ?2
+            "INSERT INTO totals (torrent, uploaded, downloaded, active_ms, seeding_ms)
+             SELECT id, ?3, ?4, ?5, ?6 FROM torrents WHERE info_hash = ?1 AND root = ?2
              ON CONFLICT (torrent) DO UPDATE SET
                 uploaded = max(uploaded, ?3), downloaded = max(downloaded, ?4),
-                active_ms = max(active_ms, ?5), seeding_ms = max(seeding_ms, ?6), idle_ms = ?7",
+                active_ms = max(active_ms, ?5), seeding_ms = max(seeding_ms, ?6)",
         )?
         .execute(params![
             &save.key.info_hash.0[..],
@@ -305,7 +305,6 @@ fn save_one(change: &Connection, save: &Save) -> rusqlite::Result<()> {
             to_integer(downloaded),
             to_integer(active_ms),
             to_integer(seeding_ms),
-            to_integer(idle_ms),
         ])?;
     if let Some(shelf) = &save.shelf {
         shelf::put(change, &save.key, shelf)?;
@@ -437,7 +436,6 @@ fn read_totals(row: &Row<'_>) -> rusqlite::Result<Totals> {
         downloaded: sum(13)?,
         active_ms: sum(14)?,
         seeding_ms: sum(15)?,
-        idle_ms: sum(16)?,
     })
 }
 

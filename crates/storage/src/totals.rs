@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Sums over all runs. All but [`Self::idle_ms`] only grow.
+/// Sums over all runs. They only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Payload bytes sent to peers.
@@ -15,8 +15,6 @@ pub struct Totals {
     pub active_ms: u64,
     /// Milliseconds of them in which it had all that was wanted.
     pub seeding_ms: u64,
-    /// Milliseconds of those since a byte was last sent.
-    pub idle_ms: u64,
 }
 
 /// Totals that grow while the torrent runs, without anybody counting for it.
@@ -41,7 +39,6 @@ impl Meter {
         totals.active_ms = totals.active_ms.saturating_add(ran_ms);
         if self.seeds {
             totals.seeding_ms = totals.seeding_ms.saturating_add(ran_ms);
-            totals.idle_ms = totals.idle_ms.saturating_add(ran_ms);
         }
         totals
     }
@@ -67,12 +64,7 @@ impl Meter {
     }
 
     /// Bytes were moved. True when it were any.
-    pub(crate) fn moved(&mut self, now: Instant, uploaded: u64, downloaded: u64) -> bool {
-        if uploaded > 0 {
-            self.totals = self.at(now);
-            self.since = self.since.map(|_| now);
-            self.totals.idle_ms = 0;
-        }
+    pub(crate) fn moved(&mut self, uploaded: u64, downloaded: u64) -> bool {
         self.totals.uploaded = self.totals.uploaded.saturating_add(uploaded);
         self.totals.downloaded = self.totals.downloaded.saturating_add(downloaded);
         uploaded > 0 || downloaded > 0
@@ -89,20 +81,18 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let times = |meter: &Meter, ms| {
             let totals = meter.at(at(ms));
-            (totals.active_ms, totals.seeding_ms, totals.idle_ms)
+            (totals.active_ms, totals.seeding_ms)
         };
-        let before = Totals { active_ms: 100, seeding_ms: 50, idle_ms: 5, ..Totals::default() };
+        let before = Totals { active_ms: 100, seeding_ms: 50, ..Totals::default() };
         let mut meter = Meter::new(before);
-        assert_eq!(times(&meter, 10), (100, 50, 5), "it does not run yet");
+        assert_eq!(times(&meter, 10), (100, 50), "it does not run yet");
         assert!(meter.run(at(10), false) && !meter.run(at(11), false));
-        assert_eq!(times(&meter, 30), (120, 50, 5));
+        assert_eq!(times(&meter, 30), (120, 50));
         assert!(meter.run(at(30), true));
-        assert_eq!(times(&meter, 37), (127, 57, 12));
-        assert!(meter.moved(at(40), 3, 0));
-        assert_eq!(times(&meter, 41), (131, 61, 1), "somebody wanted something");
-        assert!(meter.moved(at(42), 0, 7) && !meter.moved(at(42), 0, 0));
+        assert_eq!(times(&meter, 37), (127, 57));
+        assert!(meter.moved(3, 0) && meter.moved(0, 7) && !meter.moved(0, 0));
         assert!(meter.rest(at(50)) && !meter.rest(at(60)));
-        assert_eq!(times(&meter, 99), (140, 70, 10));
+        assert_eq!(times(&meter, 99), (140, 70));
         assert_eq!((meter.at(at(0)).uploaded, meter.at(at(0)).downloaded), (3, 7));
         assert!(!meter.is_running());
     }

@@ -11,7 +11,7 @@ pub struct SeedLimits {
     pub ratio: Option<f64>,
     /// Time of seeding, in all runs.
     pub time: Option<Duration>,
-    /// Time of seeding without a byte sent.
+    /// Time of seeding without a byte sent, in this run: who starts it again wants it to seed.
     pub idle: Option<Duration>,
 }
 
@@ -33,8 +33,6 @@ pub struct Seeded {
     pub uploaded: u64,
     /// Time of seeding.
     pub time: Duration,
-    /// Time of it since a byte was last sent.
-    pub idle: Duration,
 }
 
 /// How the seeding goes.
@@ -77,10 +75,10 @@ impl Seeding {
     /// When a limit of time is reached, if nothing is sent until then.
     fn ends_at(&self) -> Option<Duration> {
         let since = self.since.filter(|_| !self.is_over)?;
-        let left = |limit: Duration, before| limit.saturating_sub(before);
-        let time = self.limits.time.map(|time| since.saturating_add(left(time, self.before.time)));
+        let left = |time: Duration| time.saturating_sub(self.before.time);
+        let time = self.limits.time.map(|time| since.saturating_add(left(time)));
         let last = self.last_upload.max(since);
-        let idle = self.limits.idle.map(|idle| last.saturating_add(left(idle, self.before.idle)));
+        let idle = self.limits.idle.map(|idle| last.saturating_add(idle));
         time.into_iter().chain(idle).min()
     }
 
@@ -88,7 +86,7 @@ impl Seeding {
     fn times(&self, now: Duration, since: Duration) -> (Duration, Duration) {
         let idle = now.saturating_sub(self.last_upload.max(since));
         let time = now.saturating_sub(since);
-        (self.before.time.saturating_add(time), self.before.idle.saturating_add(idle))
+        (self.before.time.saturating_add(time), idle)
     }
 }
 
@@ -116,7 +114,6 @@ impl Swarm {
     /// Payload was sent.
     pub(crate) fn seeded(&mut self) {
         self.seeding.last_upload = self.now;
-        self.seeding.before.idle = Duration::ZERO;
         if self.seeding.limits.ratio.is_some() {
             self.check_seed_limits();
         }
@@ -126,8 +123,7 @@ impl Swarm {
         let (now, seeds) = (self.now, self.is_complete() || self.seeding.only_seeds);
         if !seeds {
             if let Some(since) = self.seeding.since.take() {
-                let (time, idle) = self.seeding.times(now, since);
-                (self.seeding.before.time, self.seeding.before.idle) = (time, idle);
+                self.seeding.before.time = self.seeding.times(now, since).0;
             }
             return;
         }

@@ -19,7 +19,7 @@ pub(crate) struct SeedOptions {
     /// Seed for this long, as in 90s, 30m, 2h or 7d, earlier runs included.
     #[arg(long, value_name = "TIME", value_parser = format::parse_duration)]
     seed_time: Option<Duration>,
-    /// Seed until nobody wanted anything for this long, earlier runs included.
+    /// Seed until nobody wanted anything for this long, in this run.
     #[arg(long, value_name = "TIME", value_parser = format::parse_duration)]
     seed_idle: Option<Duration>,
 }

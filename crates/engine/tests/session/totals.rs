@@ -91,24 +91,19 @@ async fn limits_of_seeding_count_all_runs() {
         }
         seeds.shutdown().await;
     }
-    // It was seeded for some time, and unwanted for some: a limit below is reached at once.
+    // It was seeded for some time: a limit below is reached at once.
     let seeds = keeping(&at("state")).await;
     let handle = seeds.add(seeding(&torrent, &at("seed"))).await.unwrap();
     within(handle.wait()).await.unwrap();
     let before = handle.totals().unwrap();
     seeds.shutdown().await;
-    for (limit, hour) in [(SeedLimit::Time, before.seeding), (SeedLimit::Idle, before.idle)] {
-        let seeds = keeping(&at("state")).await;
-        let limits = match limit {
-            SeedLimit::Time => SeedLimits { time: Some(hour), ..SeedLimits::default() },
-            _ => SeedLimits { idle: Some(hour), ..SeedLimits::default() },
-        };
-        let request = seeding(&torrent, &at("seed")).seed_limits(limits);
-        let handle = seeds.add(request).await.unwrap();
-        assert_eq!(within(handle.seeded()).await.unwrap(), limit);
-        handle.wait().await.unwrap(); // who comes late hears that it was complete
-        seeds.shutdown().await;
-    }
+    let seeds = keeping(&at("state")).await;
+    let limits = SeedLimits { time: Some(before.seeding), ..SeedLimits::default() };
+    let request = seeding(&torrent, &at("seed")).seed_limits(limits);
+    let handle = seeds.add(request).await.unwrap();
+    assert_eq!(within(handle.seeded()).await.unwrap(), SeedLimit::Time);
+    handle.wait().await.unwrap(); // who comes late hears that it was complete
+    seeds.shutdown().await;
 }
 
 /// The record is in the database while the torrent runs, so a kill takes a second of it at most.

@@ -55,10 +55,9 @@ CREATE TABLE totals (
     uploaded INTEGER NOT NULL,
     downloaded INTEGER NOT NULL,
     active_ms INTEGER NOT NULL,
-    seeding_ms INTEGER NOT NULL,
-    idle_ms INTEGER NOT NULL
+    seeding_ms INTEGER NOT NULL
 );
-INSERT INTO totals SELECT id, uploaded, downloaded, 0, 0, 0 FROM torrents;
+INSERT INTO totals SELECT id, uploaded, downloaded, 0, 0 FROM torrents;
 ALTER TABLE torrents DROP COLUMN uploaded;
 ALTER TABLE torrents DROP COLUMN downloaded;
 ";

@@ -80,7 +80,7 @@ impl RecordHandle {
     /// Payload bytes sent and received since the last call.
     pub fn transferred(&self, uploaded: u64, downloaded: u64) {
         let mut state = self.tracked.state();
-        let moved = state.meter.moved(Instant::now(), uploaded, downloaded);
+        let moved = state.meter.moved(uploaded, downloaded);
         if moved && !std::mem::replace(&mut state.unsaved.totals, true) {
             drop(state);
             self.note(0); // it waits for the next save, however often it happens

@@ -228,11 +228,7 @@ fn who_waits_for_long_is_shown_a_second_copy_and_switching_it_off_tells_all() {
 
 #[test]
 fn limits_count_what_was_seeded_in_earlier_runs() {
-    let before = Seeded {
-        uploaded: 3 * u64::from(PIECE),
-        time: Duration::from_secs(50),
-        idle: Duration::from_secs(20),
-    };
+    let before = Seeded { uploaded: 3 * u64::from(PIECE), time: Duration::from_secs(50) };
     let seed = |limits| {
         let mut script = Script::seed(4);
         let peer = script.joins(plain(1));
@@ -259,7 +255,9 @@ fn limits_count_what_was_seeded_in_earlier_runs() {
 
     let idle = SeedLimits { idle: minute, ..SeedLimits::default() };
     let (mut script, _) = seed(idle);
-    script.seconds_later(40);
+    script.seconds_later(59);
+    assert_eq!(enough(&mut script), [], "of this run alone");
+    script.seconds_later(1);
     assert_eq!(enough(&mut script), [SeedLimit::Idle]);
     let (mut script, peer) = seed(idle);
     script.swarm.uploaded(script.now, peer, PIECE);
