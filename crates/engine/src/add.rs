@@ -402,9 +402,9 @@ impl BringUp {
                 have.insert(piece);
             }
         }
-        if !self.shared.seed_only
-            && findings.is_new()
-            && let Err(error) = self.shared.store.refuse_strangers(&have, findings.observed())
+        let strange = findings.strange(&self.shared.torrent.info);
+        if let Some(strange) = strange.filter(|_| !self.shared.seed_only)
+            && let Err(error) = self.shared.store.refuse_strangers(&have, &strange)
         {
             return self.fail(error);
         }

@@ -1,7 +1,7 @@
 //! A torrent as its owner sees it: cheap to clone, usable from any thread.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use metainfo::{InfoHash, PieceIndex, SafePath, Torrent};
 use storage::{Arrangement, FileStore, RecordHandle, StorageError};
-use swarm::{PeerStats, Voter};
+use swarm::PeerStats;
 use tokio::sync::Notify;
 use tracker::Prompt;
 use wire::Bitfield;
@@ -19,7 +19,6 @@ use crate::events::{Event, Events};
 use crate::limits::{Bounds, RateLimits};
 use crate::seeding::SeedingShared;
 use crate::session::{STOP_LIMIT, SessionShared};
-use crate::shard::ShardMessage;
 use crate::stats::{TorrentState, TorrentStats};
 use crate::web_seed::WebSeedStatus;
 
@@ -307,6 +306,18 @@ impl TorrentShared {
         events.send(Event::TorrentFailed { info_hash, message });
     }
 
+    /// Keeps addresses until it runs; gives them back if it does.
+    pub(crate) fn keep_early(
+        &self,
+        source: swarm::Source,
+        addrs: Vec<SocketAddr>,
+    ) -> Result<(), Vec<SocketAddr>> {
+        let mut early = lock(&self.early);
+        let Some(early) = &mut *early else { return Err(addrs) };
+        early.extend(addrs.into_iter().map(|addr| (source, addr)));
+        Ok(())
+    }
+
     /// The addresses given so far. From now on they go to the shard.
     pub(crate) fn take_early(&self) -> Vec<(swarm::Source, SocketAddr)> {
         lock(&self.early).take().unwrap_or_default()
@@ -447,56 +458,6 @@ impl TorrentHandle {
     /// Stops it: tells the trackers, closes its peers, saves its state. The files stay.
     pub async fn stop(&self) {
         self.session.stop_torrent(&self.shared).await;
-    }
-}
-
-impl SessionShared {
-    /// Another tracker gives a private torrent its peers from now on.
-    pub(crate) fn tracker_changed(&self, info_hash: InfoHash) {
-        if let Some(shard) = self.shard_of(&info_hash) {
-            shard.send(ShardMessage::TrackerChanged { info_hash });
-        }
-    }
-
-    /// Gives a torrent addresses to try.
-    pub(crate) fn candidates(
-        &self,
-        info_hash: InfoHash,
-        source: swarm::Source,
-        addrs: Vec<SocketAddr>,
-    ) {
-        let Some((shared, shard)) = self.find(&info_hash) else {
-            if let Some(search) = self.searches.find(&info_hash) {
-                search.add_candidates(source, &addrs);
-            }
-            return;
-        };
-        if let Some(early) = &mut *lock(&shared.early) {
-            early.extend(addrs.into_iter().map(|addr| (source, addr)));
-            return;
-        }
-        let info_hash = shared.info_hash();
-        shard.send(ShardMessage::Candidates { info_hash, source, addrs });
-    }
-
-    /// Somebody sees us at an address: torrents are told when that changes what most say.
-    pub(crate) fn seen_at(&self, voter: Voter, ip: IpAddr) {
-        let Some(ip) = lock(&self.external).cast(voter, ip) else { return };
-        self.events.send(Event::ExternalAddress { ip });
-        if let Some(dht) = &self.dht {
-            dht.external(ip);
-        }
-        for shared in self.all() {
-            let info_hash = shared.info_hash();
-            if let Some(shard) = self.shard_of(&info_hash) {
-                shard.send(ShardMessage::ExternalIp { info_hash, ip });
-            }
-        }
-    }
-
-    /// Our addresses as most others see them.
-    pub(crate) fn external_addresses(&self) -> Vec<IpAddr> {
-        lock(&self.external).elected()
     }
 }
 

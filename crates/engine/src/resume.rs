@@ -35,6 +35,18 @@ impl Findings {
         self.record.is_none()
     }
 
+    /// The look at those files that may be somebody's own: nothing of them was ever written, as far as is
+    /// remembered. A torrent whose hashes are all known at once was judged in its first run.
+    pub(crate) fn strange(&self, info: &Info) -> Option<Observed> {
+        let Some(record) = &self.record else { return Some(self.observed.clone()) };
+        let mut observed = self.observed.clone();
+        let files = observed.files.iter_mut().take(info.files().len()).enumerate();
+        files
+            .filter(|(file, _)| !is_unwritten(info, record, *file))
+            .for_each(|(_, seen)| *seen = None);
+        Some(observed).filter(|_| comes_without_hashes(info))
+    }
+
     /// Wanted or not, files that are not on the disk.
     pub(crate) fn missing(&self, info: &Info) -> Vec<usize> {
         let files = info.files().iter().zip(&self.observed.files).enumerate();
@@ -84,6 +96,16 @@ impl Findings {
     pub(crate) fn observed(&self) -> &Observed {
         &self.observed
     }
+}
+
+/// Whether files may be on the disk before there is anything to judge them by (BEP 52).
+fn comes_without_hashes(info: &Info) -> bool {
+    info.has_v2() && !info.has_v1()
+}
+
+/// Whether no piece of a file was ever written.
+fn is_unwritten(info: &Info, record: &ResumeRecord, file: usize) -> bool {
+    !info.pieces_of_file(file).any(|piece| record.progress.written.has(piece))
 }
 
 /// The hashes of a v2 torrent's pieces: those that came with it, and those that an earlier run got from
@@ -151,7 +173,16 @@ pub(crate) fn look(
                     recheck.insert(piece);
                 });
             }
-            Ok(Findings { trusted, recheck, record, observed, metadata: None })
+            let mut findings = Findings { trusted, recheck, record, observed, metadata: None };
+            if findings.record.is_some()
+                && let Some(strange) = findings.strange(store.info())
+            {
+                let seen = strange.files.iter().enumerate();
+                let there = seen.filter(|(_, seen)| seen.is_some_and(|seen| seen.length > 0));
+                let files = there.map(|(file, _)| file).filter(|file| store.holds_data(*file));
+                findings.doubt(store.info(), files);
+            }
+            Ok(findings)
         }
     }
 }

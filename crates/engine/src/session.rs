@@ -3,6 +3,7 @@
 //! Shards run the data path (see [`crate::shard`]). A control runtime of its own runs what may
 //! wait: the accept loops, trackers, checks. It never waits on a disk, and no shard waits on it.
 
+mod hearsay;
 pub(crate) mod starting;
 
 use std::io;

@@ -147,6 +147,8 @@ impl Swarm {
                 left.map(|piece| u64::from(self.geometry.piece_size(piece))).sum()
             }
         };
+        // Who has no peer comes to rest, and its last numbers stay: they are not to say that it moves.
+        let rate = |rate: &Rate| if self.peers.len() == 0 { 0 } else { rate.get(now) };
         Stats {
             verified_bytes: self.totals.verified,
             wanted_left,
@@ -154,8 +156,8 @@ impl Swarm {
             uploaded: self.totals.uploaded,
             wasted: self.totals.wasted,
             failed: self.totals.failed,
-            download_rate: self.totals.download_rate.get(now),
-            upload_rate: self.totals.upload_rate.get(now),
+            download_rate: rate(&self.totals.download_rate),
+            upload_rate: rate(&self.totals.upload_rate),
             peers: self.peers.places() as u32,
             seeds: self.peers.iter().filter(|peer| peer.is_seed() && !peer.web_seed).count() as u32,
             web_seeds: (self.peers.len() - self.peers.places()) as u32,

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::choosing::Choosing;
 use super::magnet;
 use super::network;
+use super::report;
 use super::seeding::{self, SeedOptions};
 use super::session::{self, Options, Patience};
 use super::source::Source;
@@ -99,7 +100,7 @@ impl Args {
             return failures.result();
         }
         let session = self.options.builder(&network, output)?.start().await?;
-        let reporting = tokio::spawn(session::report(&session, output));
+        let reporting = tokio::spawn(report::report(&session, output));
         let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let following = tokio::spawn(self.options.follow_port(&session, output));
         let since = Instant::now();

@@ -21,6 +21,7 @@ pub(crate) mod piece;
 pub(crate) mod port_file;
 mod proxy;
 pub(crate) mod rename;
+mod report;
 pub(crate) mod seed;
 pub(crate) mod seeding;
 pub(crate) mod session;

@@ -7,6 +7,7 @@ use engine::AddTorrent;
 use serde_json::json;
 
 use super::network;
+use super::report;
 use super::seeding::{self, SeedOptions};
 use super::session::{self, Options};
 use crate::exit::{Code, Failure};
@@ -50,7 +51,7 @@ impl Args {
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let session = self.options.builder(&network, output)?.start().await?;
-        let reporting = tokio::spawn(session::report(&session, output));
+        let reporting = tokio::spawn(report::report(&session, output));
         let listing = tokio::spawn(network::list_on_signal(session.clone(), output));
         let following = tokio::spawn(self.options.follow_port(&session, output));
         let since = Instant::now();

@@ -10,7 +10,7 @@ use engine::{AddTorrent, Network, Session, StateLocation, TrackerServer};
 use serde_json::json;
 
 use super::network::Reach;
-use super::{create, session};
+use super::{create, report, session};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -55,7 +55,7 @@ impl Args {
         let builder = Session::builder().port(self.port).state(StateLocation::Memory);
         let builder = self.dht.apply(builder.network(network.clone()), &network);
         let session = builder.start().await?;
-        let reporting = tokio::spawn(session::report(&session, output));
+        let reporting = tokio::spawn(report::report(&session, output));
         let request = AddTorrent::new(bare.clone(), root).use_trackers(false).seed_only(true);
         let request = request.super_seed(self.super_seed);
         let handle = session.add(request).await?;

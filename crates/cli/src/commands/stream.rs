@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::session::{self, Options, Patience};
 use super::source::Source;
-use super::{get, magnet};
+use super::{get, magnet, report};
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
@@ -97,7 +97,7 @@ impl Args {
             builder = builder.state(StateLocation::Memory);
         }
         let session = builder.start().await?;
-        let reporting = tokio::spawn(session::report(&session, output));
+        let reporting = tokio::spawn(report::report(&session, output));
         let following = tokio::spawn(self.options.follow_port(&session, output));
         let since = Instant::now();
         let added = tokio::select! {

@@ -16,8 +16,8 @@ use crate::shard::ShardMessage;
 /// What nobody could judge yet.
 pub(crate) struct Unjudged {
     pub(crate) pieces: Bitfield,
-    /// The torrent was never here before: the data may be somebody's own.
-    is_new: bool,
+    /// The files whose data may be somebody's own.
+    strange: Vec<usize>,
 }
 
 impl Unjudged {
@@ -28,8 +28,13 @@ impl Unjudged {
             return None;
         }
         let pieces = findings.unjudged(&shared.store);
-        let is_new = findings.is_new() && !shared.seed_only;
-        (pieces.count() > 0).then(|| Box::new(Self { pieces, is_new }))
+        if pieces.count() == 0 {
+            return None;
+        }
+        let seen = findings.strange(info).filter(|_| !shared.seed_only);
+        let seen = seen.iter().flat_map(|observed| observed.files.iter().enumerate());
+        let strange = seen.filter(|(_, seen)| seen.is_some()).map(|(file, _)| file).collect();
+        Some(Box::new(Self { pieces, strange }))
     }
 }
 
@@ -54,7 +59,10 @@ impl Torrent {
             asked.insert(piece);
         }
         let (shard, info_hash) = (self.context.sender.clone(), self.shared.info_hash());
-        let (shared, is_new, pieces) = (Arc::clone(&self.shared), unjudged.is_new, asked.clone());
+        let (shared, pieces) = (Arc::clone(&self.shared), asked.clone());
+        let info = &shared.torrent.info;
+        let is_asked = |file: &usize| info.pieces_of_file(*file).any(|piece| asked.has(piece));
+        let strange: Vec<usize> = unjudged.strange.iter().copied().filter(is_asked).collect();
         let cancel = Arc::clone(&self.shared.cancelled);
         self.context.pools.check(
             &self.shared.store,
@@ -62,7 +70,7 @@ impl Torrent {
             |_| {},
             cancel,
             move |report| {
-                let stranger = is_new.then(|| stranger(&shared, &pieces, &report)).flatten();
+                let stranger = stranger(&shared, &strange, &report);
                 let report = Box::new(Judgement { report, stranger });
                 // The shard is gone only when the session is: nobody is left to tell.
                 let _ = shard.send(ShardMessage::Judged { info_hash, pieces, report });
@@ -98,17 +106,11 @@ impl Torrent {
     }
 }
 
-/// Why files among these pieces are to be left alone, if they are. Nothing of them was fetched yet.
-fn stranger(
-    shared: &TorrentShared,
-    pieces: &Bitfield,
-    report: &CheckReport,
-) -> Option<StorageError> {
+/// Why one of these files is to be left alone, if it is. Nothing of them was fetched yet.
+fn stranger(shared: &TorrentShared, files: &[usize], report: &CheckReport) -> Option<StorageError> {
     let mut observed = shared.store.observe();
     for (file, seen) in observed.files.iter_mut().enumerate() {
-        if !shared.torrent.info.pieces_of_file(file).any(|piece| pieces.has(piece)) {
-            *seen = None;
-        }
+        *seen = seen.filter(|_| files.contains(&file));
     }
     shared.store.refuse_strangers(&report.good, &observed).err()
 }

@@ -108,12 +108,21 @@ async fn a_file_of_somebody_elses_is_left_alone_once_that_is_known() {
     let own = payload(LENGTH, 6);
     world.put(&own);
     let (seeding, addr) = seeder(&world.torrent, &world.at("seed")).await;
+    // Nobody has the hashes yet, and it is stopped.
     let session = keeping(&world.at("state")).await;
-    let handle = session.add(world.request().peers([addr])).await.unwrap();
-    let error = within(handle.wait()).await.unwrap_err();
-    assert!(matches!(error, TorrentError::Storage(StorageError::Stranger { .. })), "{error}");
+    let handle = session.add(world.request()).await.unwrap();
+    within(handle.checked()).await.unwrap();
     session.shutdown().await;
-    assert_eq!(std::fs::read(world.at("out/t/big")).unwrap(), own);
+    // However often it is run, with the same state, by the link or the .torrent file.
+    let whole = AddTorrent::new(world.torrent.clone(), world.at("out")).use_trackers(false);
+    for request in [world.request(), world.request(), whole] {
+        let session = keeping(&world.at("state")).await;
+        let handle = session.add(request.peers([addr])).await.unwrap();
+        let error = within(handle.wait()).await.unwrap_err();
+        assert!(matches!(error, TorrentError::Storage(StorageError::Stranger { .. })), "{error}");
+        session.shutdown().await;
+        assert_eq!(std::fs::read(world.at("out/t/big")).unwrap(), own);
+    }
     // With consent it is overwritten.
     let session = keeping(&world.at("other")).await;
     let handle = session.add(world.request().peers([addr]).overwrite(true)).await.unwrap();

@@ -11,8 +11,8 @@ use crate::record::Observed;
 
 impl FileStore {
     /// Refuses a file in which the check found no good piece at all: more likely somebody's own of
-    /// the same name than a download. Call it after a check of a torrent that was never here
-    /// before; `have` is what is good, `observed` the look before the check.
+    /// the same name than a download. Call it after a check; `have` is what is good, `observed` the
+    /// look before the check, at those files that nothing was ever written to.
     ///
     /// # Errors
     /// [`StorageError::Stranger`], unless overwriting was allowed.
@@ -27,9 +27,7 @@ impl FileStore {
         let seen = observed.files.iter().enumerate();
         for (file, _) in seen.filter(|(_, seen)| seen.is_some_and(|seen| seen.length > 0)) {
             let path = self.file_path(file);
-            // A file that is one hole was made for a download and never written.
-            let is_hole = fs::symlink_metadata(&path).is_ok_and(|found| found.blocks() == 0);
-            if !is_hole && self.can_be_judged(file) {
+            if self.holds_data(file) && self.can_be_judged(file) {
                 let mut pieces = self.info.pieces_of_file(file);
                 if !pieces.any(|piece| have.has(piece)) {
                     return Err(StorageError::Stranger { path });
@@ -37,6 +35,12 @@ impl FileStore {
             }
         }
         Ok(())
+    }
+
+    /// Whether something was ever written to a file that is there. One that is a single hole was made for a
+    /// download.
+    pub fn holds_data(&self, file: usize) -> bool {
+        !fs::symlink_metadata(self.file_path(file)).is_ok_and(|found| found.blocks() == 0)
     }
 
     /// A piece that a file shares with others may be bad through no fault of its own, and of one whose hash

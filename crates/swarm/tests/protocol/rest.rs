@@ -47,6 +47,17 @@ fn downloaded() -> Script {
 }
 
 #[test]
+fn nothing_moves_once_nobody_is_there() {
+    let mut script = Script::seed(PIECES);
+    let peer = script.joins(plain(1));
+    script.swarm.uploaded(script.now, peer, PIECE);
+    let rate = |script: &Script| script.swarm.stats(script.now).upload_rate;
+    assert!(rate(&script) > 0);
+    script.leaves(peer);
+    assert_eq!(rate(&script), 0);
+}
+
+#[test]
 fn who_has_something_to_do_does_not_rest() {
     assert!(Script::seed(PIECES).swarm.may_rest());
     assert!(!Script::leecher(PIECES).swarm.may_rest(), "it is not complete");
