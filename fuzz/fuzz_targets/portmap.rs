@@ -62,12 +62,8 @@ fuzz_target!(|input: &[u8]| {
                 let _ = service.body(Call::ExternalAddress);
             }
             let _ = (igd::external_address(200, input), igd::firewall_status(200, input));
-            let hole = igd::Pinhole {
-                protocol: Protocol::Udp,
-                client: LINK,
-                port: 6881,
-                seconds: 3600,
-            };
+            let hole =
+                igd::Pinhole { protocol: Protocol::Udp, client: LINK, port: 6881, seconds: 3600 };
             let _ = igd::opened(hole, 200, input);
         }
         _ => {

@@ -2,18 +2,18 @@
 //! it says of a torrent is believed only as far as it fits the torrent and its files.
 #![no_main]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use metainfo::{InfoHash, Torrent};
+use metainfo::{Hints, InfoHash, Torrent};
 use rusqlite::types::Value;
 use storage::resume::{self, Verdict};
 use storage::{
-    Arrangement, FileSeen, Observed, Progress, RecordKey, ResumeRecord, Save, SqliteState,
-    StateStore,
+    Arrangement, FileSeen, Observed, Progress, RecordKey, ResumeRecord, Save, Shelf, ShelfFile,
+    Source, SqliteState, StateStore, Totals, Wanted,
 };
 
 /// Three files in ten pieces.
@@ -47,11 +47,13 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
             (0..).zip(torrent.info.files()).map(|(at, file)| (at, seen(file.length))).collect();
         let save = Save {
             key: key(number as u8),
-            progress,
+            progress: Some(progress),
+            totals: Totals { uploaded: 7, downloaded: 8, active_ms: 9, seeding_ms: 3 },
             file_count: files.len(),
             files,
             torrent: Some(TORRENT.as_slice().into()),
             arrangement: Some(Arrangement { apart: [0].into(), ..Arrangement::default() }),
+            shelf: Some(Arc::new(shelf(number as u8))),
         };
         state.save(&[save], true).expect("saved");
     }
@@ -65,6 +67,21 @@ fn torrent() -> Torrent {
 
 fn key(number: u8) -> RecordKey {
     RecordKey { info_hash: InfoHash([number; 20]), root: Arc::from(Path::new("/downloads")) }
+}
+
+/// The second file, as whole.
+fn shelf(number: u8) -> Shelf {
+    let root = Some([number; 32]);
+    let source = Source { path: "/downloads/t/b".into(), length: 50_000, root };
+    let hints = Hints { similar: vec![key(1).info_hash], collections: vec!["both".into()] };
+    Shelf { names: vec![key(number).info_hash], hints, files: vec![ShelfFile { file: 1, source }] }
+}
+
+/// What of these shelves leads to the file.
+fn wanted() -> Wanted {
+    let Shelf { names, hints, files } = shelf(1);
+    let files = files.into_iter().map(|file| (file.source.length, file.source.root)).collect();
+    Wanted { names, hints, files }
 }
 
 /// Takes numbers off the input; zeros when it is used up.
@@ -216,13 +233,18 @@ fuzz_target!(|input: &[u8]| {
             believe(&torrent, &record, how, if mode & 2 == 0 { BOOT } else { "another" });
         }
     }
+    for found in state.sources(&wanted()).unwrap_or_default() {
+        assert!(found.path.is_absolute() && found.length == 50_000, "{found:?}");
+    }
     let save = Save {
         key: key(9),
-        progress: Progress::new(torrent.info.geometry().piece_count(), 1),
+        progress: Some(Progress::new(torrent.info.geometry().piece_count(), 1)),
+        totals: Totals::default(),
         files: BTreeMap::new(),
         file_count: 0,
         torrent: None,
         arrangement: None,
+        shelf: None,
     };
     if state.save(std::slice::from_ref(&save), false).is_err() {
         state.start_over().expect("set aside");

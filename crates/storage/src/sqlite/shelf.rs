@@ -71,6 +71,7 @@ pub(super) fn look(reader: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec
             found.extend(Some(source?).filter(|source| lengths.contains(&source.length)));
         }
     }
+    found.retain(|source| source.path.is_absolute()); // a damaged database may say anything
     Ok(found)
 }
 
