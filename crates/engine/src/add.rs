@@ -281,12 +281,13 @@ fn take_in(
     if request.remember_metadata {
         findings.remember(resume::to_remember(&request.torrent, &store.layers()));
     }
-    let elsewhere = Elsewhere { folders: request.reuse, torrents: request.search };
+    let elsewhere = Elsewhere { folders: request.reuse };
     let shared = Arc::new(TorrentShared::new(
         request.torrent,
         store,
         Bounds::within(&session.limits),
         request.seed_only,
+        request.search,
     ));
     shared.set_arrangement(arrangement);
     shared.seeding.begin(request.seed_limits, request.super_seed);

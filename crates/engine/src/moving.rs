@@ -66,6 +66,7 @@ impl Session {
         let root = if outcome.is_ok() { dir } else { shared.store.root().to_path_buf() };
         let mut again = AddTorrent::new(shared.torrent.clone(), root)
             .seed_only(shared.seed_only)
+            .search(shared.search)
             .seed_limits(shared.seeding.limits())
             .super_seed(shared.seeding.super_seeds())
             .use_trackers(shared.announcer.get().is_some());

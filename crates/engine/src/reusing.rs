@@ -21,12 +21,10 @@ use crate::session::SessionShared;
 /// Files that are looked at, at most, for one torrent.
 const SOURCES_MAX: usize = 10_000;
 
-/// Where to look.
+/// Where to look besides the files of other torrents.
 pub(crate) struct Elsewhere {
     /// Below these.
     pub(crate) folders: Vec<PathBuf>,
-    /// Among the files of other torrents.
-    pub(crate) torrents: bool,
 }
 
 impl Elsewhere {
@@ -43,7 +41,7 @@ impl Elsewhere {
     }
 
     fn take_files(&self, session: &SessionShared, shared: &TorrentShared, findings: &mut Findings) {
-        if shared.seed_only || !self.torrents && self.folders.is_empty() {
+        if shared.seed_only || !shared.search && self.folders.is_empty() {
             return;
         }
         let store = &shared.store;
@@ -51,7 +49,7 @@ impl Elsewhere {
         if missing.is_empty() {
             return;
         }
-        let sources = if self.torrents { sources(session, shared, &missing) } else { Vec::new() };
+        let sources = if shared.search { sources(session, shared, &missing) } else { Vec::new() };
         let progress = |done, total| shared.set_check_progress(done, total);
         let cancel = &*shared.cancelled;
         let search = Search { folders: &self.folders, sources, cancel, progress: &progress };
