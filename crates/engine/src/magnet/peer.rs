@@ -122,7 +122,12 @@ fn hand_over(
 ) {
     match line.detach() {
         Ok(line) => search.handover.push(Handed { hello, standing, line, slot }),
-        Err(error) => tracing::debug!(addr = %hello.addr, %error, "peer lost"),
+        Err(error) => {
+            tracing::debug!(addr = %hello.addr, %error, "peer lost");
+            if let Standing::New(Some(source)) = standing {
+                search.handover.push_address(source, hello.addr);
+            }
+        }
     }
 }
 
