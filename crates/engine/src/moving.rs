@@ -11,6 +11,7 @@ use storage::{FileStore, MoveProgress, RecordKey, Root, StorageError, StoreOptio
 
 use crate::add::{AddError, AddTorrent};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::reusing;
 use crate::session::{Session, SessionShared};
 
 /// Why a torrent is not in the session any more after a move.
@@ -102,6 +103,9 @@ fn move_files(
         let clean = std::mem::take(&mut record.progress.clean);
         record.files = to.observe().files;
         let handle = session.state.track(info_hash, &to, record);
+        if let Some(shelf) = reusing::shelf(shared, &to) {
+            handle.shelve(shelf);
+        }
         let new_key = handle.key().clone();
         handle.close(clean);
         if let Err(error) = session.state.flush() {
@@ -159,5 +163,6 @@ fn rename(
         })
     })?;
     shared.set_arrangement(arrangement);
+    reusing::shelve(shared);
     Ok(())
 }
