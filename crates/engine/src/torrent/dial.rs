@@ -77,8 +77,9 @@ impl Torrent {
     fn dial_failed(&self, addr: SocketAddr, punch: bool, unopened: &Unopened) {
         let falls_back = self.context.session.settings.transport == Transport::Both;
         if !self.failed.get() {
+            let peer = self.context.session.network.peer_name(addr);
             self.change(|state, now| {
-                state.mishaps.dial_failed(addr, &unopened.failure);
+                state.mishaps.dial_failed(&peer, &unopened.failure);
                 if punch {
                     state.swarm.punch_failed(addr);
                 } else if falls_back && unopened.tcp_is_silent {
