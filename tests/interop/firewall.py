@@ -20,7 +20,8 @@ DESCRIPTION = f"""<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-
 
 
 class Firewall:
-    """`speaks`: `pcp` or `upnp`. `life`: seconds that it gives (PCP)."""
+    """`speaks`: `pcp`, `upnp`, or `both`: PCP then, but it would lead another port to ours. `life`: seconds
+    that it gives (PCP)."""
 
     def __init__(self, lab, house, speaks, life=3600):
         self.speaks, self.house, self.life = speaks, house, life
@@ -31,8 +32,9 @@ class Firewall:
         self._stopped, self._threads = False, []
         self.scope = socket.if_nametoindex(house.outside)
         lab.at_end(self.stop)
-        if speaks == "pcp":
+        if speaks != "upnp":
             self._serve(MAPPING_PORT, self._mapping)
+        if speaks == "pcp":
             return
         self._serve(SEARCH_PORT, self._search)
         handler = type("Handler", (_Http,), {"firewall": self})
@@ -63,7 +65,7 @@ class Firewall:
         self._stopped = True
         for thread in self._threads:
             thread.join()
-        if self.speaks == "upnp":
+        if self.speaks != "pcp":
             self.http.shutdown()
             self.http.server_close()
 
@@ -101,14 +103,17 @@ class Firewall:
         assert ip == source, f"{ip} is not where it came from, {source}"
         assert internal == external and asked[44:] == b"\0" * 16, asked
         key = (ip, KINDS[kind], internal)
-        if seconds:
+        if self.speaks == "both":
+            self.asked.append(("translate" if seconds else "forget", *key))
+            external ^= 1
+        elif seconds:
             self.opened(*key)
         else:
             self.asked.append(("close", *key))
             self.open.pop(key, None)
         epoch = int(time.monotonic() - self.began)
         head = struct.pack(">BBBBII12x", 2, 129, 0, 0, self.life if seconds else 0, epoch)
-        return head + asked[24:40] + struct.pack(">HH", internal, internal) + client
+        return head + asked[24:40] + struct.pack(">HH", internal, external) + client
 
     def _search(self, asked, _):
         if not asked.startswith(b"M-SEARCH"):

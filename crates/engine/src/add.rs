@@ -281,12 +281,13 @@ fn take_in(
     if request.remember_metadata {
         findings.remember(resume::to_remember(&request.torrent, &store.layers()));
     }
-    let elsewhere = Elsewhere { folders: request.reuse, torrents: request.search };
+    let elsewhere = Elsewhere { folders: request.reuse };
     let shared = Arc::new(TorrentShared::new(
         request.torrent,
         store,
         Bounds::within(&session.limits),
         request.seed_only,
+        request.search,
     ));
     shared.set_arrangement(arrangement);
     shared.seeding.begin(request.seed_limits, request.super_seed);
@@ -396,6 +397,8 @@ impl BringUp {
         let resumed_bytes = bytes(&findings.trusted);
         let mut have = findings.trusted.clone();
         let mut hashed_bytes = 0;
+        // What was hashed may be whole by now, and what is remembered may be from before there was a shelf.
+        let shelves = findings.is_new() || checked.is_some();
         if let Some(report) = checked {
             hashed_bytes = bytes(&report.good);
             for piece in report.good.iter() {
@@ -413,10 +416,9 @@ impl BringUp {
         let wanted = self.wanted.clone().or_else(|| wishes.wanted(have.len()));
         self.shared.begin(&have, resumed_bytes, wanted.as_ref());
         let unjudged = Unjudged::find(&self.shared, &findings);
-        let is_new = findings.is_new();
         resume::begin(&self.session, &self.shared, findings, &have);
-        if is_new {
-            reusing::shelve(&self.shared); // if it was there whole
+        if shelves {
+            reusing::shelve(&self.shared); // as far as it is there whole
         }
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
         match self.prepare(&have, &arrangement) {

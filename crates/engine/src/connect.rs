@@ -56,6 +56,11 @@ impl Dialler<'_> {
         }
     }
 
+    /// Whether uTP is another way to an address that TCP led to, and may lead there now.
+    pub(crate) fn has_utp_beside(&self, addr: SocketAddr) -> bool {
+        self.transport == Transport::Both && !is_stand_in(addr.ip()) && self.utp.can_send()
+    }
+
     async fn connect_any(&self, addr: SocketAddr, utp_alone: bool) -> io::Result<Stream> {
         if self.gate.refuses(addr.ip()) {
             return Err(Gate::error(addr.ip()));

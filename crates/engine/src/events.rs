@@ -68,7 +68,7 @@ pub enum Event {
     PeerBanned {
         /// Which torrent.
         info_hash: InfoHash,
-        /// The address.
+        /// The address; [`crate::Network::host_name`] says what it is called.
         addr: IpAddr,
     },
     /// A web seed failed, or does not have a file.

@@ -55,6 +55,8 @@ pub enum TorrentError {
 pub(crate) struct TorrentShared {
     pub(crate) torrent: Torrent,
     pub(crate) seed_only: bool,
+    /// Whether its files are looked for among those of other torrents.
+    pub(crate) search: bool,
     pub(crate) store: Arc<FileStore>,
     pub(crate) bounds: Bounds,
     pub(crate) announcer: OnceLock<AnnouncerHandle>,
@@ -89,6 +91,7 @@ impl TorrentShared {
         store: Arc<FileStore>,
         bounds: Bounds,
         seed_only: bool,
+        search: bool,
     ) -> Self {
         let geometry = torrent.info.geometry().clone();
         let stats = TorrentStats {
@@ -118,6 +121,7 @@ impl TorrentShared {
         Self {
             torrent,
             seed_only,
+            search,
             store,
             bounds,
             announcer: OnceLock::new(),

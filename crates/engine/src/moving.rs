@@ -11,6 +11,7 @@ use storage::{FileStore, MoveProgress, RecordKey, Root, StorageError, StoreOptio
 
 use crate::add::{AddError, AddTorrent};
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
+use crate::reusing;
 use crate::session::{Session, SessionShared};
 
 /// Why a torrent is not in the session any more after a move.
@@ -66,6 +67,7 @@ impl Session {
         let root = if outcome.is_ok() { dir } else { shared.store.root().to_path_buf() };
         let mut again = AddTorrent::new(shared.torrent.clone(), root)
             .seed_only(shared.seed_only)
+            .search(shared.search)
             .seed_limits(shared.seeding.limits())
             .super_seed(shared.seeding.super_seeds())
             .use_trackers(shared.announcer.get().is_some());
@@ -101,6 +103,9 @@ fn move_files(
         let clean = std::mem::take(&mut record.progress.clean);
         record.files = to.observe().files;
         let handle = session.state.track(info_hash, &to, record);
+        if let Some(shelf) = reusing::shelf(shared, &to) {
+            handle.shelve(shelf);
+        }
         let new_key = handle.key().clone();
         handle.close(clean);
         if let Err(error) = session.state.flush() {
@@ -158,5 +163,6 @@ fn rename(
         })
     })?;
     shared.set_arrangement(arrangement);
+    reusing::shelve(shared);
     Ok(())
 }

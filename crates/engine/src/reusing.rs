@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use metainfo::merkle::MerkleHash;
 use metainfo::{Hints, Torrent};
-use storage::{Reused, SHELF_FILES_MAX, Search, Shelf, ShelfFile, Source, Wanted};
+use storage::{FileStore, Reused, SHELF_FILES_MAX, Search, Shelf, ShelfFile, Source, Wanted};
 
 use crate::events::Event;
 use crate::handle::TorrentShared;
@@ -21,12 +21,10 @@ use crate::session::SessionShared;
 /// Files that are looked at, at most, for one torrent.
 const SOURCES_MAX: usize = 10_000;
 
-/// Where to look.
+/// Where to look besides the files of other torrents.
 pub(crate) struct Elsewhere {
     /// Below these.
     pub(crate) folders: Vec<PathBuf>,
-    /// Among the files of other torrents.
-    pub(crate) torrents: bool,
 }
 
 impl Elsewhere {
@@ -43,7 +41,7 @@ impl Elsewhere {
     }
 
     fn take_files(&self, session: &SessionShared, shared: &TorrentShared, findings: &mut Findings) {
-        if shared.seed_only || !self.torrents && self.folders.is_empty() {
+        if shared.seed_only || !shared.search && self.folders.is_empty() {
             return;
         }
         let store = &shared.store;
@@ -51,7 +49,7 @@ impl Elsewhere {
         if missing.is_empty() {
             return;
         }
-        let sources = if self.torrents { sources(session, shared, &missing) } else { Vec::new() };
+        let sources = if shared.search { sources(session, shared, &missing) } else { Vec::new() };
         let progress = |done, total| shared.set_check_progress(done, total);
         let cancel = &*shared.cancelled;
         let search = Search { folders: &self.folders, sources, cancel, progress: &progress };
@@ -113,7 +111,7 @@ fn sources(session: &SessionShared, shared: &TorrentShared, missing: &[usize]) -
             lengths.contains(&source.length)
                 && (hinted || source.root.is_some_and(|root| roots.contains(&root)))
         };
-        found.extend(whole_files(&other).map(|file| file.source).filter(may_be));
+        found.extend(whole_files(&other, &other.store).map(|file| file.source).filter(may_be));
     }
     match session.state.sources(&wanted) {
         Ok(sources) => found.extend(sources),
@@ -136,8 +134,11 @@ fn are_hinted(one: &Torrent, other: &Torrent) -> bool {
         || a.collections.iter().any(|collection| b.collections.contains(collection))
 }
 
-/// The files of which every piece is there.
-fn whole_files(shared: &TorrentShared) -> impl Iterator<Item = ShelfFile> {
+/// The files of which every piece is there, in this place.
+fn whole_files<'a>(
+    shared: &'a TorrentShared,
+    store: &'a FileStore,
+) -> impl Iterator<Item = ShelfFile> + 'a {
     let (info, have) = (&shared.torrent.info, shared.have());
     let entries = info.files().iter().enumerate();
     entries.filter_map(move |(file, entry)| {
@@ -145,24 +146,27 @@ fn whole_files(shared: &TorrentShared) -> impl Iterator<Item = ShelfFile> {
         let is_whole = is_data && info.pieces_of_file(file).all(|piece| have.has(piece));
         is_whole.then(|| ShelfFile {
             file,
-            source: Source {
-                path: shared.store.file_path(file),
-                length: entry.length,
-                root: entry.root,
-            },
+            source: Source { path: store.file_path(file), length: entry.length, root: entry.root },
         })
     })
 }
 
-/// Has the state remember which whole files it has.
+/// Has the state remember which whole files it has, and where: when that is another.
 pub(crate) fn shelve(shared: &TorrentShared) {
-    let Some(record) = shared.record.get().filter(|_| !shared.torrent.info.is_private()) else {
-        return;
-    };
-    let files: Vec<_> = whole_files(shared).take(SHELF_FILES_MAX).collect();
+    if let (Some(record), Some(shelf)) = (shared.record.get(), shelf(shared, &shared.store)) {
+        record.shelve(shelf);
+    }
+}
+
+/// Its whole files as they are in this place, for the state to remember.
+pub(crate) fn shelf(shared: &TorrentShared, store: &FileStore) -> Option<Shelf> {
+    if shared.torrent.info.is_private() {
+        return None;
+    }
+    let files: Vec<_> = whole_files(shared, store).take(SHELF_FILES_MAX).collect();
     if files.is_empty() {
-        return;
+        return None;
     }
     let (names, hints) = (shared.names().collect(), shared.torrent.hints().clone());
-    record.shelve(Shelf { names, hints, files });
+    Some(Shelf { names, hints, files })
 }

@@ -13,7 +13,7 @@ use ::utp::{Blocked, Closed, Config, ConnectionId, Endpoint, Event, Transmit};
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Clock;
-use crate::datagrams::{Datagrams, Handler, Kind, Path};
+use crate::datagrams::{Datagrams, Handler, Kind, Path, RelayState};
 use crate::utp_stream::{UtpStream, Wake};
 
 /// Datagrams of one burst: as many as fit into what a system call takes.
@@ -91,6 +91,11 @@ impl Utp {
         };
         stream.connected().await?;
         Ok(stream)
+    }
+
+    /// Whether what it sends leaves: without a proxy, or by one that relays datagrams.
+    pub(crate) fn can_send(&self) -> bool {
+        self.hub.relay_state().is_none_or(|state| *state.borrow() == RelayState::Ready)
     }
 
     /// Whether a connection goes by this port of ours.

@@ -43,6 +43,20 @@ _opened_by("PCP", "pcp")
 _opened_by("UPnP", "upnp")
 
 
+@case("pinholes/both", cost=8, seconds=60)
+def both(lab):
+    """What PCP was asked for in vain is not mistaken for what UPnP opened, which is closed at the end."""
+    house = House(lab, 7, ipv6=True)
+    firewall = Firewall(lab, house, "both")
+    dweller = Dweller(lab, house)
+    event = dweller.wait_for("open", "pinholes")
+    assert event["method"] == "UPnP" and sorted(event["addresses"]) == house.ipv6, event
+    assert firewall.holes(dweller.port) == "all", firewall.open
+    assert any(line[0] == "translate" for line in firewall.asked), firewall.asked
+    dweller.process.stop(2)
+    assert firewall.holes(dweller.port) == "none", firewall.asked
+
+
 NO_PCP = """
 table inet filter {
     chain input { type filter hook input priority 0; policy accept;

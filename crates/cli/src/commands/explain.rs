@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Hash what is there instead of trusting what an earlier run remembered.
     #[arg(long)]
     recheck: bool,
+    /// Don't look for missing files among those of other torrents.
+    #[arg(long)]
+    no_search: bool,
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
@@ -79,6 +82,7 @@ impl Args {
             .peers(peers)
             .use_trackers(!self.options.no_tracker)
             .recheck(self.recheck)
+            .search(!self.no_search)
             .overwrite(self.overwrite);
         let handle = session.add(request).await?;
         let since = Instant::now();

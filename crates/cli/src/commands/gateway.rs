@@ -17,6 +17,7 @@ pub(super) fn pinholes(status: &Pinholes) -> Value {
         ),
         Pinholes::Failed { reason } => ("failed", json!({ "reason": reason })),
         Pinholes::Needless { reason } => ("needless", json!({ "reason": reason })),
+        Pinholes::Off => ("off", json!({})),
         _ => ("asking", json!({})),
     };
     joined(json!({ "event": "pinholes", "state": state }), more)
@@ -34,6 +35,7 @@ pub(super) fn port_mapping(status: &PortMapping) -> Value {
         ),
         PortMapping::Failed { reason } => ("failed", json!({ "reason": reason })),
         PortMapping::Needless => ("needless", json!({})),
+        PortMapping::Off => ("off", json!({})),
         _ => ("asking", json!({})),
     };
     joined(json!({ "event": "port_mapping", "state": state }), more)
@@ -73,5 +75,20 @@ pub(super) fn let_in(holes: &Pinholes) -> String {
         Pinholes::Needless { reason } => format!("not needed: {}", untrusted(reason)),
         Pinholes::Asking => "the gateway has not answered yet".into(),
         _ => "nothing to open".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_nobody_is_not_said_to_ask() {
+        for (mapping, state) in [(PortMapping::Off, "off"), (PortMapping::Asking, "asking")] {
+            assert_eq!(port_mapping(&mapping)["state"], state);
+        }
+        for (holes, state) in [(Pinholes::Off, "off"), (Pinholes::Asking, "asking")] {
+            assert_eq!(pinholes(&holes)["state"], state);
+        }
     }
 }

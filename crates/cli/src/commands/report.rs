@@ -85,7 +85,8 @@ async fn tell_all(
                 output.note(format_args!("a file is there already: {how} {}", untrusted(&from)));
             }
             Event::PeerBanned { addr, .. } => {
-                output.note(format_args!("{addr} sent bad data and is banned"));
+                let host = untrusted(&network.host_name(*addr));
+                output.note(format_args!("{host} sent bad data and is banned"));
             }
             _ => {}
         }
@@ -116,9 +117,10 @@ fn document(event: &Event, network: &Network) -> Option<Value> {
             "event": "peer_disconnected", "info_hash": info_hash.to_string(),
             "peer": network.peer_name(*addr), "reason": reason,
         }),
-        Event::PeerBanned { info_hash, addr } => {
-            json!({"event": "peer_banned", "info_hash": info_hash.to_string(), "address": addr})
-        }
+        Event::PeerBanned { info_hash, addr } => json!({
+            "event": "peer_banned", "info_hash": info_hash.to_string(),
+            "address": network.host_name(*addr),
+        }),
         Event::WebSeedFailed { info_hash, url, message, next_step } => json!({
             "event": "web_seed_failed", "info_hash": info_hash.to_string(),
             "url": url, "message": message, "next_step": next_step,

@@ -74,6 +74,9 @@ pub(crate) struct Args {
     /// Hash what is there instead of trusting what an earlier run remembered.
     #[arg(long)]
     recheck: bool,
+    /// Don't look for missing files among those of other torrents.
+    #[arg(long)]
+    no_search: bool,
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
@@ -175,6 +178,7 @@ impl Args {
             .use_trackers(!self.options.no_tracker)
             .wanted(info.pieces_of_file(file).collect())
             .recheck(self.recheck)
+            .search(!self.no_search)
             .overwrite(self.overwrite);
         let handle = session.add(request).await?;
         tell(&info, file, output);

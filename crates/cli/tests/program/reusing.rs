@@ -55,6 +55,12 @@ fn a_file_of_an_earlier_torrent_is_not_fetched_again_unless_asked_to() {
     };
     let off = get("off", &["--no-search"]).expect(4);
     assert_eq!(off.event("summary")["verified"], 0, "nobody else has it");
+    let explain = ["explain", "two.torrent", "-o", "off", "--json", "--for", "1", "--no-search"];
+    let explained = world.run(&[&explain[..], &LOCAL].concat()).expect(0).json();
+    assert_eq!(explained["verified"], 0);
+    let stream = ["stream", "two.torrent", "-o", "off", "--file", "other-name"];
+    let stream = [&stream[..], &["--wait-peers", "1", "--no-search"], &LOCAL].concat();
+    world.run(&stream).expect(4);
     let done = get("out", &[]).expect(0);
     let taken = done.event("file_taken");
     assert!(taken["from"].as_str().is_some_and(|from| from.ends_with("one/first/film")), "{taken}");

@@ -6,7 +6,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::net::Held;
+use crate::clock::Clock;
+use crate::datagrams::Datagrams;
+use crate::net::{Held, NetworkOptions};
 
 /// A stream that is somebody's, told apart by its port.
 async fn stream(listener: &TcpListener) -> Stream {
@@ -78,4 +80,30 @@ async fn who_refused_tcp_is_not_waited_for_long() {
     let error = race(ready(refused()), pending()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "what TCP said");
     assert_eq!(start.elapsed(), AFTER_REFUSAL);
+}
+
+#[tokio::test]
+async fn utp_is_another_way_only_where_it_may_lead() {
+    let known: SocketAddr = "192.0.2.7:6881".parse().unwrap();
+    let named = SocketAddr::new(swarm::named_peer_ip(1), 6881);
+    let proxy = "socks5://127.0.0.1:9".parse().unwrap();
+    let plain = Network::default();
+    let behind = Network::new(NetworkOptions::default().proxy(proxy));
+    for (network, transport, addr, is_there) in [
+        (&plain, Transport::Both, known, true),
+        (&plain, Transport::Tcp, known, false),
+        (&plain, Transport::Utp, known, false),
+        (&plain, Transport::Both, named, false),
+        // The proxy is not there, and relays nothing.
+        (&behind, Transport::Both, known, false),
+    ] {
+        let hub = match network.proxy() {
+            Some(proxy) => Datagrams::through(network, proxy),
+            None => Datagrams::open(network, &["127.0.0.1:0".parse().unwrap()]),
+        };
+        let (utp, _) = Utp::start(Arc::clone(&hub), Clock::start(), utp::Config::new(1));
+        let dialler = Dialler { network, gate: hub.gate(), utp: &utp, transport };
+        assert_eq!(dialler.has_utp_beside(addr), is_there, "{transport:?} {addr}");
+        hub.close();
+    }
 }

@@ -130,3 +130,10 @@ pub enum HttpError {
         source: hyper::http::Error,
     },
 }
+
+impl HttpError {
+    /// Whether the server's certificate is not believed.
+    pub(crate) fn is_untrusted(&self) -> bool {
+        matches!(self, Self::Tls { source, .. } if tls::certificate_error(source).is_some())
+    }
+}

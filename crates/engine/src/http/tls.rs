@@ -75,19 +75,23 @@ impl From<rustls::Error> for TlsError {
 /// What went wrong in a handshake, for people.
 pub(super) fn in_words(error: &io::Error) -> String {
     use rustls::CertificateError as Bad;
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let words = match inner {
-        Some(rustls::Error::InvalidCertificate(bad)) => match bad {
-            Bad::UnknownIssuer => "its certificate is of nobody whom this machine trusts",
-            Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-                "its certificate is of another host"
-            }
-            _ => return error.to_string(),
-        },
+    let words = match certificate_error(error) {
+        Some(Bad::UnknownIssuer) => "its certificate is of nobody whom this machine trusts",
+        Some(Bad::Expired | Bad::ExpiredContext { .. }) => "its certificate has expired",
+        Some(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "its certificate is of another host"
+        }
         _ => return error.to_string(),
     };
     words.to_owned()
+}
+
+/// What is wrong with the certificate, if that is why.
+pub(super) fn certificate_error(error: &io::Error) -> Option<&rustls::CertificateError> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(bad) => Some(bad),
+        _ => None,
+    }
 }
 
 fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, InvalidDnsNameError> {

@@ -48,7 +48,7 @@ pub(crate) struct Handover(Mutex<State>);
 #[derive(Default)]
 struct State {
     waiting: Vec<Handed>,
-    /// Addresses that were dialled in vain.
+    /// Addresses that were dialled in vain, or whose connection is not kept.
     addresses: Vec<(Source, SocketAddr)>,
     /// The torrent, and the shard that it is on.
     taken_by: Option<(InfoHash, WeakUnboundedSender<ShardMessage>)>,
@@ -64,7 +64,7 @@ impl Handover {
                 let (info_hash, handed) = (*info_hash, Box::new(handed));
                 tell(shard, ShardMessage::HandedOver { info_hash, handed });
             }
-            None if state.is_late => {}
+            None if state.is_late => state.let_go(&handed),
             None => state.waiting.push(handed),
         }
     }
@@ -96,11 +96,22 @@ impl Handover {
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.is_late = true;
-        state.waiting.clear();
+        for handed in std::mem::take(&mut state.waiting) {
+            state.let_go(&handed);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The torrent dials it anew. Of the others it knows the addresses already.
+    fn let_go(&mut self, handed: &Handed) {
+        if let Standing::New(Some(source)) = handed.standing {
+            self.addresses.push((source, handed.hello.addr));
+        }
     }
 }
 
@@ -114,5 +125,47 @@ fn tell(shard: &WeakUnboundedSender<ShardMessage>, message: ShardMessage) {
 impl fmt::Debug for Handover {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{} connections", self.lock().waiting.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::{Semaphore, mpsc};
+    use wire::{PeerId, Reserved};
+
+    use super::*;
+    use crate::net::Held;
+    use crate::stream::Stream;
+
+    async fn handed(addr: SocketAddr, standing: Standing) -> Handed {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = Stream::Tcp(Held::unlisted(stream)).detach().unwrap();
+        let slot = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (peer_id, reserved) = (PeerId([1; 20]), Reserved::default());
+        let hello = Hello { addr, peer_id, outgoing: true, reserved };
+        Handed { hello, standing, line: Line::agreed(stream, None), slot }
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_too_long_is_dialled_anew_if_nobody_else_knows_where() {
+        let addr = |last| SocketAddr::from(([192, 0, 2, last], 6881));
+        let handover = Handover::default();
+        let new = || Standing::New(Some(Source::Tracker));
+        handover.push(handed(addr(1), new()).await);
+        handover.push(handed(addr(2), Standing::Greeted(None)).await);
+        handover.push_address(Source::Dht, addr(3));
+        handover.end();
+        handover.push(handed(addr(4), new()).await);
+        handover.push(handed(addr(5), Standing::New(None)).await);
+        let (shard, _shard) = mpsc::unbounded_channel();
+        let (mut addresses, waiting) = handover.take(InfoHash([7; 20]), shard.downgrade());
+        addresses.sort_by_key(|(_, addr)| *addr);
+        let known = [(Source::Tracker, 1), (Source::Dht, 3), (Source::Tracker, 4)];
+        assert_eq!(addresses, known.map(|(source, last)| (source, addr(last))));
+        assert!(waiting.is_empty());
     }
 }

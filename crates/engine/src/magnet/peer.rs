@@ -16,7 +16,6 @@ use super::search::Search;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
 use crate::peer::{Line, outgoing};
 use crate::session::SessionShared;
-use crate::settings::Transport;
 
 /// Time to take what we say.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -48,7 +47,7 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
                 }
                 Err(unopened) => {
                     tracing::debug!(%addr, error = %unopened.failure, "dial failed");
-                    let falls_back = session.settings.transport == Transport::Both;
+                    let falls_back = session.dialler().has_utp_beside(addr);
                     let source = search.dialled_from(addr).filter(|_| search.hands_over());
                     search.dial_failed(addr, falls_back && unopened.tcp_is_silent);
                     if let Some(source) = source {
@@ -122,7 +121,12 @@ fn hand_over(
 ) {
     match line.detach() {
         Ok(line) => search.handover.push(Handed { hello, standing, line, slot }),
-        Err(error) => tracing::debug!(addr = %hello.addr, %error, "peer lost"),
+        Err(error) => {
+            tracing::debug!(addr = %hello.addr, %error, "peer lost");
+            if let Standing::New(Some(source)) = standing {
+                search.handover.push_address(source, hello.addr);
+            }
+        }
     }
 }
 

@@ -253,6 +253,10 @@ impl Keeper {
             Ok(open) => return Ok(open),
             Err(error) => Box::new(error),
         };
+        // What it opened all the same is not to be taken for UPnP's.
+        for hole in std::mem::take(&mut self.held) {
+            self.end(&hole).await;
+        }
         let upnp = match upnp::find_firewall(&self.network, gateway, first).await {
             Ok(service) => self.all(&By::Upnp(service), gateway, clients, port).await,
             Err(error) => Err(error),

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use wire::proxy::ProxyTarget;
@@ -51,6 +51,12 @@ impl Names {
         let both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         both.names.get(&addr).cloned()
     }
+
+    fn host(&self, ip: IpAddr) -> Option<String> {
+        let both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = both.names.iter().find(|(addr, _)| addr.ip() == ip);
+        found.map(|(_, (host, _))| host.clone())
+    }
 }
 
 impl Network {
@@ -81,6 +87,12 @@ impl Network {
             Some((host, port)) => format!("{host}:{port}"),
             None => addr.to_string(),
         }
+    }
+
+    /// The same of a host alone, of whatever port.
+    pub fn host_name(&self, ip: IpAddr) -> String {
+        let name = swarm::is_named_peer(ip).then(|| self.inner.names.host(ip)).flatten();
+        name.unwrap_or_else(|| ip.to_string())
     }
 
     /// What the proxy is asked for, to get to an address.
@@ -115,12 +127,14 @@ mod tests {
         assert!(swarm::is_named_peer(one[0].ip()) && one[0].port() == 6881);
         assert_ne!(one, network.peer_addresses("seed.test:6882").await.unwrap());
         assert_eq!(network.peer_name(one[0]), "seed.test:6881");
+        assert_eq!(network.host_name(one[0].ip()), "seed.test");
         assert_eq!(network.target_of(one[0]).unwrap().to_string(), "seed.test:6881");
         for addr in ["192.0.2.7:6881", "[2001:db8::1]:6881"] {
             let known: SocketAddr = addr.parse().unwrap();
             assert_eq!(network.peer_addresses(addr).await.unwrap(), [known]);
             assert_eq!(network.resolve_peer(&known.ip().to_string(), 6881).await.unwrap(), [known]);
             assert_eq!(network.peer_name(known), addr);
+            assert_eq!(network.host_name(known.ip()), known.ip().to_string());
         }
         assert_eq!(network.sockets(), [], "nobody was asked");
     }

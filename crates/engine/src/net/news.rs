@@ -25,16 +25,16 @@ impl News {
         self.0.is_some()
     }
 
-    /// Waits until something may have changed.
+    /// Waits until something may have changed, or nothing more will be heard.
     pub(super) async fn next(&mut self) {
-        if let Some(source) = &self.0 {
-            match source.heard().await {
-                Ok(()) => return tokio::time::sleep(PAUSE).await,
-                Err(error) => tracing::info!(%error, "no more news of interfaces"),
+        let Some(source) = &self.0 else { return std::future::pending().await };
+        match source.heard().await {
+            Ok(()) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                tracing::info!(%error, "no more news of interfaces");
+                self.0 = None;
             }
-            self.0 = None;
         }
-        std::future::pending::<()>().await;
     }
 }
 

@@ -32,14 +32,18 @@ impl Network {
             return;
         }
         let mut news = News::listen();
-        let mut every = tokio::time::interval(if news.is_open() { SELDOM } else { OFTEN });
+        let mut every = interval(&news);
         let mut state = self.state();
         let mut seen = state.borrow_and_update().clone();
         loop {
             // Sessions that share this network share what they see, and each tells all of it.
             tokio::select! {
                 _ = every.tick() => {}
-                () = news.next() => {}
+                () = news.next() => {
+                    if !news.is_open() {
+                        every = interval(&news);
+                    }
+                }
                 _ = state.changed() => {}
             }
             self.saw(link::look(self.binding()));
@@ -126,6 +130,11 @@ impl Network {
     pub(super) fn state(&self) -> tokio::sync::watch::Receiver<State> {
         self.inner.state.subscribe()
     }
+}
+
+/// When is looked, news or not.
+fn interval(news: &News) -> tokio::time::Interval {
+    tokio::time::interval(if news.is_open() { SELDOM } else { OFTEN })
 }
 
 #[cfg(test)]

@@ -105,6 +105,11 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     let _ = shared.shards.set(shards); // set once, here
     control.spawn(resume::sync_now_and_then(Arc::downgrade(&shared)));
     control.spawn(rest::now_and_then(Arc::downgrade(&shared)));
+    // What opens sockets later begins when all that was opened here is in its place.
+    let guard = control.enter();
+    shared.listening.accept(&shared, listeners);
+    mapping::start(&shared);
+    drop(guard);
     control.spawn(link::watch(Arc::clone(&shared)));
     if !is_open {
         control.spawn(listening::open_when_there(Arc::downgrade(&shared)));
@@ -114,17 +119,11 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         let _guard = control.enter();
         local_search::start(&shared);
     }
-    let guard = control.enter();
-    mapping::start(&shared);
-    drop(guard);
     if let Some(task) = dht_task {
         control.spawn(task.run(Arc::downgrade(&shared)));
     }
     let rooms = shared.listening.rooms().clone();
     control.spawn(accept::accept_utp(Arc::clone(&shared), incoming, rooms));
-    let guard = control.enter();
-    shared.listening.accept(&shared, listeners);
-    drop(guard);
     Ok(Session { inner: Arc::new(Inner { shared, control: Mutex::new(Some(control)) }) })
 }
 

@@ -80,7 +80,7 @@ fn entering(
     let (info, handles) = (Arc::clone(&torrent.info), Arc::clone(&inner.handles));
     let store = FileStore::open(root, info, handles, StoreOptions::default()).unwrap();
     let have = if is_seed { Bitfield::full(count) } else { Bitfield::new(count) };
-    let shared = Arc::new(TorrentShared::new(torrent, store, Bounds::default(), false));
+    let shared = Arc::new(TorrentShared::new(torrent, store, Bounds::default(), false, true));
     shared.begin(&have, 0, None);
     let config = inner.swarm_config(&shared, have, None);
     (shared, config)

@@ -1,7 +1,5 @@
 //! What a torrent tells who asks why it is slow: its brain's account, and what went wrong with its peers.
 
-use std::net::{IpAddr, SocketAddr};
-
 use metainfo::BLOCK_LENGTH;
 
 use super::Torrent;
@@ -46,7 +44,7 @@ impl Mishaps {
         self.0.is_none()
     }
 
-    pub(super) fn dial_failed(&mut self, addr: SocketAddr, failure: &HandshakeFailure) {
+    pub(super) fn dial_failed(&mut self, peer: &str, failure: &HandshakeFailure) {
         use HandshakeFailure as F;
         let tallies = self.0.get_or_insert_default();
         let (tally, says_whom) = match failure {
@@ -58,15 +56,15 @@ impl Mishaps {
                 (&mut tallies.not_bittorrent, false)
             }
         };
-        tally.add(if says_whom { failure.to_string() } else { format!("{addr}: {failure}") });
+        tally.add(if says_whom { failure.to_string() } else { format!("{peer}: {failure}") });
     }
 
-    pub(super) fn left(&mut self, addr: SocketAddr, reason: &str) {
-        self.0.get_or_insert_default().left.add(format!("{addr}: {reason}"));
+    pub(super) fn left(&mut self, peer: &str, reason: &str) {
+        self.0.get_or_insert_default().left.add(format!("{peer}: {reason}"));
     }
 
-    pub(super) fn banned(&mut self, addr: IpAddr) {
-        self.0.get_or_insert_default().banned.add(addr.to_string());
+    pub(super) fn banned(&mut self, host: String) {
+        self.0.get_or_insert_default().banned.add(host);
     }
 
     /// How most dials failed.

@@ -13,7 +13,6 @@ use super::Torrent;
 use crate::peer::Line;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
 use crate::peer::outgoing::{self, Unopened};
-use crate::settings::Transport;
 
 /// A download with fewer peers than this looks for more.
 const FEW_PEERS: u32 = 10;
@@ -75,10 +74,12 @@ impl Torrent {
     }
 
     fn dial_failed(&self, addr: SocketAddr, punch: bool, unopened: &Unopened) {
-        let falls_back = self.context.session.settings.transport == Transport::Both;
+        let session = &self.context.session;
+        let falls_back = session.dialler().has_utp_beside(addr);
         if !self.failed.get() {
+            let peer = session.network.peer_name(addr);
             self.change(|state, now| {
-                state.mishaps.dial_failed(addr, &unopened.failure);
+                state.mishaps.dial_failed(&peer, &unopened.failure);
                 if punch {
                     state.swarm.punch_failed(addr);
                 } else if falls_back && unopened.tcp_is_silent {

@@ -275,8 +275,9 @@ impl Torrent {
         if self.stopped.get() {
             return; // it let go of all
         }
+        let peer = self.context.session.network.peer_name(addr);
         self.change(|state, now| {
-            state.mishaps.left(addr, reason);
+            state.mishaps.left(&peer, reason);
             if state.peers.remove(&key).is_some() {
                 state.swarm.remove_peer(now, key);
             }
@@ -411,8 +412,9 @@ impl Torrent {
                     let failure = webseed::Failure::SentBadData;
                     return self.web_seed_failed(state, now, number, failure);
                 }
-                tracing::warn!(%addr, torrent = %self.shared.info_hash(), "peer banned: it sent bad data");
-                state.mishaps.banned(addr);
+                let host = self.context.session.network.host_name(addr);
+                tracing::warn!(%host, torrent = %self.shared.info_hash(), "peer banned: it sent bad data");
+                state.mishaps.banned(host);
                 let info_hash = self.shared.info_hash();
                 self.context.session.events.send(Event::PeerBanned { info_hash, addr });
             }

@@ -163,11 +163,12 @@ fn failure(error: &HttpError) -> Failure {
         | HttpError::Downgrade { .. }
         | HttpError::BadRedirect { .. }
         | HttpError::Request { .. } => Failure::BadUrl(words),
+        HttpError::Tls { .. } if error.is_untrusted() => Failure::Untrusted(words),
         HttpError::Address(_)
         | HttpError::NoRoute { .. }
         | HttpError::Connect { .. }
+        | HttpError::Tls { .. }
         | HttpError::TlsSetup(_) => Failure::Unreachable(words),
-        HttpError::Tls { .. } => Failure::Untrusted(words),
         _ => Failure::Broken(words),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use engine::metainfo::{CreateOptions, Format, InfoHash, Torrent};
 use engine::{AddTorrent, Session, StateLocation, TorrentHandle};
@@ -214,5 +215,49 @@ async fn files_of_private_torrents_and_of_nobody_are_not_given_away() {
     seed(&session, &public, &world.at("old")).await;
     let (_, verified) = add(&session, &new, &world.at("off"), false).await;
     assert_eq!(verified, 0, "switched off");
+    session.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_are_found_under_their_new_names_and_in_their_new_place() {
+    for moves in [false, true] {
+        let world = world();
+        let session = keeping(&world.at("state")).await;
+        let old = world.first(&options(Format::V2));
+        let (handle, verified) = add(&session, &old, &world.at("old"), true).await;
+        assert_eq!(verified, old.info.geometry().total_length());
+        if moves {
+            let moving = session.move_torrent(&handle, world.at("moved"), |_| {}, Arc::default());
+            let moved = within(moving).await.unwrap();
+            moved.outcome.unwrap();
+            within(moved.torrent.checked()).await.unwrap();
+        } else {
+            for (file, name) in [(0, "first/one"), (1, "first/other")] {
+                handle.rename_file(file, Path::new(name)).await.unwrap();
+            }
+        }
+        session.shutdown().await;
+        let session = keeping(&world.at("state")).await;
+        let torrent = world.second(&options(Format::V2));
+        let (_, verified) = add(&session, &torrent, &world.at("out"), true).await;
+        assert_eq!(verified, torrent.info.geometry().total_length(), "moved: {moves}");
+        assert!(world.is_whole());
+        session.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_to_be_looked_for_is_not_after_a_move() {
+    let world = world();
+    let session = session().await;
+    seed(&session, &world.first(&options(Format::V2)), &world.at("old")).await;
+    let torrent = world.second(&options(Format::V2));
+    let (handle, verified) = add(&session, &torrent, &world.at("out"), false).await;
+    assert_eq!(verified, 0);
+    let moving = session.move_torrent(&handle, world.at("other"), |_| {}, Arc::default());
+    let moved = within(moving).await.unwrap();
+    moved.outcome.unwrap();
+    within(moved.torrent.checked()).await.unwrap();
+    assert_eq!(moved.torrent.stats().verified_bytes, 0);
     session.shutdown().await;
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -69,7 +70,7 @@ async fn a_self_signed_certificate_is_refused() {
     let server = SecureServer::start(named("localhost"), Answer::ok("de")).await;
     let client = HttpClient::new(HttpSettings::default());
     let error = server.get(&client).await.unwrap_err();
-    assert!(matches!(error, HttpError::Tls { .. }), "{error:?}");
+    assert!(matches!(error, HttpError::Tls { .. }) && error.is_untrusted(), "{error:?}");
     assert!(
         error
             .to_string()
@@ -81,7 +82,8 @@ async fn a_self_signed_certificate_is_refused() {
 async fn another_hosts_certificate_is_refused() {
     let server = SecureServer::start(named("tracker.example"), Answer::ok("de")).await;
     let client = HttpClient::trusting(server.roots.clone());
-    assert!(matches!(server.get(&client).await, Err(HttpError::Tls { .. })));
+    let error = server.get(&client).await.unwrap_err();
+    assert!(matches!(error, HttpError::Tls { .. }) && error.is_untrusted(), "{error:?}");
 }
 
 #[tokio::test]
@@ -91,7 +93,8 @@ async fn an_expired_certificate_is_refused() {
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let server = SecureServer::start(params, Answer::ok("de")).await;
     let client = HttpClient::trusting(server.roots.clone());
-    assert!(matches!(server.get(&client).await, Err(HttpError::Tls { .. })));
+    let error = server.get(&client).await.unwrap_err();
+    assert!(matches!(error, HttpError::Tls { .. }) && error.is_untrusted(), "{error:?}");
 }
 
 #[tokio::test]
@@ -111,4 +114,18 @@ async fn a_plain_server_behind_an_https_url_is_no_tls() {
     let timeout = Duration::from_millis(300); // it may wait for a request head that never comes
     let error = client.get(&url, GetOptions { timeout, ..allowing() }).await;
     assert!(matches!(error, Err(HttpError::Tls { .. } | HttpError::TimedOut { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn who_speaks_no_tls_has_no_bad_certificate() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"220 mail.example ready\r\n").await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await; // until it has enough
+    });
+    let client = HttpClient::new(HttpSettings::default());
+    let error = client.get(&url, allowing()).await.unwrap_err();
+    assert!(matches!(error, HttpError::Tls { .. }) && !error.is_untrusted(), "{error:?}");
 }
