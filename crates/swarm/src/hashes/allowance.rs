@@ -33,9 +33,9 @@ fn time(hashes: u64) -> Duration {
 
 impl Allowance {
     /// For a torrent with so many leaves, and hashes of pieces: all of them twice at once is never
-    /// needed, whole layers twice may be.
+    /// needed, whole layers twice may be, and what is above them may have to be made once.
     pub(super) fn new(leaves: u64, pieces: u64) -> Self {
-        let layers = pieces.saturating_mul(2);
+        let layers = pieces.saturating_mul(3);
         let all = leaves.saturating_mul(2 * PER_BLOCK).saturating_add(layers);
         let debt_max = time(all.min(DEBT_MAX.saturating_add(layers)));
         Self { debt_max, paid_at: BTreeMap::new() }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_debt_is_paid_by_time_and_by_blocks_and_each_address_has_its_own() {
         let mut allowance = Allowance::new(1 << 20, 1 << 10);
-        let most = DEBT_MAX + 2048;
+        let most = DEBT_MAX + 3 * 1024;
         let now = Duration::from_secs(100);
         assert!(allowance.take(now, ip(1), most) && !allowance.take(now, ip(1), 1));
         assert!(allowance.take(now, ip(2), 1), "another address");
