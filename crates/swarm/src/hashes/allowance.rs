@@ -15,7 +15,8 @@ const PER_SECOND: u64 = 1024;
 const PER_BLOCK: u64 = 2;
 /// The highest debt, unless the layers of the torrent need more: leaves and reading for 128 MiB.
 const DEBT_MAX: u64 = 16 * 1024;
-/// Addresses in debt: more are given nothing. The debt of each is over within seconds.
+/// Addresses in debt: more are given nothing. A debt is over within 16 seconds, and three more for each
+/// 1,024 pieces of the torrent.
 const ADDRESSES_MAX: usize = 1024;
 
 /// The debts of all addresses.
@@ -59,8 +60,10 @@ impl Allowance {
     /// The address was sent so many bytes of blocks.
     pub(super) fn earned(&mut self, ip: IpAddr, bytes: u32) {
         if let Some(at) = self.paid_at.get_mut(&ip) {
-            let blocks = u64::from(bytes.div_ceil(metainfo::BLOCK_LENGTH));
-            *at = at.saturating_sub(time(blocks.saturating_mul(PER_BLOCK)));
+            // By bytes: many small parts of a block are no more than the block.
+            let hash_bytes = u64::from(bytes).saturating_mul(PER_BLOCK * 1_000_000_000);
+            let paid = hash_bytes / (u64::from(metainfo::BLOCK_LENGTH) * PER_SECOND);
+            *at = at.saturating_sub(Duration::from_nanos(paid));
         }
     }
 
@@ -92,6 +95,11 @@ mod tests {
         assert!(!allowance.take(later, ip(1), 10 * PER_BLOCK + 1));
         assert!(allowance.take(later, ip(1), 10 * PER_BLOCK));
         allowance.earned(ip(3), 100); // it owes nothing
+        (0..metainfo::BLOCK_LENGTH).for_each(|_| allowance.earned(ip(1), 1));
+        assert!(!allowance.take(later, ip(1), PER_BLOCK + 1), "a block byte by byte");
+        assert!(allowance.take(later, ip(1), PER_BLOCK - 1), "is a block, but for roundings");
+        allowance.earned(ip(1), u32::MAX);
+        assert!(allowance.take(later, ip(1), most - PER_BLOCK), "no overflow");
         allowance.forget_paid(later + Duration::from_mins(1));
         assert!(allowance.paid_at.is_empty());
     }
