@@ -142,6 +142,11 @@ impl Hashes {
         may
     }
 
+    /// When the last debt will be paid for what was given; `None` when all are.
+    pub(crate) fn all_paid_at(&self, now: Duration) -> Option<Duration> {
+        self.serving.allowance.all_paid_at(now)
+    }
+
     /// The answer, if all that it takes is at hand.
     fn answer(&mut self, request: &HashRequest) -> Option<Vec<MerkleHash>> {
         let (number, tree) = self.by_root(request.root).next()?;
@@ -311,7 +316,7 @@ impl Swarm {
     /// Gives memory back that nobody may need again.
     pub(crate) fn forget_served_hashes(&mut self) {
         if let Some(hashes) = &mut self.hashes {
-            // Not who owes us: that is over within seconds.
+            // Not who owes us: it does not rest before that is paid.
             hashes.serving.kept = VecDeque::new();
             hashes.serving.upper = BTreeMap::new();
         }

@@ -199,6 +199,28 @@ fn what_is_above_a_layer_is_made_once_and_paid_by_who_has_it_made() {
 }
 
 #[test]
+fn a_rest_frees_nobody_of_a_debt_and_does_not_wait_for_ever() {
+    let sample = Sample::new(4 * 64);
+    let mut swarm = sample.swarm(true, true);
+    assert!(swarm.may_rest());
+    let peer = swarm.add_peer(START, hello(1, true)).unwrap();
+    while costs(&mut swarm, START, peer, leaves_of(&sample, 0)) > 0 {}
+    swarm.remove_peer(START, peer);
+    actions(&mut swarm);
+    assert!(!swarm.may_rest(), "it is owed hashes");
+    let paid = swarm.next_timeout().unwrap();
+    assert!(paid > START && paid < START + Duration::from_secs(2), "{paid:?}");
+    swarm.tick(paid.saturating_sub(Duration::from_millis(1)));
+    assert!(!swarm.may_rest());
+    swarm.tick(paid);
+    assert!(swarm.may_rest());
+    let mut swarm = swarm.into_rest().wakes(paid, sample.config(true));
+    swarm.set_trees(vec![sample.tree(true)], false);
+    let peer = swarm.add_peer(paid, hello(1, true)).unwrap();
+    assert!(costs(&mut swarm, paid, peer, leaves_of(&sample, 0)) > 0);
+}
+
+#[test]
 fn a_download_is_given_the_leaves_of_all_that_it_is_sent_however_fast() {
     let sample = Sample::new(4 * 8192);
     let mut swarm = sample.swarm(true, true);
