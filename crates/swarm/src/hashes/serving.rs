@@ -295,7 +295,9 @@ impl Swarm {
         if let Some(tree) = sound {
             hashes.serving.keep(piece, tree);
         }
-        hashes.serving.hashing = None;
+        if hashes.serving.hashing == Some(piece) {
+            hashes.serving.hashing = None; // one from before a rest may come late
+        }
         let mut waited = Vec::new();
         hashes.serving.waiting.retain(|(peer, request, of)| {
             if *of == piece {

@@ -221,6 +221,22 @@ fn a_rest_frees_nobody_of_a_debt_and_does_not_wait_for_ever() {
 }
 
 #[test]
+fn leaves_that_come_late_do_not_let_another_piece_be_hashed_twice() {
+    let sample = Sample::new(16);
+    let mut swarm = sample.swarm(true, true);
+    let peer = swarm.add_peer(START, hello(1, true)).unwrap();
+    actions(&mut swarm);
+    swarm.handle(START, peer, &Message::HashRequest(leaves_of(&sample, 0))).unwrap();
+    assert_eq!(actions(&mut swarm), [Action::HashLeaves { piece: 0 }]);
+    let late = (4..8).map(leaf).collect();
+    swarm.leaves_hashed(START, 1, Some(late));
+    assert_eq!(actions(&mut swarm), [], "the first is under way");
+    swarm.leaves_hashed(START, 0, Some((0..4).map(leaf).collect()));
+    let request = leaves_of(&sample, 0);
+    assert_eq!(actions(&mut swarm), [Action::SendHashes { peer, request }]);
+}
+
+#[test]
 fn a_download_is_given_the_leaves_of_all_that_it_is_sent_however_fast() {
     let sample = Sample::new(4 * 8192);
     let mut swarm = sample.swarm(true, true);
