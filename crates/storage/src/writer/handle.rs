@@ -103,7 +103,12 @@ impl RecordHandle {
 
     /// From now on its time does not count.
     pub fn rests(&self) {
-        self.tracked.state().meter.rest(Instant::now());
+        let mut state = self.tracked.state();
+        let ran = state.meter.rest(Instant::now());
+        if ran && !std::mem::replace(&mut state.unsaved.totals, true) {
+            drop(state);
+            self.note(0); // nobody may close a torrent that ends by a failure
+        }
     }
 
     /// When it was added, and when its last piece arrived, in seconds since 1970.
