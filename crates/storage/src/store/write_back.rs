@@ -18,8 +18,10 @@ impl FileStore {
     pub(crate) fn count_fresh(&self, file: usize, bytes: u64) {
         let mut changes = self.changes();
         let fresh = changes.fresh.entry(file).or_default();
-        *fresh += bytes;
-        if *fresh >= FRESH_BYTES {
+        let before = *fresh;
+        *fresh = before.saturating_add(bytes);
+        // Once: what follows before it set out needs no turn of its own, however long others take theirs.
+        if before < FRESH_BYTES && *fresh >= FRESH_BYTES {
             self.write_back_is_due.store(true, Ordering::Relaxed);
         }
     }
@@ -97,6 +99,21 @@ mod tests {
         store.begin_write_back();
         assert_eq!(store.changes().fresh, BTreeMap::from([(1, FRESH_BYTES - 1)]));
         assert!(!count(0, FRESH_BYTES - 1) && count(0, 1), "and again");
+    }
+
+    #[test]
+    fn what_is_written_while_it_waits_to_set_out_needs_no_second_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Sample::single(1).open(dir.path());
+        store.count_fresh(0, FRESH_BYTES);
+        assert!(store.is_write_back_due());
+        for _ in 0..3 {
+            store.count_fresh(0, FRESH_BYTES);
+            assert!(!store.is_write_back_due(), "it waits for its turn");
+        }
+        store.begin_write_back();
+        store.count_fresh(0, FRESH_BYTES);
+        assert!(store.is_write_back_due());
     }
 
     #[test]
