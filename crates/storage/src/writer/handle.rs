@@ -49,7 +49,7 @@ impl RecordHandle {
         self.change(true, |progress| progress.take_lost(piece));
     }
 
-    /// These pieces, written before the last good [`FileStore::sync`] began, are on the disk. Take
+    /// These pieces, written before the last good [`crate::FileStore::sync`] began, are on the disk. Take
     /// [`Self::progress`]'s `written` before the sync, and pass it here after.
     pub fn durable(&self, pieces: &Bitfield) {
         self.change(true, |progress| progress.add_durable(pieces));
@@ -152,7 +152,7 @@ impl RecordHandle {
         state.progress.durable.count() < state.progress.written.count()
     }
 
-    /// The torrent stops. `clean` says that the last [`FileStore::sync`] succeeded and nothing was
+    /// The torrent stops. `clean` says that the last [`crate::FileStore::sync`] succeeded and nothing was
     /// written after it; then the next run trusts everything, whatever happens to the power.
     pub fn close(self, clean: bool) {
         let mut state = self.tracked.state();
