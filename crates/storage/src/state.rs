@@ -144,6 +144,7 @@ impl StateStore for MemoryState {
         let mut records = self.records();
         for save in batch {
             let old = records.remove(&save.key);
+            let old_totals = old.as_ref().map_or_else(Totals::default, |old| old.totals);
             let (old_progress, mut files, old_torrent, old_arrangement) = old
                 .map_or_else(Default::default, |old| {
                     (Some(old.progress), old.files, old.torrent, old.arrangement)
@@ -159,7 +160,7 @@ impl StateStore for MemoryState {
             }
             let torrent = save.torrent.clone().or(old_torrent);
             let arrangement = save.arrangement.clone().unwrap_or(old_arrangement);
-            let totals = save.totals;
+            let totals = save.totals.max_of_each(old_totals);
             let record = ResumeRecord { progress, files, torrent, arrangement, totals };
             records.insert(save.key.clone(), record);
         }
@@ -174,5 +175,36 @@ impl StateStore for MemoryState {
     fn start_over(&self) -> Result<(), StateError> {
         self.records().clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metainfo::InfoHash;
+
+    use super::*;
+
+    #[test]
+    fn totals_in_memory_never_get_less_each_by_itself() {
+        let root = Arc::from(std::path::Path::new("/downloads"));
+        let key = RecordKey { info_hash: InfoHash([1; 20]), root };
+        let state = MemoryState::default();
+        let save = |progress, totals| {
+            let save = Save {
+                key: key.clone(),
+                progress,
+                totals,
+                files: BTreeMap::new(),
+                file_count: 1,
+                torrent: None,
+                arrangement: None,
+                shelf: None,
+            };
+            state.save(&[save], false).unwrap();
+        };
+        save(Some(Progress::new(1, 0)), Totals { uploaded: 9, active_ms: 5, ..Totals::default() });
+        save(None, Totals { downloaded: 7, active_ms: 6, seeding_ms: 1, uploaded: 8 });
+        let most = Totals { uploaded: 9, downloaded: 7, active_ms: 6, seeding_ms: 1 };
+        assert_eq!(state.load(&key).unwrap().unwrap().totals, most);
     }
 }

@@ -122,7 +122,7 @@ struct Changes {
     fresh: BTreeMap<usize, u64>,
     /// Folders with new entries since the last sync.
     unsynced_folders: BTreeSet<PathBuf>,
-    /// Files whose sync failed, and how; see [`FileStore::sync`].
+    /// Files whose sync or write-back failed, and how; see [`FileStore::sync`].
     not_durable: BTreeMap<usize, String>,
     /// Files as they were right after our last write to them, since [`FileStore::take_seen`].
     seen: BTreeMap<usize, FileSeen>,

@@ -17,6 +17,18 @@ pub struct Totals {
     pub seeding_ms: u64,
 }
 
+impl Totals {
+    /// The greater of each: of two that were taken at different times, nobody knows which is later.
+    pub(crate) fn max_of_each(self, other: Self) -> Self {
+        Self {
+            uploaded: self.uploaded.max(other.uploaded),
+            downloaded: self.downloaded.max(other.downloaded),
+            active_ms: self.active_ms.max(other.active_ms),
+            seeding_ms: self.seeding_ms.max(other.seeding_ms),
+        }
+    }
+}
+
 /// Totals that grow while the torrent runs, without anybody counting for it.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {

@@ -69,7 +69,8 @@ impl Swarm {
         self.hashes.is_some()
     }
 
-    /// Whether it is complete, has no peer, and has nothing to do until it is told something.
+    /// Whether it is complete, has no peer, and has nothing to do until it is told something. Who was
+    /// given hashes owes them no longer, as that is forgotten.
     pub fn may_rest(&self) -> bool {
         self.peers.len() == 0
             && self.is_complete()

@@ -43,8 +43,10 @@ impl Swarm {
         let exchange = self.exchange_at.filter(|_| self.peers.len() > 0);
         let end_game = self.is_waiting().then(|| self.now + endgame::RECHECK);
         let ends = self.seed_limit_at();
-        let hashes = self.hashes.as_ref().filter(|_| self.peers.len() > 0);
-        let hashes = hashes.and_then(|hashes| hashes.next_timeout());
+        let hashes = self.hashes.as_ref().and_then(|hashes| match self.peers.len() {
+            0 => hashes.all_paid_at(self.now), // it may rest then
+            _ => hashes.next_timeout(),
+        });
         let times = [check, round, end_game, exchange, ends, hashes, self.next_dial_at()];
         times.into_iter().flatten().min()
     }

@@ -8,7 +8,8 @@ use std::io;
 /// finds less to do. Does nothing where the system has no such call.
 ///
 /// # Errors
-/// What the system said, an error of an earlier write to the disk among it; a later `sync_data` says so too.
+/// What went wrong within this call. With another than that there is no such call or no memory, what is new
+/// in the file may be lost already, and a later `sync_data` need not say so again.
 pub fn begin_write_back(file: &File) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {

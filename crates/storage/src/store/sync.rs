@@ -25,9 +25,9 @@ impl FileStore {
     /// [`crate::PieceOutcome::Written`] arrived before the call is durable.
     ///
     /// # Errors
-    /// The first one met, after trying all files. A file that failed to sync fails again for as
-    /// long as this store is open: the kernel drops what it could not write and reports it only
-    /// once, so a later success would say nothing about it.
+    /// The first one met, after trying all files. A file that failed to sync, or to set out for the
+    /// disk before, fails again for as long as this store is open: the kernel drops what it could not
+    /// write and reports it only once, so a later success would say nothing about it.
     pub fn sync(&self) -> Result<(), StorageError> {
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let (files, folders) = {

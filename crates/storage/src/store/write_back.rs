@@ -3,9 +3,13 @@
 //! A system begins by itself after half a minute, or when a tenth of its memory is to be written: most of a
 //! fast download would be left for the sync that who stops it waits for.
 
+use std::io;
 use std::sync::atomic::Ordering;
 
+use rustix::io::Errno;
+
 use super::FileStore;
+use super::open::errno;
 
 /// New data of one file that is worth setting out: enough for a disk to write it in long runs.
 pub(crate) const FRESH_BYTES: u64 = 32 * 1024 * 1024;
@@ -14,8 +18,10 @@ impl FileStore {
     pub(crate) fn count_fresh(&self, file: usize, bytes: u64) {
         let mut changes = self.changes();
         let fresh = changes.fresh.entry(file).or_default();
-        *fresh += bytes;
-        if *fresh >= FRESH_BYTES {
+        let before = *fresh;
+        *fresh = before.saturating_add(bytes);
+        // Once: what follows before it set out needs no turn of its own, however long others take theirs.
+        if before < FRESH_BYTES && *fresh >= FRESH_BYTES {
             self.write_back_is_due.store(true, Ordering::Relaxed);
         }
     }
@@ -35,11 +41,28 @@ impl FileStore {
             // One that was closed again is left to the next sync, which says what is wrong with it.
             let open = self.handles.peek(self.key(file));
             if let Some(Err(error)) = open.map(|open| sys::begin_write_back(&open)) {
-                let path = self.file_path(file);
-                tracing::debug!(%error, path = %path.display(), "write-back did not begin");
+                self.did_not_set_out(file, &error);
             }
         }
     }
+
+    /// The system may have dropped the data that it could not write, and say so here alone: then no
+    /// later sync of the file says that it is on the disk.
+    fn did_not_set_out(&self, file: usize, error: &io::Error) {
+        let path = self.file_path(file);
+        if nothing_was_tried(error) {
+            return tracing::debug!(%error, path = %path.display(), "write-back did not begin");
+        }
+        tracing::warn!(%error, path = %path.display(), "data did not get to the disk");
+        self.changes().not_durable.insert(file, error.to_string());
+    }
+}
+
+/// The file or its system knows no such call, a sandbox refuses it, or there was no memory to begin with.
+fn nothing_was_tried(error: &io::Error) -> bool {
+    let harmless =
+        [Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL, Errno::SPIPE, Errno::PERM, Errno::NOMEM];
+    harmless.contains(&errno(error))
 }
 
 #[cfg(test)]
@@ -54,6 +77,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::error::StorageError;
     use crate::store::testing::Sample;
 
     #[test]
@@ -75,6 +99,39 @@ mod tests {
         store.begin_write_back();
         assert_eq!(store.changes().fresh, BTreeMap::from([(1, FRESH_BYTES - 1)]));
         assert!(!count(0, FRESH_BYTES - 1) && count(0, 1), "and again");
+    }
+
+    #[test]
+    fn what_is_written_while_it_waits_to_set_out_needs_no_second_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Sample::single(1).open(dir.path());
+        store.count_fresh(0, FRESH_BYTES);
+        assert!(store.is_write_back_due());
+        for _ in 0..3 {
+            store.count_fresh(0, FRESH_BYTES);
+            assert!(!store.is_write_back_due(), "it waits for its turn");
+        }
+        store.begin_write_back();
+        store.count_fresh(0, FRESH_BYTES);
+        assert!(store.is_write_back_due());
+    }
+
+    #[test]
+    fn data_that_was_lost_on_its_way_never_counts_as_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let sample = Sample::single(1);
+        let store = sample.open(dir.path());
+        sample.write_all(&store);
+        let fails = |errno: Errno| store.did_not_set_out(0, &errno.into());
+        [Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL, Errno::NOMEM].into_iter().for_each(fails);
+        store.sync().unwrap();
+        for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT] {
+            let store = sample.open(dir.path());
+            store.did_not_set_out(0, &errno.into());
+            let result = store.sync();
+            assert!(matches!(result, Err(StorageError::NotDurable { .. })), "{errno}: {result:?}");
+            assert!(store.sync().is_err(), "for as long as it is open");
+        }
     }
 
     #[test]

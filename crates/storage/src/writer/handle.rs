@@ -49,7 +49,7 @@ impl RecordHandle {
         self.change(true, |progress| progress.take_lost(piece));
     }
 
-    /// These pieces, written before the last good [`FileStore::sync`] began, are on the disk. Take
+    /// These pieces, written before the last good [`crate::FileStore::sync`] began, are on the disk. Take
     /// [`Self::progress`]'s `written` before the sync, and pass it here after.
     pub fn durable(&self, pieces: &Bitfield) {
         self.change(true, |progress| progress.add_durable(pieces));
@@ -103,7 +103,12 @@ impl RecordHandle {
 
     /// From now on its time does not count.
     pub fn rests(&self) {
-        self.tracked.state().meter.rest(Instant::now());
+        let mut state = self.tracked.state();
+        let ran = state.meter.rest(Instant::now());
+        if ran && !std::mem::replace(&mut state.unsaved.totals, true) {
+            drop(state);
+            self.note(0); // nobody may close a torrent that ends by a failure
+        }
     }
 
     /// When it was added, and when its last piece arrived, in seconds since 1970.
@@ -147,7 +152,7 @@ impl RecordHandle {
         state.progress.durable.count() < state.progress.written.count()
     }
 
-    /// The torrent stops. `clean` says that the last [`FileStore::sync`] succeeded and nothing was
+    /// The torrent stops. `clean` says that the last [`crate::FileStore::sync`] succeeded and nothing was
     /// written after it; then the next run trusts everything, whatever happens to the power.
     pub fn close(self, clean: bool) {
         let mut state = self.tracked.state();

@@ -283,6 +283,26 @@ fn the_time_of_who_moves_nothing_is_saved_now_and_then() {
 }
 
 #[test]
+fn the_time_of_who_rests_and_is_never_closed_is_saved() {
+    let fixture = fixture();
+    let seed = fixture.track();
+    seed.runs(true);
+    fixture.writer.flush().unwrap();
+    let before = seed.totals().active_ms;
+    while seed.totals().active_ms == before {
+        std::thread::yield_now();
+    }
+    seed.rests();
+    fixture.writer.flush().unwrap();
+    assert_eq!(fixture.load(&seed).totals, seed.totals(), "all of it");
+    assert!(seed.totals().active_ms > before);
+    fixture.saves.try_iter().for_each(drop);
+    seed.rests();
+    fixture.writer.flush().unwrap();
+    assert!(fixture.saves.try_recv().is_err(), "it rests already");
+}
+
+#[test]
 fn a_save_looks_at_what_changed_and_at_no_other() {
     let fixture = fixture();
     let handle = fixture.track();

@@ -5,7 +5,9 @@
 //! the last few pieces' leaves are kept. How much anybody may ask for is bounded in time
 //! (`allowance.rs`).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
@@ -36,7 +38,7 @@ pub(super) struct Serving {
     /// Leaves, and what is above them, of some pieces; the last used is the last.
     kept: VecDeque<(PieceIndex, MerkleTree)>,
     /// What is above the piece layers of some files, by the tree's number.
-    upper: BTreeMap<u32, MerkleTree>,
+    pub(super) upper: BTreeMap<u32, MerkleTree>,
 }
 
 impl Serving {
@@ -98,8 +100,12 @@ impl Hashes {
         (fits && exists).then(|| tree.first_piece.checked_add(number)).flatten()
     }
 
-    /// The nodes from a file's piece layer to its root.
+    /// The nodes from a file's piece layer to its root. They are made of a copy of the whole layer, once.
     fn upper(&mut self, number: u32) -> Option<&MerkleTree> {
+        let room = match self.serving.upper.entry(number) {
+            Entry::Occupied(made) => return Some(made.into_mut()),
+            Entry::Vacant(room) => room,
+        };
         let tree = self.trees.get(number as usize)?;
         let base = tree.piece_top(self.piece_length);
         let top = tree.height();
@@ -108,8 +114,37 @@ impl Hashes {
             Some(layer) => layer.to_vec(),
             None => return None,
         };
-        let make = || MerkleTree::new(hashes, base, top);
-        Some(self.serving.upper.entry(number).or_insert_with(make))
+        Some(room.insert(MerkleTree::new(hashes, base, top)))
+    }
+
+    /// Whether the answer to a request about this tree may be given: then the address owes what is
+    /// sent, and what is `read` for it, and the file's piece layer where what is above that has to be
+    /// made, which is done at once, so that nobody pays it twice.
+    fn may_have(
+        &mut self,
+        (now, ip): (Duration, IpAddr),
+        number: u32,
+        request: &HashRequest,
+        read: u64,
+    ) -> bool {
+        let Some(tree) = self.trees.get(number as usize) else { return false };
+        let sent = u64::from(request.length).saturating_add(u64::from(request.uncles()));
+        let top = run_of(request).top().saturating_add(request.uncles());
+        let layer = tree.layer.as_ref().filter(|_| {
+            top > tree.piece_top(self.piece_length) && !self.serving.upper.contains_key(&number)
+        });
+        let made = layer.map_or(0, |layer| layer.len() as u64);
+        let all = sent.saturating_add(read).saturating_add(made);
+        let may = self.serving.allowance.take(now, ip, all);
+        if may && made > 0 {
+            self.upper(number);
+        }
+        may
+    }
+
+    /// When the last debt will be paid for what was given; `None` when all are.
+    pub(crate) fn all_paid_at(&self, now: Duration) -> Option<Duration> {
+        self.serving.allowance.all_paid_at(now)
     }
 
     /// The answer, if all that it takes is at hand.
@@ -119,11 +154,7 @@ impl Hashes {
             return None;
         }
         let piece_top = tree.piece_top(self.piece_length);
-        let run = HashRun {
-            layer: request.base_layer,
-            index: u64::from(request.index),
-            length: u64::from(request.length),
-        };
+        let run = run_of(request);
         let uncles = request.uncles() as usize;
         if request.base_layer == piece_top && tree.layer.is_some() {
             let upper = self.upper(number)?;
@@ -154,6 +185,14 @@ impl Hashes {
     }
 }
 
+fn run_of(request: &HashRequest) -> HashRun {
+    HashRun {
+        layer: request.base_layer,
+        index: u64::from(request.index),
+        length: u64::from(request.length),
+    }
+}
+
 /// Uncles of a run, exactly so many.
 fn proofs(upper: &MerkleTree, run: HashRun, uncles: usize) -> Option<Vec<MerkleHash>> {
     upper.proofs(run, uncles).filter(|proofs| proofs.len() == uncles)
@@ -171,16 +210,15 @@ impl Swarm {
 
     fn serve_hashes(&mut self, key: PeerKey, request: HashRequest) -> Option<()> {
         let ip = self.peers.get(key)?.hello.addr.ip();
-        let now = self.now;
-        let sent = u64::from(request.length).saturating_add(u64::from(request.uncles()));
+        let who = (self.now, ip);
         let hashes = self.hashes.as_deref_mut()?;
-        let (_, tree) = hashes.by_root(request.root).next()?;
+        let (number, tree) = hashes.by_root(request.root).next()?;
         if !request.is_sound(tree.height()) {
             return None;
         }
         let piece_top = tree.piece_top(hashes.piece_length);
         if request.base_layer == piece_top && tree.layer.is_some() {
-            if !hashes.serving.allowance.take(now, ip, sent) {
+            if !hashes.may_have(who, number, &request, 0) {
                 return None;
             }
             self.actions.push_back(Action::SendHashes { peer: key, request });
@@ -195,22 +233,22 @@ impl Swarm {
             pieces.find(|piece| self.have.has(*piece))?
         };
         if hashes.serving.leaves(piece).is_some() {
-            if !hashes.serving.allowance.take(now, ip, sent) {
+            if !hashes.may_have(who, number, &request, 0) {
                 return None;
             }
             self.actions.push_back(Action::SendHashes { peer: key, request });
             return Some(());
         }
         let read = hashes.piece_tree(piece).map_or(0, |tree| u64::from(tree.leaf_count()));
-        let Serving { waiting, allowance, .. } = &mut hashes.serving;
+        let waiting = &hashes.serving.waiting;
         let of_peer = waiting.iter().filter(|(peer, ..)| *peer == key).count();
         if waiting.len() >= WAITING_MAX || of_peer >= WAITING_OF_ONE_MAX {
             return None;
         }
-        if !allowance.take(now, ip, sent.saturating_add(read)) {
+        if !hashes.may_have(who, number, &request, read) {
             return None;
         }
-        waiting.push_back((key, request, piece));
+        hashes.serving.waiting.push_back((key, request, piece));
         self.hash_next();
         Some(())
     }
@@ -257,7 +295,9 @@ impl Swarm {
         if let Some(tree) = sound {
             hashes.serving.keep(piece, tree);
         }
-        hashes.serving.hashing = None;
+        if hashes.serving.hashing == Some(piece) {
+            hashes.serving.hashing = None; // one from before a rest may come late
+        }
         let mut waited = Vec::new();
         hashes.serving.waiting.retain(|(peer, request, of)| {
             if *of == piece {
@@ -278,7 +318,7 @@ impl Swarm {
     /// Gives memory back that nobody may need again.
     pub(crate) fn forget_served_hashes(&mut self) {
         if let Some(hashes) = &mut self.hashes {
-            // Not who owes us: that is over within seconds.
+            // Not who owes us: it does not rest before that is paid.
             hashes.serving.kept = VecDeque::new();
             hashes.serving.upper = BTreeMap::new();
         }
