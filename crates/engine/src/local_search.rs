@@ -1,5 +1,6 @@
 //! Local discovery (BEP 14): tells our network by multicast which torrents are here, and hears who else
-//! has them. Private torrents (BEP 27) have no part in it.
+//! has them. Private torrents (BEP 27) have no part in it. Those that only a link is known of do: which of
+//! them are private shows when there is metadata, and then they leave the peers that came by this way.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -70,7 +71,7 @@ async fn tell(session: Weak<SessionShared>, socket: &UdpSocket, group: SocketAdd
         if std::mem::replace(&mut told_port, port) != port {
             told = Told::default();
         }
-        let info_hashes = told.next(clock.now(), &public_torrents(&session));
+        let info_hashes = told.next(clock.now(), &not_private(&session));
         if port == 0 || info_hashes.is_empty() {
             continue;
         }
@@ -111,22 +112,26 @@ fn hear(session: &SessionShared, from: SocketAddr, datagram: &[u8], cookie: &str
     }
 }
 
-/// Our torrents that somebody else has.
+/// Our torrents, and those that we look for, that somebody else has.
 fn wanted(session: &SessionShared, search: &LocalSearch, cookie: &str) -> Vec<InfoHash> {
     if search.cookie.as_deref() == Some(cookie) {
         return Vec::new(); // that was us
     }
-    let is_public = |info_hash: &&InfoHash| {
-        session.find(info_hash).is_some_and(|(shared, _)| !shared.torrent.info.is_private())
+    let is_ours = |info_hash: &&InfoHash| match session.find(info_hash) {
+        Some((shared, _)) => !shared.torrent.info.is_private(),
+        None => session.searches.find(info_hash).is_some(),
     };
-    search.info_hashes.iter().filter(is_public).copied().collect()
+    search.info_hashes.iter().filter(is_ours).copied().collect()
 }
 
 /// What may be told of.
-fn public_torrents(session: &SessionShared) -> Vec<InfoHash> {
+fn not_private(session: &SessionShared) -> Vec<InfoHash> {
     let all = session.all();
     let public = all.iter().filter(|shared| !shared.torrent.info.is_private());
-    public.flat_map(|shared| shared.names()).collect()
+    let mut names: Vec<InfoHash> = public.flat_map(|shared| shared.names()).collect();
+    let searched = session.searches.names().into_iter();
+    names.extend(searched.filter(|name| session.find(name).is_none()));
+    names
 }
 
 /// When each torrent was told of last.
@@ -279,7 +284,7 @@ mod tests {
         let public = add(&session, dir.path(), "public", false).await;
         let private = add(&session, dir.path(), "private", true).await;
         let shared = &session.inner.shared;
-        assert_eq!(public_torrents(shared), [public.info_hash()]);
+        assert_eq!(not_private(shared), [public.info_hash()]);
 
         let strange = hash(1);
         let search = LocalSearch {
@@ -298,6 +303,14 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_mins(1), known).await.expect("it was heard of");
+
+        // One that is looked for by a link may be public.
+        let link = format!("magnet:?xt=urn:btih:{strange}").parse().unwrap();
+        let following = session.follow(crate::FollowMagnet::new(link)).unwrap();
+        assert_eq!(not_private(shared), [public.info_hash(), strange]);
+        assert_eq!(wanted(shared, &search, "ours"), [strange, public.info_hash()]);
+        hear(shared, from, &search.encode(from), "ours");
+        assert_eq!(following.stats().metadata.peers_known, 1);
         session.shutdown().await;
     }
 }

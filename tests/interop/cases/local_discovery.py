@@ -33,6 +33,21 @@ def ourselves(lab):
     torrent.check(out, leecher.label)
 
 
+@case("local-discovery/by-link", cost=5)
+def by_link(lab):
+    """Who comes by a link is told of by libtorrent's word, or tells that it is there."""
+    torrent = payloads.make(lab.directory, "near.bin", 1_000_000)
+    first, late = (lab.peerless(arguments=OURS) for _ in range(2))
+    outs = [lab.folder("first"), lab.folder("late")]
+    first.download([torrent], outs[0], by_magnet=True)
+    lab.client("libtorrent", local_discovery=True).seed([torrent], torrent.home)
+    first.wait_complete(50)
+    late.download([torrent], outs[1], by_magnet=True)
+    late.wait_complete(50)
+    torrent.check(outs[0], first.label)
+    torrent.check(outs[1], late.label)
+
+
 @case("local-discovery/ipv6", cost=3)
 def by_ipv6(lab):
     """On a link of two hosts that have no address but of IPv6."""

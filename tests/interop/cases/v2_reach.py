@@ -68,7 +68,7 @@ def _local(kind, hybrid):
     def local(lab):
         torrent = _torrent(lab, hybrid)
         leecher, out = lab.peerless(arguments=LOCAL), lab.folder("out")
-        leecher.download([torrent], out)
+        leecher.download([torrent], out, by_magnet=True)
         lab.client("libtorrent", local_discovery=True).seed([torrent], torrent.home)
         _came(leecher, torrent, out, 50)
 
@@ -77,7 +77,7 @@ def _local(kind, hybrid):
         torrent = _torrent(lab, hybrid)
         lab.peerless(arguments=LOCAL).seed([torrent], torrent.home)
         leecher, out = lab.peerless(arguments=LOCAL), lab.folder("out")
-        leecher.download([torrent], out)
+        leecher.download([torrent], out, by_magnet=True)
         _came(leecher, torrent, out, 30)
 
 

@@ -196,6 +196,11 @@ impl Searches {
         self.lock().get(info_hash).cloned()
     }
 
+    /// What all of them go by.
+    pub(crate) fn names(&self) -> Vec<InfoHash> {
+        self.lock().keys().copied().collect()
+    }
+
     /// The one that has this name within MSE.
     pub(crate) fn find_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
         self.lock().keys().copied().find(|info_hash| torrent_mark(info_hash) == *mark)
