@@ -2,21 +2,11 @@
 known by the address of its link alone, and names another one for its description.
 """
 
-import http.server
-import re
 import socket
 import struct
-import threading
 import time
 
-MAPPING_PORT = 5351
-SEARCH_PORT = 1900
-SEARCH_GROUP = "ff02::c"
-KINDS = {6: "TCP", 17: "UDP"}
-SERVICE = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1"
-DESCRIPTION = f"""<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><device>
-<deviceList><device><serviceList><service><serviceType>{SERVICE}</serviceType>
-<controlURL>/6fc</controlURL></service></serviceList></device></deviceList></device></root>"""
+from scripted_gateway import KINDS, MAPPING_PORT, SEARCH_PORT, Doors, Upnp, found_at
 
 
 class Firewall:
@@ -29,45 +19,18 @@ class Firewall:
         self.open = {}  # (address, protocol, port) -> its number
         self.asked = []  # (what, address, protocol, port); of what is known by its number alone, that
         self.is_on, self.numbers = True, 100
-        self._stopped, self._threads = False, []
         self.scope = socket.if_nametoindex(house.outside)
-        lab.at_end(self.stop)
+        self.doors = Doors(lab)
         if speaks != "upnp":
-            self._serve(MAPPING_PORT, self._mapping)
-        if speaks == "pcp":
-            return
-        self._serve(SEARCH_PORT, self._search)
-        handler = type("Handler", (_Http,), {"firewall": self})
-        server = type("Server", (http.server.ThreadingHTTPServer,), {"address_family": socket.AF_INET6})
-        self.http = server(("::", 0), handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
+            self._open(MAPPING_PORT, self._mapping)
+        if speaks != "pcp":
+            self._open(SEARCH_PORT, self._search)
+            self.doors.web("::", _Http, self, socket.AF_INET6)
 
-    def _serve(self, port, answer):
+    def _open(self, port, answer):
         door = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         door.bind((self.house.gateway_ipv6, port, 0, self.scope))
-        door.settimeout(0.1)
-
-        def serve():
-            while not self._stopped:
-                try:
-                    asked, whom = door.recvfrom(2048)
-                except TimeoutError:
-                    continue
-                said = answer(asked, whom[0])
-                if said:
-                    door.sendto(said, whom)
-            door.close()
-
-        self._threads.append(threading.Thread(target=serve, daemon=True))
-        self._threads[-1].start()
-
-    def stop(self):
-        self._stopped = True
-        for thread in self._threads:
-            thread.join()
-        if self.speaks != "pcp":
-            self.http.shutdown()
-            self.http.server_close()
+        self.doors.datagrams(door, answer)
 
     def forget(self):
         """Loses everything, and begins to count anew."""
@@ -119,63 +82,35 @@ class Firewall:
         if not asked.startswith(b"M-SEARCH"):
             return None
         # An address that is not its own on this link: it is asked at the one that it is known by.
-        location = f"http://[2001:db8:ffff::1]:{self.http.server_address[1]}/root.xml"
-        kind = "urn:schemas-upnp-org:device:InternetGatewayDevice:2"
-        return f"HTTP/1.1 200 OK\r\nST: {kind}\r\nLOCATION: {location}\r\n\r\n".encode()
+        return found_at(f"http://[2001:db8:ffff::1]:{self.doors.web_port}/root.xml", 2)
 
 
-class _Http(http.server.BaseHTTPRequestHandler):
-    firewall = None
+class _Http(Upnp):
+    service, control = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1", "/6fc"
 
-    def do_GET(self):
-        self._say(200, DESCRIPTION)
-
-    def do_POST(self):
-        firewall = self.firewall
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        service, action = self.headers["SOAPAction"].strip('"').split("#")
-        assert service == SERVICE and "%" not in self.headers["Host"], self.headers
-
-        def argument(name):
-            return re.search(f"<{name}>(.*?)</{name}>", body).group(1)
-
+    def act(self, action, argument, body):
+        firewall = self.gateway
+        assert "%" not in self.headers["Host"], self.headers
         if action == "GetFirewallStatus":
             on = int(firewall.is_on)
             inner = f"<FirewallEnabled>{on}</FirewallEnabled>"
-            return self._answer(action, inner + "<InboundPinholeAllowed>1</InboundPinholeAllowed>")
+            return self.answer(action, inner + "<InboundPinholeAllowed>1</InboundPinholeAllowed>")
         if action == "AddPinhole":
             ip = argument("InternalClient")
             if ip != self.client_address[0]:
-                return self._fault(606, "Action not authorized")
+                return self.fault(606, "Action not authorized")
             assert argument("RemoteHost") == "" and argument("RemotePort") == "0", body
             assert 1 <= int(argument("LeaseTime")) <= 86400, body
             kind = KINDS[int(argument("Protocol"))]
             number = firewall.opened(ip, kind, int(argument("InternalPort")))
-            return self._answer(action, f"<UniqueID>{number}</UniqueID>")
+            return self.answer(action, f"<UniqueID>{number}</UniqueID>")
         key = firewall.by_number(int(argument("UniqueID")))
         if key is None:
-            return self._fault(704, "NoSuchEntry")
+            return self.fault(704, "NoSuchEntry")
         if action == "UpdatePinhole":
             assert 1 <= int(argument("NewLeaseTime")) <= 86400, body
             firewall.asked.append(("keep", *key))
         elif action == "DeletePinhole":
             firewall.asked.append(("close", *key))
             del firewall.open[key]
-        return self._answer(action)
-
-    def _answer(self, action, inner=""):
-        answer = f'<u:{action}Response xmlns:u="{SERVICE}">{inner}</u:{action}Response>'
-        self._say(200, f"<s:Envelope><s:Body>{answer}</s:Body></s:Envelope>")
-
-    def _fault(self, code, text):
-        error = f"<errorCode>{code}</errorCode><errorDescription>{text}</errorDescription>"
-        self._say(500, f"<s:Envelope><s:Body><s:Fault>{error}</s:Fault></s:Body></s:Envelope>")
-
-    def _say(self, status, text):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_):
-        pass
+        return self.answer(action)

@@ -1,18 +1,12 @@
 """A gateway that maps nothing and writes down what it is asked: PCP, NAT-PMP and UPnP by script."""
 
-import http.server
-import re
 import socket
 import struct
-import threading
 import time
 
-EXTERNAL_IP = "11.22.33.44"
-MAPPING_PORT = 5351
-SEARCH_PORT = 1900
-SEARCH_GROUP = "239.255.255.250"
+from scripted_gateway import KINDS, MAPPING_PORT, SEARCH_PORT, Doors, Upnp, found_at
 
-KINDS = {6: "TCP", 17: "UDP"}
+EXTERNAL_IP = "11.22.33.44"
 
 
 class Gateway:
@@ -25,41 +19,16 @@ class Gateway:
         self.asked = []  # (what, protocol, internal port, external port, seconds)
         self.began = time.monotonic() - 1000
         self.misled_to = None
-        self._stopped, self._threads = False, []
-        lab.at_end(self.stop)
-        self._serve(MAPPING_PORT, self._mapping)
+        self.doors = Doors(lab)
+        self._open(MAPPING_PORT, self._mapping)
         if speaks == "upnp":
-            self._serve(SEARCH_PORT, self._search)
-            handler = type("Handler", (_Http,), {"gateway": self})
-            self.http = http.server.ThreadingHTTPServer((self.ip, 0), handler)
-            threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
+            self._open(SEARCH_PORT, self._search)
+            self.doors.web(self.ip, _Http, self, socket.AF_INET)
 
-    def _serve(self, port, answer):
+    def _open(self, port, answer):
         door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         door.bind((self.ip, port))
-        door.settimeout(0.1)
-
-        def serve():
-            while not self._stopped:
-                try:
-                    asked, whom = door.recvfrom(2048)
-                except TimeoutError:
-                    continue
-                said = answer(asked)
-                if said:
-                    door.sendto(said, whom)
-            door.close()
-
-        self._threads.append(threading.Thread(target=serve, daemon=True))
-        self._threads[-1].start()
-
-    def stop(self):
-        self._stopped = True
-        for thread in self._threads:
-            thread.join()
-        if self.speaks == "upnp":
-            self.http.shutdown()
-            self.http.server_close()
+        self.doors.datagrams(door, answer)
 
     def restart(self):
         """Forgets everything, and begins to count anew."""
@@ -81,7 +50,7 @@ class Gateway:
     def _note(self, protocol, internal, external, seconds):
         self.asked.append(("map" if seconds else "end", protocol, internal, external, seconds))
 
-    def _mapping(self, asked):
+    def _mapping(self, asked, _):
         if self.speaks == "pcp" and len(asked) == 60 and asked[:2] == b"\x02\x01":
             seconds, client = struct.unpack_from(">I16s", asked, 4)
             kind, internal, external = asked[36], *struct.unpack_from(">HH", asked, 40)
@@ -107,65 +76,29 @@ class Gateway:
             return struct.pack(">BBHI", 0, 128 | asked[1], 1, self.epoch)
         return None
 
-    def _search(self, asked):
+    def _search(self, asked, _):
         if not asked.startswith(b"M-SEARCH"):
             return None
         host = self.misled_to or self.ip
-        location = f"http://{host}:{self.http.server_address[1]}/root.xml"
-        kind = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
-        return f"HTTP/1.1 200 OK\r\nST: {kind}\r\nLOCATION: {location}\r\n\r\n".encode()
+        return found_at(f"http://{host}:{self.doors.web_port}/root.xml", 1)
 
 
-SERVICE = "urn:schemas-upnp-org:service:WANIPConnection:1"
-DESCRIPTION = f"""<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><device>
-<deviceList><device><serviceList><service><serviceType>{SERVICE}</serviceType>
-<controlURL>/control</controlURL></service></serviceList></device></deviceList></device></root>"""
+class _Http(Upnp):
+    service, control = "urn:schemas-upnp-org:service:WANIPConnection:1", "/control"
 
-
-class _Http(http.server.BaseHTTPRequestHandler):
-    gateway = None
-
-    def do_GET(self):
-        self._say(200, DESCRIPTION)
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        service, action = self.headers["SOAPAction"].strip('"').split("#")
-        assert service == SERVICE
-
-        def argument(name):
-            return re.search(f"<{name}>(.*?)</{name}>", body).group(1)
-
+    def act(self, action, argument, _):
         if action == "GetExternalIPAddress":
             inner = f"<NewExternalIPAddress>{EXTERNAL_IP}</NewExternalIPAddress>"
-            return self._answer(action, inner)
+            return self.answer(action, inner)
         external, protocol = int(argument("NewExternalPort")), argument("NewProtocol")
         if action == "DeletePortMapping":
             self.gateway._note(protocol, 0, external, 0)
-            return self._answer(action)
+            return self.answer(action)
         assert argument("NewInternalClient") == self.gateway.house.ip
         seconds, internal = int(argument("NewLeaseDuration")), int(argument("NewInternalPort"))
         if seconds:
-            return self._fault(725, "OnlyPermanentLeasesSupported")
+            return self.fault(725, "OnlyPermanentLeasesSupported")
         if external == internal and self.gateway.offset:
-            return self._fault(718, "ConflictInMappingEntry")
+            return self.fault(718, "ConflictInMappingEntry")
         self.gateway.asked.append(("map", protocol, internal, external, 1))
-        return self._answer(action)
-
-    def _answer(self, action, inner=""):
-        answer = f'<u:{action}Response xmlns:u="{SERVICE}">{inner}</u:{action}Response>'
-        self._say(200, f"<s:Envelope><s:Body>{answer}</s:Body></s:Envelope>")
-
-    def _fault(self, code, text):
-        error = f"<errorCode>{code}</errorCode><errorDescription>{text}</errorDescription>"
-        fault = f"<s:Fault><detail><UPnPError>{error}</UPnPError></detail></s:Fault>"
-        self._say(500, f"<s:Envelope><s:Body>{fault}</s:Body></s:Envelope>")
-
-    def _say(self, status, text):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_):
-        pass
+        return self.answer(action)
