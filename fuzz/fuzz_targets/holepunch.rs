@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use metainfo::{Geometry, InfoHash};
-use swarm::{Action, Config, Hello, Settings, Swarm};
-use wire::{Bitfield, ExtendedHandshake, Extension, HolepunchMessage, Message, PeerId, Reserved};
+use swarm::{Action, Config, Hello, Swarm};
+use wire::{ExtendedHandshake, Extension, HolepunchMessage, Message, PeerId, Reserved};
 
 const THEIR_ID: u8 = 77;
 
@@ -48,16 +48,12 @@ fuzz_target!(|input: &[u8]| {
 
 fn config() -> Config {
     Config {
-        geometry: Geometry::new(16_384, 16_384).unwrap(),
-        info_hash: InfoHash([1; 20]),
-        have: Bitfield::new(1),
-        wanted: None,
-        pad_blocks: Vec::new(),
-        metadata_size: None,
         listen_port: Some(6881),
-        client_version: String::new(),
-        own_peer_id: PeerId([0xee; 20]),
-        settings: Settings::default(),
-        seed: 1,
+        ..Config::new(
+            Geometry::new(16_384, 16_384).unwrap(),
+            InfoHash([1; 20]),
+            PeerId([0xee; 20]),
+            1,
+        )
     }
 }

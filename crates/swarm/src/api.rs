@@ -43,6 +43,25 @@ pub struct Config {
     pub seed: u64,
 }
 
+impl Config {
+    /// Of a torrent that nothing is there of and all is wanted of, and that nobody can connect to.
+    pub fn new(geometry: Geometry, info_hash: InfoHash, own_peer_id: PeerId, seed: u64) -> Self {
+        Self {
+            info_hash,
+            have: Bitfield::new(geometry.piece_count()),
+            geometry,
+            wanted: None,
+            pad_blocks: Vec::new(),
+            metadata_size: None,
+            listen_port: None,
+            client_version: String::new(),
+            own_peer_id,
+            settings: Settings::default(),
+            seed,
+        }
+    }
+}
+
 /// Limits of one torrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {

@@ -25,18 +25,14 @@ impl Torrent {
         let mut have = Bitfield::new(pieces);
         (0..10).for_each(|piece| assert!(have.insert(piece)));
         let config = Config {
-            geometry: Geometry::new(u64::from(pieces) * u64::from(piece_length), piece_length)
-                .unwrap(),
-            info_hash: InfoHash([1; 20]),
             have,
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
             settings: Settings { peers_max: 10_000, ..Settings::default() },
-            seed: 1,
+            ..Config::new(
+                Geometry::new(u64::from(pieces) * u64::from(piece_length), piece_length).unwrap(),
+                InfoHash([1; 20]),
+                PeerId([b'm'; 20]),
+                1,
+            )
         };
         Self { swarm: Swarm::new(now, config), now, pieces }
     }

@@ -18,17 +18,14 @@ fn config(seed: u64, have: Bitfield) -> Config {
     let piece_length = BLOCKS * BLOCK_LENGTH;
     let length = u64::from(PIECES) * u64::from(piece_length);
     Config {
-        geometry: Geometry::new(length, piece_length).unwrap(),
-        info_hash: InfoHash([1; 20]),
         have,
-        wanted: None,
-        pad_blocks: Vec::new(),
-        metadata_size: None,
-        listen_port: None,
-        client_version: String::new(),
-        own_peer_id: PeerId([b'm'; 20]),
         settings: Settings { peers_max: 1000, ..Settings::default() },
-        seed,
+        ..Config::new(
+            Geometry::new(length, piece_length).unwrap(),
+            InfoHash([1; 20]),
+            PeerId([b'm'; 20]),
+            seed,
+        )
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use metainfo::merkle::{self, HashRun, MerkleTree};
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash};
-use swarm::{Action, Config, Hello, PeerKey, ReaderId, Settings, Swarm, Tree};
-use wire::{Bitfield, BlockRequest, HashRequest, Message, PeerId, Reserved};
+use swarm::{Action, Config, Hello, PeerKey, ReaderId, Swarm, Tree};
+use wire::{BlockRequest, HashRequest, Message, PeerId, Reserved};
 
 const PIECE: u32 = 16 * 1024 * 1024;
 const PIECES: u32 = 6;
@@ -51,19 +51,12 @@ impl World {
         let tree = MerkleTree::new(leaves, 0, merkle::height(u64::from(BLOCKS * PIECES)));
         let top = merkle::piece_layer(PIECE);
         let layer: Vec<_> = (0..PIECES).map(|at| tree.get(top, at.into()).unwrap()).collect();
-        let config = Config {
-            geometry: Geometry::new(LENGTH, PIECE).unwrap(),
-            info_hash: InfoHash([1; 20]),
-            have: Bitfield::new(PIECES),
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
-            settings: Settings::default(),
-            seed: 1,
-        };
+        let config = Config::new(
+            Geometry::new(LENGTH, PIECE).unwrap(),
+            InfoHash([1; 20]),
+            PeerId([b'm'; 20]),
+            1,
+        );
         let mut swarm = Swarm::new(now, config);
         let (root, layer) = (tree.root(), Some(layer.into()));
         swarm.set_trees(vec![Tree { root, length: LENGTH, first_piece: 0, layer }], false);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash, PieceIndex};
-use swarm::{Action, Config, Hello, PeerKey, ReaderId, Settings, Swarm};
+use swarm::{Action, Config, Hello, PeerKey, ReaderId, Swarm};
 use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
 
 const PIECE: u32 = 256 * 1024;
@@ -77,19 +77,7 @@ impl World {
     fn new(rates: &[f64]) -> Self {
         let now = Duration::from_secs(1000);
         let geometry = Geometry::new(u64::from(PIECES) * u64::from(PIECE), PIECE).unwrap();
-        let config = Config {
-            geometry,
-            info_hash: InfoHash([1; 20]),
-            have: Bitfield::new(PIECES),
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
-            settings: Settings::default(),
-            seed: 1,
-        };
+        let config = Config::new(geometry, InfoHash([1; 20]), PeerId([b'm'; 20]), 1);
         let mut world = Self {
             swarm: Swarm::new(now, config),
             now,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash, PieceIndex};
-use swarm::{Action, BlockOutcome, Config, Hello, PeerKey, Settings, Spent, Swarm};
+use swarm::{Action, BlockOutcome, Config, Hello, PeerKey, Spent, Swarm};
 use wire::{Bitfield, BlockRequest, ExtendedHandshake, Message, PeerId, Reserved};
 
 const PIECE: u32 = 4 << 20;
@@ -42,19 +42,7 @@ impl Pipe {
     fn new(rate: f64, round_trip: Duration, reqq: u32, budget_bytes: u64) -> Self {
         let now = Duration::from_secs(1000);
         let geometry = Geometry::new(32 << 30, PIECE).unwrap();
-        let config = Config {
-            info_hash: InfoHash([1; 20]),
-            have: Bitfield::new(geometry.piece_count()),
-            geometry,
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
-            settings: Settings::default(),
-            seed: 1,
-        };
+        let config = Config::new(geometry, InfoHash([1; 20]), PeerId([b'm'; 20]), 1);
         let mut swarm = Swarm::new(now, config);
         swarm.set_reserve_limit(now, (budget_bytes / u64::from(BLOCK_LENGTH)) as u32);
         let peer = Self::joins(&mut swarm, now, reqq);

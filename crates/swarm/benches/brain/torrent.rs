@@ -24,17 +24,14 @@ impl Torrent {
         let now = Duration::from_secs(1000);
         let length = u64::from(pieces) * u64::from(PIECE_LENGTH);
         let config = Config {
-            geometry: Geometry::new(length, PIECE_LENGTH).unwrap(),
-            info_hash: InfoHash([1; 20]),
             have,
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
             settings: Settings { peers_max: 10_000, ..Settings::default() },
-            seed: 1,
+            ..Config::new(
+                Geometry::new(length, PIECE_LENGTH).unwrap(),
+                InfoHash([1; 20]),
+                PeerId([b'm'; 20]),
+                1,
+            )
         };
         Self { swarm: Swarm::new(now, config), now, peers: Vec::new() }
     }

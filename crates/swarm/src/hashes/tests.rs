@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use wire::{Bitfield, PeerId, Reserved};
 
 use super::*;
-use crate::{Action, BlockFate, Config, Hello, Settings};
+use crate::{Action, BlockFate, Config, Hello};
 
 const BLOCK: u32 = BLOCK_LENGTH;
 /// Pieces of four blocks.
@@ -50,17 +50,14 @@ impl Sample {
         let pieces = self.blocks.div_ceil(4);
         let length = u64::from(self.blocks) * u64::from(BLOCK);
         Config {
-            geometry: Geometry::new(length, PIECE).unwrap(),
-            info_hash: InfoHash([0xaa; 20]),
             have: if have { Bitfield::full(pieces) } else { Bitfield::new(pieces) },
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
             client_version: "test".into(),
-            own_peer_id: PeerId([b'm'; 20]),
-            settings: Settings::default(),
-            seed: 7,
+            ..Config::new(
+                Geometry::new(length, PIECE).unwrap(),
+                InfoHash([0xaa; 20]),
+                PeerId([b'm'; 20]),
+                7,
+            )
         }
     }
 

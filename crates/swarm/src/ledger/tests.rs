@@ -85,17 +85,8 @@ impl World {
         let piece_length = BLOCKS * BLOCK_LENGTH;
         let geometry = Geometry::new(u64::from(PIECES * piece_length), piece_length).unwrap();
         let config = Config {
-            geometry,
-            info_hash: InfoHash([1; 20]),
-            have: Bitfield::new(PIECES),
-            wanted: None,
-            pad_blocks: Vec::new(),
-            metadata_size: None,
-            listen_port: None,
-            client_version: String::new(),
-            own_peer_id: PeerId([b'm'; 20]),
             settings: Settings { upload_slots: 2, ..Settings::default() },
-            seed: 1,
+            ..Config::new(geometry, InfoHash([1; 20]), PeerId([b'm'; 20]), 1)
         };
         let swarm = Swarm::new(now, config);
         let (peers, verifying) = (Vec::new(), VecDeque::new());

@@ -8,7 +8,7 @@ use metainfo::{BLOCK_LENGTH, Geometry, InfoHash};
 use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
 
 use super::ReaderId;
-use crate::{Action, Config, Hello, PeerKey, Settings, Swarm};
+use crate::{Action, Config, Hello, PeerKey, Swarm};
 
 const PIECES: u32 = 40;
 const PIECE: u32 = 4 * BLOCK_LENGTH;
@@ -22,19 +22,12 @@ struct World {
 }
 
 fn config(seed: u64) -> Config {
-    Config {
-        geometry: Geometry::new(u64::from(PIECES) * u64::from(PIECE), PIECE).unwrap(),
-        info_hash: InfoHash([1; 20]),
-        have: Bitfield::new(PIECES),
-        wanted: None,
-        pad_blocks: Vec::new(),
-        metadata_size: None,
-        listen_port: None,
-        client_version: String::new(),
-        own_peer_id: PeerId([b'm'; 20]),
-        settings: Settings::default(),
+    Config::new(
+        Geometry::new(u64::from(PIECES) * u64::from(PIECE), PIECE).unwrap(),
+        InfoHash([1; 20]),
+        PeerId([b'm'; 20]),
         seed,
-    }
+    )
 }
 
 impl World {

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash, PieceIndex};
-use swarm::{
-    Action, BlockFate, BlockOutcome, Config, Fault, Hello, PeerKey, Refusal, Settings, Swarm,
-};
+use swarm::{Action, BlockFate, BlockOutcome, Config, Fault, Hello, PeerKey, Refusal, Swarm};
 use wire::{Bitfield, BlockRequest, ExtendedHandshake, Message, PeerId, Reserved};
 
 /// Bytes of a whole block.
@@ -25,17 +23,16 @@ pub(crate) struct Script {
 /// What a scripted torrent starts with.
 pub(crate) fn config(pieces: u32, have: Bitfield) -> Config {
     Config {
-        geometry: Geometry::new(u64::from(pieces) * u64::from(PIECE), PIECE).unwrap(),
-        info_hash: InfoHash([0xaa; 20]),
         have,
-        wanted: None,
-        pad_blocks: Vec::new(),
         metadata_size: Some(40_000),
         listen_port: Some(6881),
         client_version: "peerless test".into(),
-        own_peer_id: OWN_ID,
-        settings: Settings::default(),
-        seed: 7,
+        ..Config::new(
+            Geometry::new(u64::from(pieces) * u64::from(PIECE), PIECE).unwrap(),
+            InfoHash([0xaa; 20]),
+            OWN_ID,
+            7,
+        )
     }
 }
 

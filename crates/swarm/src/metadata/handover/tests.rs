@@ -11,7 +11,7 @@ use wire::{
 };
 
 use super::*;
-use crate::{Action, Config, MetadataAction, MetadataConfig, PeerStats, Settings, Source, Swarm};
+use crate::{Action, Config, MetadataAction, MetadataConfig, PeerStats, Source, Swarm};
 
 const PIECES: u32 = 20;
 const NOW: Duration = Duration::from_secs(100);
@@ -82,17 +82,16 @@ fn swarm(have: Bitfield) -> Swarm {
     Swarm::new(
         NOW,
         Config {
-            geometry: Geometry::new(u64::from(PIECES * BLOCK_LENGTH), BLOCK_LENGTH).unwrap(),
-            info_hash: InfoHash([0xaa; 20]),
             have,
-            wanted: None,
-            pad_blocks: Vec::new(),
             metadata_size: Some(1),
             listen_port: Some(6881),
             client_version: "test".into(),
-            own_peer_id: OWN_ID,
-            settings: Settings::default(),
-            seed: 7,
+            ..Config::new(
+                Geometry::new(u64::from(PIECES * BLOCK_LENGTH), BLOCK_LENGTH).unwrap(),
+                InfoHash([0xaa; 20]),
+                OWN_ID,
+                7,
+            )
         },
     )
 }
