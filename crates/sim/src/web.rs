@@ -117,11 +117,7 @@ impl World {
         let Some(seed) = brain.web.iter_mut().find(|seed| seed.key == Some(peer)) else {
             return false;
         };
-        match message {
-            Message::Request(block) => seed.queue.ask(*block),
-            Message::Cancel(block) => seed.queue.cancel(*block),
-            _ => {}
-        }
+        seed.queue.told(message);
         true
     }
 

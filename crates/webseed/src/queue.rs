@@ -5,7 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use metainfo::Geometry;
-use wire::BlockRequest;
+use wire::{BlockRequest, Message};
 
 /// Bytes of the longest run: the round trip before each is small beside it, and what a slow
 /// connection holds is not much.
@@ -22,6 +22,15 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// What the brain says to the seed, as to any peer: most of it is of no use to one.
+    pub fn told(&mut self, message: &Message<'_>) {
+        match message {
+            Message::Request(block) => self.ask(*block),
+            Message::Cancel(block) => self.cancel(*block),
+            _ => {}
+        }
+    }
+
     /// The brain wants a block.
     pub fn ask(&mut self, block: BlockRequest) {
         if self.known.insert(block) {
@@ -154,8 +163,9 @@ mod tests {
         assert!(queue.is_empty());
         queue.arrived(block(0));
         queue.give_back(&run[1..]);
-        queue.ask(block(9));
-        queue.cancel(block(2));
+        queue.told(&Message::Request(block(9)));
+        queue.told(&Message::Cancel(block(2)));
+        queue.told(&Message::Interested);
         assert_eq!(queue.take(1, &geometry()), [block(1)]);
         assert_eq!(queue.take(1, &geometry()), [block(3)]);
         queue.arrived(block(1));

@@ -112,11 +112,7 @@ impl WebSeeds {
         let Some(seed) = self.seeds.iter_mut().find(|seed| seed.key == Some(peer)) else {
             return false;
         };
-        match message {
-            Message::Request(block) => seed.queue.ask(*block),
-            Message::Cancel(block) => seed.queue.cancel(*block),
-            _ => {}
-        }
+        seed.queue.told(message);
         true
     }
 
