@@ -127,10 +127,12 @@ fn is_sound<const W: usize>(function: &Function<W>, tier: Tier) -> bool {
 }
 
 /// How long each tier takes over some blocks in all of its lanes. Each lane has data of its own, as
-/// far apart as pieces are: what that costs the cache is part of the answer.
+/// far apart as pieces are: what that costs the cache is part of the answer. Like theirs it begins at
+/// a cache line. Elsewhere each wide load takes two lines, and a kernel that is far ahead falls behind.
 fn measure<const W: usize>(function: &Function<W>, tiers: &[Tier]) -> Vec<(Tier, Duration)> {
-    let data: Vec<Block> = vec![[0x5a; BLOCK_BYTES]; CALIBRATION_BLOCKS * LANES_MAX];
-    let runs: Vec<&[Block]> = data.chunks(CALIBRATION_BLOCKS).collect();
+    let bytes = vec![0x5a; (CALIBRATION_BLOCKS * LANES_MAX + 1) * BLOCK_BYTES];
+    let (data, _): (&[Block], _) = bytes[bytes.as_ptr().align_offset(BLOCK_BYTES)..].as_chunks();
+    let runs: Vec<&[Block]> = data.chunks(CALIBRATION_BLOCKS).take(LANES_MAX).collect();
     let time = |tier: Tier| {
         let begin = Instant::now();
         let mut states = [function.initial; LANES_MAX];
