@@ -24,8 +24,8 @@ MUTATIONS = [
     Mutation(
         "hashes/blocks-earn-none",
         "crates/swarm/src/hashes/allowance.rs",
-        "*at = at.saturating_sub(time(blocks.saturating_mul(PER_BLOCK)));",
-        "*at = at.saturating_sub(time(blocks.saturating_mul(0)));",
+        "*at = at.saturating_sub(Duration::from_nanos(paid));",
+        "*at = at.saturating_sub(Duration::from_nanos(paid.min(1)));",
         "peerless-swarm",
         "hashes::tests::serving::a_download_is_given_the_leaves_of_all_that_it_is_sent_however_fast",
     ),
