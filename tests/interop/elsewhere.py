@@ -80,12 +80,13 @@ class Elsewhere:
         Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
         _ip("-n", ROUTER, "addr", "add", f"{network}.2/24", "dev", other)
         Elsewhere.raise_up(name)
-        _ip("-n", ROUTER, "link", "set", other, "up")
 
     @staticmethod
     def raise_up(name):
-        """An address, and the way to everywhere."""
+        """An address, and the way to everywhere; nothing comes in by it before that is whole."""
         network, metric = NETWORKS[name]
+        other = name.replace("0", "1")
+        _ip("-n", ROUTER, "link", "set", other, "down")
         _ip("addr", "replace", f"{network}.1/24", "dev", name)
         _ip("link", "set", name, "up")
         way = ["default", "via", f"{network}.2", "dev", name]
@@ -94,6 +95,7 @@ class Elsewhere:
             # The kernel itself answers segments of connections that went with an interface. From this
             # address they leave by it; while it is away this table is empty, and forbids nothing.
             _ip("route", "replace", *way, "table", TABLE)
+        _ip("-n", ROUTER, "link", "set", other, "up")
 
     @staticmethod
     def disconnect(name):

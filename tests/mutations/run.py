@@ -5,8 +5,9 @@
     tests/mutations/run.py --only 'private/*' # some
     tests/mutations/run.py --list
 
-The tree is copied to `mutations` in the target folder; nothing here is touched. For each mutation only the test
-that it names is run. The last line is the count; the exit code is 0 when every mutation was killed.
+The tree is copied to `mutations` in the target folder; nothing here is touched. For each mutation only
+the test that it names is run. `crates/` has them all, by the crate that is broken. The last line is the
+count; the exit code is 0 when every mutation was killed.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from mutations import MUTATIONS
+import mutation as table
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST_SECONDS = 300
@@ -38,7 +39,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="name them and end")
     parser.add_argument("--offline", action="store_true", help="let cargo use no network")
     arguments = parser.parse_args()
-    chosen = [m for m in MUTATIONS if fnmatch.fnmatch(m.name, arguments.only)]
+    chosen = [m for m in table.find() if fnmatch.fnmatch(m.name, arguments.only)]
     if arguments.list:
         for mutation in chosen:
             print(f"{mutation.name:42} {mutation.package}: {mutation.test}")

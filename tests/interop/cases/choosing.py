@@ -63,7 +63,7 @@ for _kind in ("libtorrent", "transmission", "aria2"):
     _from(_kind)
 
 
-@case("choosing/partial-seeds", cost=6)
+@case("choosing/partial-seeds", cost=1)
 def partial_seeds(lab):
     """Two that have half each, shares of common pieces included, are a whole seed together."""
     torrent = _tree(lab, "two halves")

@@ -18,7 +18,7 @@ SLACK_PIECES = 2
 """Pieces begun and not finished beyond what is in flight."""
 
 
-@case("crash/kill-9", seconds=150, cost=30)
+@case("crash/kill-9", seconds=150, cost=21)
 def kill(lab):
     torrent = payloads.make(lab.directory, "killed.bin", SIZE, PIECE)
     seeder = lab.client("libtorrent")

@@ -77,7 +77,7 @@ def _compare(lab, paths, piece_lengths, formats=FORMATS, symlinks=False, options
     return jobs
 
 
-@case("creation/trees", cost=8)
+@case("creation/trees", cost=2)
 def trees(lab):
     """Empty files, exact multiples, deep paths, unicode, equal files, many files."""
     homes = [_tree(lab.directory, name, files) for name, files in TREES.items()]
@@ -141,7 +141,7 @@ def said(lab):
     _compare(lab, [home], [4 * BLOCK], options=["--tracker", trackers[0][0], "--web-seed", seeds[0]], **one)
 
 
-@case("creation/more-than-two-gigabytes", cost=6, seconds=90)
+@case("creation/more-than-two-gigabytes", cost=10, seconds=90)
 def large(lab):
     """Lengths beyond 31 bits, in a file that takes no room."""
     home = lab.folder("large")

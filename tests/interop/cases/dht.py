@@ -32,7 +32,9 @@ def _finds(lab, leecher, torrent, seconds, *extra):
 
 
 def _with(kind, hub_kind):
-    @case(f"dht/get-from-{kind}-by-{hub_kind}", cost=20, seconds=110)
+    get_cost, seed_cost = (7, 14) if kind == "aria2" else (1, 1)
+
+    @case(f"dht/get-from-{kind}-by-{hub_kind}", cost=get_cost, seconds=110)
     def get(lab):
         torrent = payloads.make(lab.directory, "dht.bin", 500_000)
         hub = _hub(lab, hub_kind)
@@ -40,7 +42,7 @@ def _with(kind, hub_kind):
         seeder.seed([torrent], torrent.home)
         _finds(lab, lab.peerless(), torrent, 80, "--dht-bootstrap", hub)
 
-    @case(f"dht/seed-to-{kind}-by-{hub_kind}", cost=20, seconds=110)
+    @case(f"dht/seed-to-{kind}-by-{hub_kind}", cost=seed_cost, seconds=110)
     def seed(lab):
         torrent = payloads.make(lab.directory, "dht.bin", 500_000)
         hub = _hub(lab, hub_kind)
@@ -54,7 +56,7 @@ for _kind in ("libtorrent", "aria2"):
         _with(_kind, _hub_kind)
 
 
-@case("dht/commands", cost=8, seconds=100)
+@case("dht/commands", cost=15, seconds=100)
 def commands(lab):
     """Every `dht` command against a node of libtorrent's."""
     node = lab.client("libtorrent", dht="")

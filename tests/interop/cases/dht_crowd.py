@@ -49,7 +49,7 @@ class Crowd:
         return json.loads(line)
 
 
-@case("dht/crowd", cost=30, seconds=150)
+@case("dht/crowd", cost=21, seconds=150)
 def crowd(lab):
     """Nodes of libtorrent's, aria2's and `mainline` among ours, which announce a torrent each and find
     another; `mainline` finds ours and is found, and its nodes keep torrents for ours."""

@@ -53,7 +53,7 @@ for _kind in FOREIGN:
         _with(_kind, "plaintext")
 
 
-@case("encryption/prefer-with-who-can-not", cost=8)
+@case("encryption/prefer-with-who-can-not", cost=1)
 def prefer(lab):
     """libtorrent without encryption: what is preferred fails, and the plain way is tried."""
     torrent = payloads.make(lab.directory, "open.bin", SIZE)

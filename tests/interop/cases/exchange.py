@@ -20,7 +20,7 @@ def _hub(lab, kind):
     return torrent, hub
 
 
-@case("exchange/we-tell", seconds=90, cost=12)
+@case("exchange/we-tell", seconds=90, cost=4)
 def we_tell(lab):
     """libtorrent and aria2 know us alone, and hear of each other."""
     torrent, hub = _hub(lab, "peerless")
@@ -35,7 +35,7 @@ def we_tell(lab):
     until(lambda: peers() == 2, 40, "libtorrent to meet aria2")
 
 
-@case("exchange/we-tell-transmission", seconds=90, cost=12)
+@case("exchange/we-tell-transmission", seconds=90, cost=6)
 def we_tell_transmission(lab):
     """The tracker names us alone to Transmission, which hears of libtorrent or is dialled by it."""
     torrent, hub = _hub(lab, "peerless")
@@ -50,7 +50,7 @@ def we_tell_transmission(lab):
     until(lambda: libtorrent.ip in others(), 40, "Transmission to meet libtorrent")
 
 
-@case("exchange/we-hear", seconds=170, cost=70)
+@case("exchange/we-hear", seconds=170, cost=2)
 def we_hear(lab):
     """Two of us know libtorrent alone, which tells once a minute."""
     torrent, hub = _hub(lab, "libtorrent")

@@ -47,7 +47,7 @@ def _said(client, process, name):
     return [event for event in client.events(process) if event["event"] == name]
 
 
-@case("faults/volume-goes-and-comes-back", seconds=90, cost=15)
+@case("faults/volume-goes-and-comes-back", seconds=90, cost=4)
 def goes_and_comes_back(lab):
     """The download waits for its volume, leaves the empty mount point alone, and goes on."""
     torrent = payloads.make(lab.directory, "away.bin", 3_000_000, 64 * 1024)
@@ -106,7 +106,7 @@ def read_only(lab):
     assert "read-only" in done.err, done
 
 
-@case("faults/state-disk-full", seconds=90, cost=15)
+@case("faults/state-disk-full", seconds=90, cost=2)
 def state_disk_full(lab):
     """The state can't be saved: the download completes all the same, and the next start hashes."""
     torrent = payloads.make(lab.directory, "stateless.bin", 3_000_000, 64 * 1024)
@@ -170,17 +170,17 @@ def _struck(lab, strike, after):
     assert process.running
 
 
-@case("faults/seeded-file-deleted", cost=4)
+@case("faults/seeded-file-deleted", cost=1)
 def deleted(lab):
     _struck(lab, lambda path: path.unlink(), "missing")
 
 
-@case("faults/seeded-file-truncated", cost=4)
+@case("faults/seeded-file-truncated", cost=1)
 def truncated(lab):
     _struck(lab, lambda path: os.truncate(path, 0), "cut short")
 
 
-@case("faults/seeded-file-becomes-a-link", cost=4)
+@case("faults/seeded-file-becomes-a-link", cost=1)
 def linked(lab):
     """What the link leads to is as long as the torrent's file, and nobody's business."""
     secret = lab.directory / "secret"

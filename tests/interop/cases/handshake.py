@@ -49,7 +49,7 @@ for _kind in FOREIGN:
     _with(_kind)
 
 
-@case("handshake/nobody-listens", cost=1)
+@case("handshake/nobody-listens", cost=3)
 def nobody(lab):
     torrent = payloads.make(lab.directory, "greeted.bin", 50_000)
     endpoint = netns.at(lab.ip(), lab.port())
@@ -65,7 +65,7 @@ def web_server(lab):
     lab.peerless().run("handshake", torrent.path, endpoint, code=Exit.NOT_BITTORRENT)
 
 
-@case("handshake/silent-peer", cost=15)
+@case("handshake/silent-peer", cost=10)
 def silent(lab):
     torrent = payloads.make(lab.directory, "greeted.bin", 50_000)
     with socket.create_server((lab.ip(), lab.port())) as server:

@@ -31,7 +31,7 @@ def _has_met(client, house):
     return any(peer.startswith(f"{house.ip}:") for peer in peers)
 
 
-@case("holepunch/relay-peerless", seconds=100, cost=10)
+@case("holepunch/relay-peerless", seconds=100, cost=3)
 def by_us(lab):
     torrent = payloads.make(lab.directory, "wanted.bin", 300_000)
     houses = _closed_houses(lab)
@@ -55,7 +55,7 @@ def by_libtorrent(lab):
     assert len(said) >= 2, "they met without the relay"
 
 
-@case("holepunch/with-libtorrent", seconds=100, cost=12)
+@case("holepunch/with-libtorrent", seconds=100, cost=8)
 def with_libtorrent(lab):
     """Our relay brings libtorrent and one of ours together. Either asks for it: whose dial failed first."""
     torrent = payloads.make(lab.directory, "wanted.bin", 300_000)

@@ -20,7 +20,7 @@ def _lists(lab, ip):
     return [word for path in (dat, cidr) for word in ("--ip-filter", path)], ["--ip-filter", p2p]
 
 
-@case("ip-filter/libtorrent", cost=8)
+@case("ip-filter/libtorrent", cost=4)
 def libtorrent(lab):
     torrent = payloads.make(lab.directory, "filtered.bin", 2_000_000)
     foreign = lab.client("libtorrent")

@@ -9,7 +9,7 @@ from runner import case
 OURS = ["--local-discovery", "--no-tracker"]
 
 
-@case("local-discovery/get-libtorrent", cost=5)
+@case("local-discovery/get-libtorrent", cost=1)
 def get(lab):
     torrent = payloads.make(lab.directory, "near.bin", 1_000_000)
     leecher = lab.peerless(arguments=OURS)

@@ -21,9 +21,9 @@ def _dials(capture, port):
 
 
 def _between(kind):
-    cost = 15 if kind == "transmission" else 4
+    get_cost, seed_cost = (15, 21) if kind == "transmission" else (3, 3)
 
-    @case(f"magnet/from-{kind}", cost=cost)
+    @case(f"magnet/from-{kind}", cost=get_cost)
     def obtained(lab):
         seeder = lab.client(kind)
         torrent = payloads.tree(lab.directory, f"link from {kind}", seeder.can_seed_empty)
@@ -34,7 +34,7 @@ def _between(kind):
         dials = _dials(capture, netns.split(seeder.serving(torrent))[1])
         assert len(dials) == 1, f"metadata and data came by {len(dials)} connections"
 
-    @case(f"magnet/to-{kind}", cost=cost)
+    @case(f"magnet/to-{kind}", cost=seed_cost)
     def given(lab):
         torrent = payloads.tree(lab.directory, f"link to {kind}", FOREIGN[kind].can_seed_empty)
         seeder = lab.peerless()

@@ -10,7 +10,7 @@ from runner import case
 
 
 def _through(kind):
-    @case(f"named-peers/{kind}", cost=8)
+    @case(f"named-peers/{kind}", cost=1)
     def named(lab):
         """`get` by `--peer` and by a link's `x.pe`, and `handshake`: the capture sees no look-up."""
         _name_server(lab)
@@ -65,7 +65,7 @@ def handshake_by_utp(lab):
     assert capture.between(proxy.ip, seeder.ip) == {UDP}
 
 
-@case("named-peers/hosts", cost=4)
+@case("named-peers/hosts", cost=1)
 def hosts(lab):
     """Without a proxy the system looks it up; of its addresses nobody answers at the first."""
     torrent = payloads.make(lab.directory, "near.bin", 1_000_000)

@@ -150,7 +150,7 @@ def _redirects(lab):
 
 
 def _miniupnpd(name, speaks_pcp):
-    @case(f"port-mapping/miniupnpd-{name.lower()}", cost=5)
+    @case(f"port-mapping/miniupnpd-{name.lower()}", cost=2)
     def miniupnpd(lab):
         """A real one, of which the kernel's own rules show what it did."""
         house = House(lab, 7)

@@ -187,7 +187,7 @@ class _World:
 
 
 def _with(kind):
-    @case(f"proxy/get-{kind}", cost=6)
+    @case(f"proxy/get-{kind}", cost=2)
     def get(lab):
         world = _World(lab, kind, 3_000_000)
         leecher = lab.peerless(arguments=["--proxy", world.proxy.url])
@@ -200,7 +200,7 @@ def _with(kind):
         assert {announce["port"] for announce in world.tracker.announces} == {"0"}
         assert PASSWORD not in leecher.get.log.read_text().split("\n", 1)[1]
 
-    @case(f"proxy/wrong-password-{kind}", cost=4)
+    @case(f"proxy/wrong-password-{kind}", cost=1)
     def wrong_password(lab):
         world = _World(lab, kind, 100_000)
         url = world.proxy.url.replace(PASSWORD, "guessed")
@@ -214,7 +214,7 @@ def _with(kind):
         leecher.run(*arguments)
         world.check(leecher)
 
-    @case(f"proxy/killed-{kind}", seconds=90, cost=20)
+    @case(f"proxy/killed-{kind}", seconds=90, cost=14)
     def killed(lab):
         """Half-way the proxy is gone: nothing is sent past it, and it goes on when it is back."""
         world = _World(lab, kind, 3_000_000)
@@ -234,7 +234,7 @@ def _with(kind):
         world.check(leecher)
 
 
-    @case(f"proxy/web-seed-{kind}", cost=4)
+    @case(f"proxy/web-seed-{kind}", cost=1)
     def web_seed(lab):
         """A web seed by a name, and nobody else who has the torrent."""
         _name_server(lab)
@@ -256,7 +256,7 @@ for _kind in ("dante", "tinyproxy"):
     _with(_kind)
 
 
-@case("proxy/utp", cost=6)
+@case("proxy/utp", cost=2)
 def utp(lab):
     """uTP alone, from libtorrent, by datagrams that dante relays."""
     torrent = payloads.make(lab.directory, "far.bin", 5_000_000)
@@ -304,7 +304,7 @@ def dht(lab):
     assert UDP in capture.between(proxy.ip, node.ip)
 
 
-@case("proxy/no-datagrams", cost=6)
+@case("proxy/no-datagrams", cost=2)
 def no_datagrams(lab):
     """A proxy that relays none leaves uTP and the DHT off, says so, and TCP goes on."""
     torrent = payloads.make(lab.directory, "far.bin", 500_000)
@@ -333,7 +333,7 @@ def no_datagrams(lab):
     assert capture.between(leecher.ip, http.ip) <= {TCP}
 
 
-@case("proxy/udp-tracker", cost=6)
+@case("proxy/udp-tracker", cost=1)
 def udp_tracker(lab):
     """A UDP tracker with a name: dante looks it up and relays the datagrams; tinyproxy can't."""
     _name_server(lab)

@@ -9,7 +9,7 @@ SIZE = 192 << 20
 PIECE = 1 << 20
 
 
-@case("resume/seed", seconds=90, cost=8)
+@case("resume/seed", seconds=90, cost=3)
 def seed(lab):
     torrent = payloads.make(lab.directory, "known.bin", SIZE, PIECE)
     seeder = lab.peerless()

@@ -39,7 +39,7 @@ def _sent(seeder, torrent):
     return seeder.status()[torrent.info_hash]["payload_uploaded"]
 
 
-@case("reuse/by-root", cost=5)
+@case("reuse/by-root", cost=1)
 def by_root(lab):
     """Of a second torrent only the file is fetched that the first one has not: a hybrid's by a v2 one."""
     size = 9 * PIECE + 1234
@@ -69,7 +69,7 @@ def by_root(lab):
 
 
 def _by_hint(kind):
-    @case(f"reuse/{kind}-of-libtorrent", cost=5)
+    @case(f"reuse/{kind}-of-libtorrent", cost=1)
     def hinted(lab):
         """v1 torrents that libtorrent made: the second ends without a byte from anybody."""
         source = lab.folder("source")
@@ -123,7 +123,7 @@ def ours(lab):
     assert sorted(read["collections"]) == ["films", "series"], read
 
 
-@case("reuse/link-finds-v2-data", cost=6)
+@case("reuse/link-finds-v2-data", cost=1)
 def there(lab):
     """By a `btmh` link, to data that is there: not one byte of payload is sent; of damaged data the
     damaged piece alone."""

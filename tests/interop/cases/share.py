@@ -36,7 +36,7 @@ def to_aria2(lab):
     torrent.check(out, "aria2")
 
 
-@case("share/by-dht", cost=8, seconds=90)
+@case("share/by-dht", cost=1, seconds=90)
 def by_dht(lab):
     """Without the URL: the info hash and a node of libtorrent's that both begin with are enough."""
     torrent = payloads.make(lab.directory, "shared.bin", 500_000)

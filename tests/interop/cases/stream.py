@@ -59,7 +59,7 @@ def seeks(lab):
         assert waited <= FIRST_BYTE_SECONDS, f"{waited:.2f} s to the first byte at {start}"
 
 
-@case("stream/v2-large-pieces", seconds=60, cost=9)
+@case("stream/v2-large-pieces", seconds=60, cost=4)
 def large_pieces(lab):
     """A piece takes 16 seconds; what is in it is there in one, block by block."""
     files = [(("film.mkv",), 40 << 20), (("notes",), 1)]
@@ -127,7 +127,7 @@ def lies(lab):
     _to_pipe(lab, torrent, torrent.home / torrent.name, *honest_and_liar(lab, torrent))
 
 
-@case("stream/hybrid-block-by-block", seconds=60, cost=7)
+@case("stream/hybrid-block-by-block", seconds=60, cost=3)
 def hybrid(lab):
     """A hybrid's blocks are proved by their leaves, so that none waits for its piece of 16 seconds."""
     torrent = payloads_v2.make(lab.directory, "both", [(("film.mkv",), 40 << 20), (("notes",), 1)], 16 << 20, True)

@@ -10,7 +10,7 @@ LEECHERS = 8
 COPIES_MAX = 1.10
 
 
-@case("super-seeding/eight-aria2-leechers", seconds=120, cost=20)
+@case("super-seeding/eight-aria2-leechers", seconds=120, cost=25)
 def eight(lab):
     """At full speed: who comes first is given all but the last piece at once, and aria2 leaves when it is
     complete. By then the others have what it has. The last piece goes to each, as each leaves with it."""

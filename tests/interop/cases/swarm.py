@@ -9,7 +9,7 @@ WASTE_SHARE_MAX = 0.02
 LEECHERS = ["transmission", "aria2", "libtorrent", "peerless", "peerless"]
 
 
-@case("swarm/mixed", seconds=120, cost=25)
+@case("swarm/mixed", seconds=120, cost=18)
 def mixed(lab):
     torrent = payloads.make(lab.directory, "swarm.bin", SIZE, 256 * 1024)
     tracker = lab.plain_tracker

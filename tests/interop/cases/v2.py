@@ -21,7 +21,7 @@ KINDS = {"v2": False, "hybrid": True}
 
 
 def _with_libtorrent(kind, hybrid):
-    @case(f"v2/{kind}-from-libtorrent", cost=6)
+    @case(f"v2/{kind}-from-libtorrent", cost=1)
     def obtained(lab):
         torrent = payloads_v2.shapes(lab.directory, f"{kind} from", hybrid)
         seeder = lab.client("libtorrent")
@@ -29,7 +29,7 @@ def _with_libtorrent(kind, hybrid):
         for by_magnet in (False, True):
             fetch(lab, "peerless", [torrent], seeder, 30, by_magnet=by_magnet)
 
-    @case(f"v2/{kind}-to-libtorrent", cost=6)
+    @case(f"v2/{kind}-to-libtorrent", cost=2)
     def given(lab):
         torrent = payloads_v2.shapes(lab.directory, f"{kind} to", hybrid)
         seeder = lab.peerless()
@@ -37,7 +37,7 @@ def _with_libtorrent(kind, hybrid):
         for by_magnet in (False, True):
             fetch(lab, "libtorrent", [torrent], seeder, 30, by_magnet=by_magnet)
 
-    @case(f"v2/{kind}-between-us", cost=4)
+    @case(f"v2/{kind}-between-us", cost=1)
     def ourselves(lab):
         """By a link, so that the layers come from us too; then everything is there after a restart."""
         torrent = payloads_v2.shapes(lab.directory, f"{kind} between us", hybrid)
@@ -55,7 +55,7 @@ for _kind, _hybrid in KINDS.items():
     _with_libtorrent(_kind, _hybrid)
 
 
-@case("v2/one-bad-block", seconds=60, cost=4)
+@case("v2/one-bad-block", seconds=60, cost=1)
 def one_bad_block(lab):
     """A seeder with one bad block is known by that block alone: it costs 16 KiB, not a piece."""
     files = [(("poisoned",), 6 << 20), (("sound",), 1)]

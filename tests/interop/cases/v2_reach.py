@@ -29,7 +29,7 @@ def _came(leecher, torrent, out, seconds):
     torrent.check(out, leecher.label)
 
 
-@case("v2-reach/dht-from-libtorrent", cost=20, seconds=110)
+@case("v2-reach/dht-from-libtorrent", cost=1, seconds=110)
 def dht_from(lab):
     """By a link of the v2 hash, so that all there is of the name is what the DHT has."""
     torrent, hub = _torrent(lab), _hub(lab)
@@ -39,7 +39,7 @@ def dht_from(lab):
     _came(leecher, torrent, out, 80)
 
 
-@case("v2-reach/dht-to-libtorrent", cost=20, seconds=110)
+@case("v2-reach/dht-to-libtorrent", cost=3, seconds=110)
 def dht_to(lab):
     torrent, hub = _torrent(lab), _hub(lab)
     lab.peerless().seed([torrent], torrent.home, "--dht-bootstrap", hub)
@@ -48,7 +48,7 @@ def dht_to(lab):
     _came(leecher, torrent, out, 80)
 
 
-@case("v2-reach/dht-hybrid-by-both-names", cost=20, seconds=110)
+@case("v2-reach/dht-hybrid-by-both-names", cost=3, seconds=110)
 def dht_hybrid(lab):
     """A hybrid is announced by both names: a link that has one alone finds it, whichever that is."""
     torrent, hub = _torrent(lab, hybrid=True), _hub(lab)
@@ -64,7 +64,7 @@ def dht_hybrid(lab):
 
 
 def _local(kind, hybrid):
-    @case(f"v2-reach/local-{kind}-from-libtorrent", cost=5, seconds=70)
+    @case(f"v2-reach/local-{kind}-from-libtorrent", cost=1, seconds=70)
     def local(lab):
         torrent = _torrent(lab, hybrid)
         leecher, out = lab.peerless(arguments=LOCAL), lab.folder("out")
@@ -82,7 +82,7 @@ def _local(kind, hybrid):
 
 
 def _encrypted(kind, hybrid):
-    @case(f"v2-reach/encrypted-{kind}-from-libtorrent", cost=4)
+    @case(f"v2-reach/encrypted-{kind}-from-libtorrent", cost=1)
     def obtained(lab):
         torrent = _torrent(lab, hybrid)
         seeder = lab.client("libtorrent", encryption="rc4")
@@ -90,7 +90,7 @@ def _encrypted(kind, hybrid):
         for by_magnet in (False, True):
             fetch(lab, "peerless", [torrent], seeder, 30, by_magnet=by_magnet, arguments=REQUIRED)
 
-    @case(f"v2-reach/encrypted-{kind}-to-libtorrent", cost=4)
+    @case(f"v2-reach/encrypted-{kind}-to-libtorrent", cost=1)
     def given(lab):
         torrent = _torrent(lab, hybrid)
         seeder = lab.peerless(arguments=REQUIRED)
@@ -104,7 +104,7 @@ for _kind, _hybrid in {"v2": False, "hybrid": True}.items():
     _encrypted(_kind, _hybrid)
 
 
-@case("v2-reach/exchange", seconds=90, cost=12)
+@case("v2-reach/exchange", seconds=90, cost=3)
 def exchange(lab):
     """We tell two libtorrents of each other that know us alone; nobody has anything.
 

@@ -95,7 +95,7 @@ def beside_a_peer(lab):
     assert 0 < seed["downloaded"] < summary["downloaded"], summary
 
 
-@case("web-seeds/restarted", cost=12)
+@case("web-seeds/restarted", cost=7)
 def restarted(lab):
     """The server goes away in the middle and comes back: what came is not fetched again."""
     torrent = payloads.make(lab.directory, "restarted.bin", 16_000_000)

@@ -83,8 +83,8 @@ class Libtorrent(Client):
         assert "error" not in answer, f"{self.label}: {answer.get('error')}"
         return answer["answer"]
 
-    def seed(self, torrents, directory, *, upload_limit=0):
-        """`upload_limit`: bytes a second for each torrent."""
+    def seed(self, torrents, directory, *, upload_limit=0, seconds=START_SECONDS):
+        """`upload_limit`: bytes a second for each torrent. `seconds`: to hash all of it."""
         for torrent in torrents:
             self.ask(
                 "add",
@@ -92,7 +92,7 @@ class Libtorrent(Client):
                 directory=str(directory),
                 upload_limit=upload_limit,
             )
-        self.ask("wait")
+        self.ask("wait", seconds)
 
     def download(self, torrents, out, seeders=(), by_magnet=False):
         for torrent in torrents:
