@@ -27,14 +27,14 @@ impl Output {
     /// A line of the command's answer; not in JSON mode.
     pub(crate) fn line(self, text: impl Display) {
         if !self.json {
-            print(format_args!("{text}"));
+            print(format!("{text}\n").as_bytes());
         }
     }
 
     /// The command's answer, or one event of it, as a line of JSON; only in JSON mode.
     pub(crate) fn value(self, value: &Value) {
         if self.json {
-            print(format_args!("{value}"));
+            print(format!("{value}\n").as_bytes());
         }
     }
 
@@ -80,12 +80,12 @@ impl Output {
 /// Why stdout takes no more. What it misses must not end a download half-way.
 static TROUBLE: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Prints a line, unless an earlier one could not be.
-fn print(text: std::fmt::Arguments<'_>) {
+/// Prints bytes, unless earlier ones could not be.
+pub(crate) fn print(bytes: &[u8]) {
     let Ok(mut trouble) = TROUBLE.lock() else { return };
     if trouble.is_none() {
         let mut stdout = io::stdout().lock();
-        *trouble = writeln!(stdout, "{text}").and_then(|()| stdout.flush()).err();
+        *trouble = stdout.write_all(bytes).and_then(|()| stdout.flush()).err();
     }
 }
 

@@ -24,8 +24,8 @@ Examples:
   peerless create movie.mkv -o movie.torrent --piece-length 1M --private
   peerless create ./folder --format hybrid --symlinks
 
-A v1 torrent works with every client and tracker. A hybrid can be used by v2 clients too, which find
-bad data sooner and the same file in several torrents; older clients show its padding as files, and
+A v1 torrent works with every client and tracker. A hybrid can be used by v2 clients too, which find \
+bad data sooner and the same file in several torrents; older clients show its padding as files, and \
 trackers may refuse it. One that is v2 only is for v2 clients alone.
 
 The same input and options give the same bytes: no date is added unless --date is given.")]

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", global = true)]
     dht_bootstrap: Vec<String>,
     /// UDP port to ask from; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0, global = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, global = true)]
     port: u16,
     #[command(flatten)]
     reach: Reach,

@@ -22,7 +22,7 @@ Examples:
   peerless edit movie.torrent --replace-tracker http://old.example/a https://new.example/a
   peerless edit movie.torrent -o public.torrent --no-trackers --comment 'for everybody'
 
-Tiers count from 1, as `peerless info` shows them. The info hash stays what it is, and so does
+Tiers count from 1, as `peerless info` shows them. The info hash stays what it is, and so does \
 everything that is not named here.")]
 pub(crate) struct Args {
     /// The .torrent file; it is replaced by the changed one unless -o is given.

@@ -35,7 +35,7 @@ Examples:
   peerless get album.torrent --files '0,3-5,*.flac'
   peerless get a.torrent --peer 192.0.2.7:6881 --seed --ratio 1.5
 
-Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that
+Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that \
 of the first failure. Ctrl-C saves and stops; a second one stops at once.")]
 pub(crate) struct Args {
     /// .torrent files, http(s) URLs of them, or magnet links.
@@ -44,10 +44,6 @@ pub(crate) struct Args {
     /// The folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
-    #[command(flatten)]
-    choosing: Choosing,
-    #[command(flatten)]
-    options: Options,
     /// A web seed (BEP 19) of these torrents besides those that they name: the URL of a folder, with
     /// a slash at its end, or of a single file; again for more.
     #[arg(long, value_name = "URL")]
@@ -55,8 +51,6 @@ pub(crate) struct Args {
     /// Go on seeding once complete.
     #[arg(long)]
     seed: bool,
-    #[command(flatten)]
-    until: SeedOptions,
     /// Give up after this long without any peer; 0: never. While the interface or address of --bind is
     /// not there, time does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -74,6 +68,12 @@ pub(crate) struct Args {
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    choosing: Choosing,
+    #[command(flatten)]
+    until: SeedOptions,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {

@@ -23,11 +23,11 @@ pub(crate) struct Args {
     /// A .torrent file or a magnet link.
     #[arg(value_name = "TORRENT or MAGNET")]
     torrent: String,
-    #[command(flatten)]
-    options: Options,
     /// With a magnet link: give up after this long without any peer; 0: never.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {

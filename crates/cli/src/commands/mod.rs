@@ -61,7 +61,10 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Move(args) => args.run(output).await,
         Command::Rename(args) => args.run(output).await,
         Command::Demo(args) => args.run(output).await,
-        Command::Completions(args) => args.run(),
+        Command::Completions(args) => {
+            args.run();
+            Ok(())
+        }
         Command::Man(_) => shell::Man::run(),
     }
 }

@@ -59,15 +59,15 @@ Examples:
   peerless network --bind 192.0.2.7 --port 6881 --local-discovery --json
   peerless network --gateway
 
-Opens them, shows them and ends; nothing is sent, unless --gateway asks for it. `get` and `seed` tell of theirs while they run: send
-them SIGUSR1.")]
+Opens them, shows them and ends; nothing is sent, unless --gateway asks for it. \
+`get` and `seed` tell of theirs while they run: send them SIGUSR1.")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// Ask the gateway too, as a session would, and show what it gives: its ports, and pinholes for IPv6.
     /// It gets them back at the end.
     #[arg(long)]
     gateway: bool,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// How long a gateway may take: it is asked by one way after the other.

@@ -23,17 +23,13 @@ Examples:
   peerless seed ubuntu.torrent ~/Downloads --ratio 2.0 --seed-time 30m
   peerless seed new.torrent ./new --super-seed
 
-DIR is the folder that holds the payload under the torrent's own name, as `get -o DIR` leaves it.
+DIR is the folder that holds the payload under the torrent's own name, as `get -o DIR` leaves it. \
 The data is checked first, unless an earlier run remembered it and it has not changed.")]
 pub(crate) struct Args {
     /// The .torrent file.
     torrent: String,
     /// The folder that holds the payload.
     dir: PathBuf,
-    #[command(flatten)]
-    options: Options,
-    #[command(flatten)]
-    until: SeedOptions,
     /// Tell each peer of one piece at a time, so that little more than one copy is sent: for the first
     /// seed of a torrent (BEP 16).
     #[arg(long)]
@@ -41,6 +37,10 @@ pub(crate) struct Args {
     /// Hash the data even if an earlier run remembered it.
     #[arg(long)]
     recheck: bool,
+    #[command(flatten)]
+    until: SeedOptions,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {

@@ -45,13 +45,14 @@ impl From<EncryptionMode> for Encryption {
 
 /// How a session talks to the world.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Peers and network")]
 pub(crate) struct Options {
     /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more. All addresses of a name are tried;
     /// behind a proxy it is the proxy's to look up.
     #[arg(long, value_name = "ADDR")]
     peer: Vec<String>,
     /// Port to listen on, TCP and UDP; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     port: u16,
     #[command(flatten)]
     port_file: super::port_file::Follow,
@@ -86,11 +87,16 @@ pub(crate) struct Options {
     #[arg(long)]
     port_mapping: bool,
     /// Leave the gateway alone, unless --port-mapping is given as well.
-    #[arg(long, env = "PEERLESS_NO_PORT_MAPPING", hide_env_values = true)]
+    #[arg(long, env = "PEERLESS_NO_PORT_MAPPING", hide_env_values = true, value_parser = is_set())]
     no_port_mapping: bool,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+/// A variable says no by `0`, `false`, `no`, `off` or nothing, and yes by all else.
+fn is_set() -> clap::builder::FalseyValueParser {
+    clap::builder::FalseyValueParser::new()
 }
 
 /// Whether a session has a DHT node, and with whom it begins.
@@ -100,7 +106,7 @@ pub(crate) struct DhtChoice {
     #[arg(long, value_name = "ADDR")]
     dht_bootstrap: Vec<String>,
     /// Don't use the DHT, unless --dht-bootstrap names a node of it.
-    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
+    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true, value_parser = is_set())]
     no_dht: bool,
 }
 

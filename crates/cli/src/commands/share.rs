@@ -27,10 +27,10 @@ pub(crate) struct Args {
     /// The file or folder.
     path: PathBuf,
     /// TCP port for peers; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     port: u16,
     /// TCP port for the tracker and the .torrent; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     tracker_port: u16,
     #[command(flatten)]
     reach: Reach,
