@@ -58,8 +58,10 @@ impl Output {
             "exit_code": failure.code as u8,
         }));
         let advice = failure.advice.map_or(String::new(), |advice| format!("\n  {advice}"));
+        // That a person stopped it is no error of anybody's.
+        let kind = if failure.code == Code::Interrupted { "" } else { "error: " };
         progress::bars().suspend(|| {
-            let _ = writeln!(io::stderr(), "error: {}{advice}", failure.message);
+            let _ = writeln!(io::stderr(), "{kind}{}{advice}", failure.message);
         });
     }
 
@@ -104,5 +106,9 @@ pub(crate) fn start_log(verbose: u8) {
     };
     let filter =
         EnvFilter::try_from_env("PEERLESS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // It takes colours only where the writer has them: by itself it asks NO_COLOR alone.
+    let colours =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(io::stderr).init();
 }

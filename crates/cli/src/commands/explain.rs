@@ -59,10 +59,7 @@ impl Args {
         let interrupt = Interrupt::listen();
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
-        let source = tokio::select! {
-            source = Source::anywhere(&self.torrent, &network) => source?,
-            () = interrupt.wait() => return Err(Failure::interrupted()),
-        };
+        let source = Source::of(&self.torrent, &network, &interrupt).await?;
         let session = self.options.builder(&network, output)?.start().await?;
         let request = match source {
             Source::Torrent(torrent) => AddTorrent::new(torrent, &self.output),

@@ -17,7 +17,7 @@ use super::seeding::{self, SeedOptions};
 use super::session::{self, Options, Patience};
 use super::source::Source;
 use super::{explain, stalls, totals};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     output: PathBuf,
     /// A web seed (BEP 19) of these torrents besides those that they name: the URL of a folder, with
     /// a slash at its end, or of a single file; again for more.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = super::edit::url)]
     web_seed: Vec<String>,
     /// Go on seeding once complete.
     #[arg(long)]
@@ -79,18 +79,20 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         self.until.need(self.seed)?;
+        for folder in &self.reuse {
+            std::fs::read_dir(folder).map_err(|error| {
+                Failure::file(folder, &error).advise("--reuse takes a folder that can be read")
+            })?;
+        }
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let mut sources: Vec<Source> = Vec::new();
         for text in &self.torrents {
-            let source = tokio::select! {
-                source = Source::anywhere(text, &network) => source,
-                () = interrupt.wait() => return Err(Failure::interrupted()),
-            };
             // The same torrent named twice is one download.
-            match source {
+            match Source::of(text, &network, &interrupt).await {
+                Err(failure) if failure.code == Code::Interrupted => return Err(failure),
                 Err(failure) => failures.add(failure),
                 Ok(source) if sources.iter().any(|it| it.is_the_same_as(&source)) => {}
                 Ok(source) => sources.push(source),

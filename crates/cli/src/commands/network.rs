@@ -32,14 +32,18 @@ pub(crate) struct Reach {
 
 impl Reach {
     /// Where all sockets come from.
-    pub(crate) fn network(&self) -> Network {
-        Network::new(self.options())
+    pub(crate) fn network(&self) -> Result<Network, Failure> {
+        self.options().map(Network::new)
     }
 
     /// What it is made with.
-    pub(crate) fn options(&self) -> NetworkOptions {
+    pub(crate) fn options(&self) -> Result<NetworkOptions, Failure> {
+        if self.bind.is_none() && !self.dns.is_empty() {
+            let message = "--dns without --bind: the system's resolver would be asked";
+            return Err(Failure::usage(message).advise("add --bind, or leave --dns out"));
+        }
         let options = NetworkOptions::default().bind(self.bind.clone().unwrap_or_default());
-        options.name_servers(self.dns.iter().copied())
+        Ok(options.name_servers(self.dns.iter().copied()))
     }
 }
 

@@ -89,8 +89,7 @@ async fn serve(
     let count = stats.pieces_total;
     if stats.pieces_have == 0 && count > 0 {
         let message = format!("none of the {count} pieces is there");
-        return Err(Failure::new(Code::Verification, message)
-            .advise("check the folder: it must hold the payload under the torrent's own name"));
+        return Err(Failure::new(Code::Verification, message).advise(super::PAYLOAD_FOLDER));
     }
     if stats.pieces_have < count {
         let have = stats.pieces_have;

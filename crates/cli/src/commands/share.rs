@@ -51,7 +51,7 @@ impl Args {
         let bare = create::create(&path, CreateOptions::default(), output).await?;
         let bare = Torrent::parse(&bare).map_err(Failure::other)?;
 
-        let network = self.reach.network();
+        let network = self.reach.network()?;
         let builder = Session::builder().port(self.port).state(StateLocation::Memory);
         let builder = self.dht.apply(builder.network(network.clone()), &network);
         let session = builder.start().await?;

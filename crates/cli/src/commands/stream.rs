@@ -88,10 +88,7 @@ impl Args {
         let interrupt = Interrupt::listen();
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
-        let source = tokio::select! {
-            source = Source::anywhere(&self.torrent, &network) => source?,
-            () = interrupt.wait() => return Err(Failure::interrupted()),
-        };
+        let source = Source::of(&self.torrent, &network, &interrupt).await?;
         let mut builder = self.options.builder(&network, output)?;
         let folder = self.temporary.then(tempfile::tempdir).transpose();
         let folder = folder.map_err(|error| Failure::file(&std::env::temp_dir(), &error))?;

@@ -122,7 +122,7 @@ fn mistakes_end_with_2() {
     let world = World::new();
     world.torrent("some.bin", 1000, "16K");
     let torrent = "some.bin.torrent";
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 16] = [
         &[],
         &["fly"],
         &["info"],
@@ -132,11 +132,33 @@ fn mistakes_end_with_2() {
         &["handshake", torrent, "127.0.0.1:0"],
         &["handshake", torrent, "127.0.0.1:1", "--timeout", "-1"],
         &["get", torrent, "--ratio", "1"],
+        &["get", torrent, "--peer", "no-port-here"],
+        &["get", torrent, "--web-seed", "no-url"],
+        &["get", torrent, "--dht-bootstrap", "no-port-here"],
+        &["network", "--dns", "127.0.0.1"], // it would not be asked
+        &["dht", "ping", "no-port-here"],
+        &["create", "data", "--tracker", "no-url"],
+        &["create", "data", "--web-seed", "no-url"],
     ];
     for arguments in cases {
         let done = world.run(arguments).expect(2);
         assert!(!done.err.is_empty(), "{arguments:?} is refused without a word");
     }
+}
+
+#[test]
+fn a_folder_to_reuse_must_be_there() {
+    let world = World::new();
+    world.torrent("some.bin", 1000, "16K");
+    let done = world.run(&["get", "some.bin.torrent", "--reuse", "nowhere"]).expect(5);
+    assert!(done.err.contains("nowhere") && done.err.contains("--reuse"), "{}", done.err);
+}
+
+/// What is not a terminal gets no colours, from the log either.
+#[test]
+fn a_log_in_a_file_is_plain() {
+    let done = World::new().run(&["network", "--bind", "nowhere0", "-v"]).expect(0);
+    assert!(done.err.contains("WARN") && !done.err.contains('\x1b'), "{:?}", done.err);
 }
 
 #[test]
