@@ -18,8 +18,12 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+/// Over the options that every command has.
+pub(crate) const EVERY_COMMAND: &str = "Every command";
+
 /// What every command takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = EVERY_COMMAND)]
 pub(crate) struct Global {
     /// Print JSON on stdout: one document, or one line for each event.
     #[arg(long, global = true)]

@@ -151,7 +151,7 @@ impl From<StartError> for Failure {
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        Self::new(Code::Failed, error.to_string()).advise("check the URL, or fetch it by hand")
+        Self::new(Code::BadTorrent, error.to_string()).advise("check the URL, or fetch it by hand")
     }
 }
 
@@ -175,7 +175,10 @@ impl From<HandshakeFailure> for Failure {
                 "the peer may want encryption (`--encryption prefer`), or be overloaded",
             ),
             F::ConnectTimeout { .. } => (Code::TimedOut, "check address, port and firewall"),
-            F::Resolve(_) | F::Connect { .. } => {
+            F::Resolve(_) => {
+                (Code::CantConnect, "check the name and your name server, or give the address")
+            }
+            F::Connect { .. } => {
                 (Code::CantConnect, "check that the peer runs and listens on this address and port")
             }
             _ => (Code::Failed, "try again"),

@@ -27,14 +27,14 @@ impl Output {
     /// A line of the command's answer; not in JSON mode.
     pub(crate) fn line(self, text: impl Display) {
         if !self.json {
-            print(format_args!("{text}"));
+            print(format!("{text}\n").as_bytes());
         }
     }
 
     /// The command's answer, or one event of it, as a line of JSON; only in JSON mode.
     pub(crate) fn value(self, value: &Value) {
         if self.json {
-            print(format_args!("{value}"));
+            print(format!("{value}\n").as_bytes());
         }
     }
 
@@ -58,8 +58,10 @@ impl Output {
             "exit_code": failure.code as u8,
         }));
         let advice = failure.advice.map_or(String::new(), |advice| format!("\n  {advice}"));
+        // That a person stopped it is no error of anybody's.
+        let kind = if failure.code == Code::Interrupted { "" } else { "error: " };
         progress::bars().suspend(|| {
-            let _ = writeln!(io::stderr(), "error: {}{advice}", failure.message);
+            let _ = writeln!(io::stderr(), "{kind}{}{advice}", failure.message);
         });
     }
 
@@ -80,12 +82,12 @@ impl Output {
 /// Why stdout takes no more. What it misses must not end a download half-way.
 static TROUBLE: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Prints a line, unless an earlier one could not be.
-fn print(text: std::fmt::Arguments<'_>) {
+/// Prints bytes, unless earlier ones could not be.
+pub(crate) fn print(bytes: &[u8]) {
     let Ok(mut trouble) = TROUBLE.lock() else { return };
     if trouble.is_none() {
         let mut stdout = io::stdout().lock();
-        *trouble = writeln!(stdout, "{text}").and_then(|()| stdout.flush()).err();
+        *trouble = stdout.write_all(bytes).and_then(|()| stdout.flush()).err();
     }
 }
 
@@ -104,5 +106,9 @@ pub(crate) fn start_log(verbose: u8) {
     };
     let filter =
         EnvFilter::try_from_env("PEERLESS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // It takes colours only where the writer has them: by itself it asks NO_COLOR alone.
+    let colours =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(io::stderr).init();
 }

@@ -33,7 +33,7 @@ impl Progress {
     pub(crate) fn new(output: Output, name: &str) -> Self {
         let name = format::untrusted(name);
         let bar = output.is_live().then(|| {
-            let bar = bars().add(ProgressBar::new(0));
+            let bar = bars().add(ProgressBar::new(1));
             if let Ok(style) = ProgressStyle::with_template(BAR) {
                 bar.set_style(style);
             }

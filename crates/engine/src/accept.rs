@@ -104,7 +104,7 @@ impl WaitingRooms {
 
 async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, rooms: WaitingRooms) {
     let sent_away = rooms.enter();
-    let mode = session.settings.encryption_in;
+    let mode = session.settings.encryption;
     let find = |mark: &_| session.find_mark(mark);
     let routed = tokio::select! {
         routed = handshake::routing(stream, mode, find, ROUTING_LIMIT) => routed,

@@ -1,5 +1,6 @@
 //! The one stream of things that happen in a session.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -185,6 +186,12 @@ impl Events {
 
 /// A session's events from the moment it was asked for.
 pub struct EventStream(broadcast::Receiver<Event>);
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream").finish_non_exhaustive()
+    }
+}
 
 impl EventStream {
     /// The next event; `None` once the session is gone. A listener that falls more than 1,024

@@ -1,6 +1,7 @@
 //! A torrent as its owner sees it: cheap to clone, usable from any thread.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -303,7 +304,7 @@ impl TorrentShared {
     /// It can't run, or not any longer: what waits for it hears why.
     pub(crate) fn fail(&self, events: &Events, error: TorrentError) {
         let (info_hash, message) = (self.info_hash(), error.to_string());
-        tracing::error!(torrent = %info_hash, error = message, "the torrent can't run");
+        tracing::warn!(torrent = %info_hash, error = message, "the torrent can't run");
         *lock(&self.failure) = Some(error);
         self.set_state(TorrentState::Stopped);
         self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
@@ -366,6 +367,14 @@ impl TorrentShared {
 pub struct TorrentHandle {
     pub(crate) shared: Arc<TorrentShared>,
     pub(crate) session: Arc<SessionShared>,
+}
+
+impl fmt::Debug for TorrentHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TorrentHandle")
+            .field("info_hash", &self.info_hash())
+            .finish_non_exhaustive()
+    }
 }
 
 impl TorrentHandle {

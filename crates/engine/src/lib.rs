@@ -22,6 +22,8 @@
 //! Without a session there are [`handshake`], [`announce_all`], [`scrape_all`], [`fetch_torrent`],
 //! [`create`] and [`check`].
 
+// Whoever embeds a handle wants to derive it.
+#![warn(missing_debug_implementations)]
 // Tests play the other side, with sockets of their own.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
@@ -115,3 +117,8 @@ pub use swarm::{
 pub use totals::TorrentTotals;
 pub use web_seed::{WebSeedState, WebSeedStatus};
 pub use {metainfo, storage, tracker, wire};
+
+/// The README's example compiles as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

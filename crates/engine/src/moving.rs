@@ -27,6 +27,7 @@ pub enum MoveError {
 }
 
 /// A torrent after a move, well or not.
+#[derive(Debug)]
 pub struct Moved {
     /// The torrent as it goes on: at the new place, or at the old one when the move failed. The handle
     /// before the move leads nowhere any more.

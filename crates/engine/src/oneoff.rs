@@ -184,8 +184,13 @@ pub enum FetchError {
     #[error(transparent)]
     Http(#[from] HttpError),
     /// The server answered with something else.
-    #[error("the server answered with status {0}")]
-    Status(u16),
+    #[error("{host} answered with status {status}")]
+    Status {
+        /// The host of the URL.
+        host: String,
+        /// Such as 404.
+        status: u16,
+    },
 }
 
 /// Fetches a .torrent file over HTTP or HTTPS. A person named the URL, so it may lead to a private
@@ -203,7 +208,7 @@ pub async fn fetch_torrent(url: &str, network: &Network) -> Result<Vec<u8>, Fetc
     };
     let reply = client.get(url, options).await?;
     if !reply.is_success() {
-        return Err(FetchError::Status(reply.status));
+        return Err(FetchError::Status { host: host_of(url), status: reply.status });
     }
     Ok(reply.body)
 }

@@ -42,10 +42,14 @@ pub fn create(
     progress: impl Fn(CheckProgress) + Sync,
     cancel: &AtomicBool,
 ) -> Result<Vec<u8>, CreateError> {
-    create_of(&Payload::walk(path, Symlinks::Skip)?, options, progress, cancel)
+    let payload = Payload::walk(path, Symlinks::Skip)?;
+    for skipped in &payload.skipped {
+        tracing::warn!(path = %skipped.display(), "left out: not a file, or a link");
+    }
+    create_of(&payload, options, progress, cancel)
 }
 
-/// As [`create`], of files that were listed before.
+/// As [`create`], of files that were listed before; the list says what is left out.
 ///
 /// # Errors
 /// [`CreateError`], naming the path.
@@ -55,9 +59,6 @@ pub fn create_of(
     progress: impl Fn(CheckProgress) + Sync,
     cancel: &AtomicBool,
 ) -> Result<Vec<u8>, CreateError> {
-    for skipped in &payload.skipped {
-        tracing::warn!(path = %skipped.display(), "left out: not a file, or a link that is not kept");
-    }
     let piece_length = options.piece_length_for(payload.total_length());
     let hashes = payload.hash(options.format, piece_length, &progress, cancel)?;
     let hashes = PieceHashes { v1: &hashes.v1, v2: &hashes.v2 };

@@ -6,6 +6,7 @@
 //! each piece that is there, and at each read of one that is not (`torrent/readers.rs`). The bytes
 //! themselves come from the disk pool, or, proved and not yet written, with the shard's answer.
 
+use std::fmt;
 use std::io::{self, SeekFrom};
 use std::ops::Deref;
 use std::pin::Pin;
@@ -58,6 +59,12 @@ pub struct FileReader {
     fetching: Option<Fetching>,
     /// The piece that the shard heard of last, and said that it is there.
     there: Option<PieceIndex>,
+}
+
+impl fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileReader").field("position", &self.position).finish_non_exhaustive()
+    }
 }
 
 /// What a reader reads. The shard hears of its end.

@@ -6,6 +6,7 @@
 mod hearsay;
 pub(crate) mod starting;
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -261,6 +262,12 @@ impl SessionShared {
 #[derive(Clone)]
 pub struct Session {
     pub(crate) inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("torrents", &self.torrents().len()).finish_non_exhaustive()
+    }
 }
 
 pub(crate) struct Inner {

@@ -53,8 +53,7 @@ pub(crate) struct Settings {
     pub(crate) peers_per_torrent_max: usize,
     pub(crate) allow_private_trackers: bool,
     pub(crate) local_discovery: bool,
-    pub(crate) encryption_in: Encryption,
-    pub(crate) encryption_out: Encryption,
+    pub(crate) encryption: Encryption,
     pub(crate) client_name: String,
     pub(crate) port_mapping: bool,
     pub(crate) dht: bool,
@@ -95,8 +94,7 @@ impl Default for Settings {
             allow_private_trackers: false,
             local_discovery: false, // it tells everybody on the network what is shared
             // Reaches every peer, and costs nothing where nobody insists on it.
-            encryption_in: Encryption::Allow,
-            encryption_out: Encryption::Allow,
+            encryption: Encryption::Allow,
             client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
             port_mapping: false, // it changes somebody's router: the program asks for it
             dht: true,
@@ -196,7 +194,8 @@ pub struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    /// Uses only this local address, for listening and for every outgoing connection.
+    /// Uses only this local address, for listening and for every outgoing connection: short for
+    /// [`Self::network`] with [`Network::bound_to`].
     #[must_use]
     pub fn bind(mut self, ip: IpAddr) -> Self {
         self.settings.network = Network::bound_to(ip);
@@ -220,7 +219,7 @@ impl SessionBuilder {
         self
     }
 
-    /// TCP port to listen on; 0 (the default) is any free one.
+    /// Port to listen on, TCP and UDP; 0 (the default) is any free one.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.settings.port = port;
@@ -319,21 +318,8 @@ impl SessionBuilder {
 
     /// Whether connections are encrypted, both ways. Default: [`Encryption::Allow`].
     #[must_use]
-    pub fn encryption(self, mode: Encryption) -> Self {
-        self.encryption_in(mode).encryption_out(mode)
-    }
-
-    /// Whether peers that connect to us have to encrypt, or may.
-    #[must_use]
-    pub fn encryption_in(mut self, mode: Encryption) -> Self {
-        self.settings.encryption_in = mode;
-        self
-    }
-
-    /// Whether connections that we make are encrypted.
-    #[must_use]
-    pub fn encryption_out(mut self, mode: Encryption) -> Self {
-        self.settings.encryption_out = mode;
+    pub fn encryption(mut self, mode: Encryption) -> Self {
+        self.settings.encryption = mode;
         self
     }
 

@@ -74,8 +74,14 @@ impl Args {
             return Err(Failure::new(Code::Disk, format!("{message}, and not all could be read"))
                 .advise("see to the files that can't be read, and check again"));
         }
-        Err(Failure::new(Code::Verification, message)
-            .advise("`peerless get` into the same folder fetches what is missing"))
+        let advice = if report.files.iter().all(|file| matches!(file.trouble, FileTrouble::Missing))
+            && report.good.count() == 0
+        {
+            super::PAYLOAD_FOLDER
+        } else {
+            "`peerless get` into the same folder fetches what is missing"
+        };
+        Err(Failure::new(Code::Verification, message).advise(advice))
     }
 }
 

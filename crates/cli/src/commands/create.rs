@@ -16,6 +16,9 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::result_file;
 
+/// How many files that are left out are named.
+const LEFT_OUT_TOLD_MAX: usize = 10;
+
 /// Make a .torrent of a file or folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -24,8 +27,8 @@ Examples:
   peerless create movie.mkv -o movie.torrent --piece-length 1M --private
   peerless create ./folder --format hybrid --symlinks
 
-A v1 torrent works with every client and tracker. A hybrid can be used by v2 clients too, which find
-bad data sooner and the same file in several torrents; older clients show its padding as files, and
+A v1 torrent works with every client and tracker. A hybrid can be used by v2 clients too, which find \
+bad data sooner and the same file in several torrents; older clients show its padding as files, and \
 trackers may refuse it. One that is v2 only is for v2 clients alone.
 
 The same input and options give the same bytes: no date is added unless --date is given.")]
@@ -74,7 +77,7 @@ impl From<TorrentFormat> for Format {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Options {
     /// Announce URL; again for more, each in a tier of its own.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = super::edit::url)]
     tracker: Vec<String>,
     /// Bytes in a piece, such as 256K or 1M: a power of two; default: chosen by size.
     #[arg(long, value_name = "N", value_parser = piece_length)]
@@ -83,7 +86,7 @@ pub(crate) struct Options {
     #[arg(long)]
     private: bool,
     /// HTTP source of the same files; again for more.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = super::edit::url)]
     web_seed: Vec<String>,
     /// A torrent that may have the same files, by its info hash (BEP 38); again for more.
     #[arg(long, value_name = "HASH", value_parser = similar)]
@@ -141,7 +144,7 @@ impl Args {
         let options =
             CreateOptions { format: self.format.into(), ..self.options.with_trackers(tiers) };
         let symlinks = if self.symlinks { Symlinks::Keep } else { Symlinks::Skip };
-        let bytes = create_with(&self.path, symlinks, options, output).await?;
+        let (bytes, left_out) = create_with(&self.path, symlinks, options, output).await?;
         result_file::write(&target, &bytes, self.force)?;
         let torrent = Torrent::parse(&bytes).map_err(Failure::other)?;
         let geometry = torrent.info.geometry();
@@ -155,6 +158,7 @@ impl Args {
             "piece_length": geometry.piece_length(),
             "piece_count": geometry.piece_count(),
             "magnet": torrent.magnet(),
+            "left_out": left_out,
         }));
         output.line(format_args!("Wrote:     {}", untrusted(&target.display().to_string())));
         if let Some(v1) = torrent.info_hashes.v1() {
@@ -173,13 +177,13 @@ impl Args {
     }
 }
 
-/// Hashes a payload with progress; Ctrl-C ends it.
+/// Hashes a payload with progress, and says what is left out; Ctrl-C ends it.
 pub(crate) async fn create(
     path: &Path,
     options: CreateOptions,
     output: Output,
 ) -> Result<Vec<u8>, Failure> {
-    create_with(path, Symlinks::Skip, options, output).await
+    create_with(path, Symlinks::Skip, options, output).await.map(|(bytes, _)| bytes)
 }
 
 async fn create_with(
@@ -187,7 +191,7 @@ async fn create_with(
     symlinks: Symlinks,
     options: CreateOptions,
     output: Output,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(Vec<u8>, Vec<PathBuf>), Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let progress = Progress::new(output, &path.display().to_string());
     let hashing = {
@@ -197,8 +201,11 @@ async fn create_with(
                 progress.set(now.done_bytes, now.total_bytes, &format::bytes(now.done_bytes));
             };
             let payload = Payload::walk(&path, symlinks).map_err(CreateError::from);
-            let made =
-                payload.and_then(|payload| engine::create_of(&payload, &options, shown, &cancel));
+            let made = payload.and_then(|payload| {
+                tell_left_out(&payload.skipped, output);
+                let bytes = engine::create_of(&payload, &options, shown, &cancel)?;
+                Ok((bytes, payload.skipped))
+            });
             progress.finish();
             made
         })
@@ -217,6 +224,18 @@ async fn create_with(
         CreateError::Files(error) => Failure::new(Code::Disk, error.to_string()),
         other => Failure::usage(other.to_string()),
     })
+}
+
+/// A person should not find out by what is missing elsewhere.
+fn tell_left_out(skipped: &[PathBuf], output: Output) {
+    for path in skipped.iter().take(LEFT_OUT_TOLD_MAX) {
+        let path = untrusted(&path.display().to_string());
+        output.note(format_args!("warning: {path} is left out: not a file, or a link"));
+    }
+    if skipped.len() > LEFT_OUT_TOLD_MAX {
+        let more = skipped.len() - LEFT_OUT_TOLD_MAX;
+        output.note(format_args!("warning: {more} more are left out; --json names all"));
+    }
 }
 
 fn default_output(path: &Path) -> Result<PathBuf, Failure> {

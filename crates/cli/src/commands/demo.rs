@@ -23,7 +23,7 @@ Examples:
   peerless demo
   peerless demo --size 1G --json
 
-PEERLESS_DIGEST=portable|sha-ni|avx2|avx512 hashes with that kernel instead of the fastest.
+PEERLESS_DIGEST=portable|sha-ni|avx2|avx512 hashes with that kernel instead of the fastest. \
 Needs no network. Everything it makes is in a temporary folder, which it removes.")]
 pub(crate) struct Args {
     /// Bytes of the sample, such as 64M or 1G.

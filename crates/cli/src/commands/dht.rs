@@ -36,10 +36,10 @@ pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
     /// A node to begin with, HOST:PORT; again for more. Default: the well-known ones.
-    #[arg(long, value_name = "ADDR", global = true)]
+    #[arg(long, value_name = "ADDR", value_parser = session::host_and_port, global = true)]
     dht_bootstrap: Vec<String>,
     /// UDP port to ask from; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0, global = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, global = true)]
     port: u16,
     #[command(flatten)]
     reach: Reach,
@@ -60,6 +60,7 @@ enum What {
     /// Ask one node whether it is there.
     Ping {
         /// The node: HOST:PORT or [V6]:PORT.
+        #[arg(value_parser = session::host_and_port)]
         node: String,
     },
     /// Look for a torrent's peers.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use engine::metainfo::{Change, Edit, InfoHash, Torrent};
 use serde_json::json;
 
+use super::STDIN;
 use crate::exit::Failure;
 use crate::format::untrusted;
 use crate::output::Output;
@@ -22,7 +23,7 @@ Examples:
   peerless edit movie.torrent --replace-tracker http://old.example/a https://new.example/a
   peerless edit movie.torrent -o public.torrent --no-trackers --comment 'for everybody'
 
-Tiers count from 1, as `peerless info` shows them. The info hash stays what it is, and so does
+Tiers count from 1, as `peerless info` shows them. The info hash stays what it is, and so does \
 everything that is not named here.")]
 pub(crate) struct Args {
     /// The .torrent file; it is replaced by the changed one unless -o is given.
@@ -123,10 +124,11 @@ struct Words {
     no_date: bool,
 }
 
-fn url(text: &str) -> Result<String, String> {
+/// The URL of a tracker or a web seed.
+pub(super) fn url(text: &str) -> Result<String, String> {
     let text = text.trim();
     if !text.contains("://") || text.len() > URL_BYTES_MAX {
-        return Err("a URL, such as https://tracker.example/announce".into());
+        return Err("a URL, such as https://example.org/name".into());
     }
     Ok(text.into())
 }
@@ -143,6 +145,9 @@ fn tracker(text: &str) -> Result<(Option<usize>, String), String> {
 
 impl Args {
     pub(crate) fn run(self, output: Output) -> Result<(), Failure> {
+        if self.torrent == STDIN && self.output.is_none() {
+            return Err(Failure::usage("standard input can't be replaced").advise("give -o FILE"));
+        }
         let bytes = super::read_torrent_file(&self.torrent)?;
         let before =
             Torrent::parse(&bytes).map_err(|error| Failure::torrent(&self.torrent, &error))?;

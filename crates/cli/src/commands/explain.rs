@@ -28,8 +28,8 @@ Examples:
   peerless explain ubuntu.torrent --peer 192.0.2.7:6881 --for 60
   peerless explain ubuntu.torrent --json | jq -r '.causes[0].cause'
 
-It downloads as `peerless get` would, for so long, and keeps what came. Each second of each peer is
-charged to one cause; the cause of most comes first. The exit code is 0 when causes were named,
+It downloads as `peerless get` would, for so long, and keeps what came. Each second of each peer is \
+charged to one cause; the cause of most comes first. The exit code is 0 when causes were named, \
 whatever they are, and as for `get` when the download could not begin.")]
 pub(crate) struct Args {
     /// A .torrent file, an http(s) URL of one, or a magnet link.
@@ -38,8 +38,6 @@ pub(crate) struct Args {
     /// The folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
-    #[command(flatten)]
-    options: Options,
     /// Watch for this long; less when it completes before.
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
@@ -52,6 +50,8 @@ pub(crate) struct Args {
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
@@ -59,10 +59,7 @@ impl Args {
         let interrupt = Interrupt::listen();
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
-        let source = tokio::select! {
-            source = Source::anywhere(&self.torrent, &network) => source?,
-            () = interrupt.wait() => return Err(Failure::interrupted()),
-        };
+        let source = Source::of(&self.torrent, &network, &interrupt).await?;
         let session = self.options.builder(&network, output)?.start().await?;
         let request = match source {
             Source::Torrent(torrent) => AddTorrent::new(torrent, &self.output),

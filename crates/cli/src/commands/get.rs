@@ -17,7 +17,7 @@ use super::seeding::{self, SeedOptions};
 use super::session::{self, Options, Patience};
 use super::source::Source;
 use super::{explain, stalls, totals};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -35,7 +35,7 @@ Examples:
   peerless get album.torrent --files '0,3-5,*.flac'
   peerless get a.torrent --peer 192.0.2.7:6881 --seed --ratio 1.5
 
-Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that
+Of several torrents each goes its own way: when one fails, the others go on, and the exit code is that \
 of the first failure. Ctrl-C saves and stops; a second one stops at once.")]
 pub(crate) struct Args {
     /// .torrent files, http(s) URLs of them, or magnet links.
@@ -44,19 +44,13 @@ pub(crate) struct Args {
     /// The folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
-    #[command(flatten)]
-    choosing: Choosing,
-    #[command(flatten)]
-    options: Options,
     /// A web seed (BEP 19) of these torrents besides those that they name: the URL of a folder, with
     /// a slash at its end, or of a single file; again for more.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = super::edit::url)]
     web_seed: Vec<String>,
     /// Go on seeding once complete.
     #[arg(long)]
     seed: bool,
-    #[command(flatten)]
-    until: SeedOptions,
     /// Give up after this long without any peer; 0: never. While the interface or address of --bind is
     /// not there, time does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -74,23 +68,31 @@ pub(crate) struct Args {
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    choosing: Choosing,
+    #[command(flatten)]
+    until: SeedOptions,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
         self.until.need(self.seed)?;
+        for folder in &self.reuse {
+            std::fs::read_dir(folder).map_err(|error| {
+                Failure::file(folder, &error).advise("--reuse takes a folder that can be read")
+            })?;
+        }
         let interrupt = Interrupt::listen();
         let mut failures = Failures { output, first: None };
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
         let mut sources: Vec<Source> = Vec::new();
         for text in &self.torrents {
-            let source = tokio::select! {
-                source = Source::anywhere(text, &network) => source,
-                () = interrupt.wait() => return Err(Failure::interrupted()),
-            };
             // The same torrent named twice is one download.
-            match source {
+            match Source::of(text, &network, &interrupt).await {
+                Err(failure) if failure.code == Code::Interrupted => return Err(failure),
                 Err(failure) => failures.add(failure),
                 Ok(source) if sources.iter().any(|it| it.is_the_same_as(&source)) => {}
                 Ok(source) => sources.push(source),

@@ -8,9 +8,9 @@ use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
 use super::network::Reach;
-use super::session::{Carrier, EncryptionMode};
+use super::session::{Carrier, EncryptionMode, host_and_port};
 use super::source::Source;
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
 use crate::format::{hex, untrusted};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -25,11 +25,12 @@ Examples:
   peerless handshake ubuntu.torrent seed.example.org:6881 --transport utp
   peerless handshake ubuntu.torrent seed.example.org:6881 --proxy socks5://127.0.0.1:9050")]
 pub(crate) struct Args {
-    /// A .torrent file or a magnet link.
-    #[arg(value_name = "TORRENT or MAGNET")]
+    /// A .torrent file, an http(s) URL of one, or a magnet link.
+    #[arg(value_name = "TORRENT, URL or MAGNET")]
     torrent: String,
     /// The peer: HOST:PORT or [V6]:PORT. All addresses of a name are tried, in turn; behind a proxy it is
     /// the proxy's to look up.
+    #[arg(value_parser = host_and_port)]
     peer: String,
     /// Seconds for the connection, and again for the peer's answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
@@ -50,13 +51,14 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
-        let hashes = Source::local(&self.torrent)?.hashes();
-        check_address(&self.peer)?;
         let timeout = Duration::try_from_secs_f64(self.timeout)
             .ok()
             .filter(|timeout| !timeout.is_zero())
             .ok_or_else(|| Failure::usage("--timeout must be a positive number of seconds"))?;
-        let mut rng = fastrand::Rng::new();
+        let interrupt = Interrupt::listen();
+        let network = self.proxy.network(&self.reach)?;
+        let source = Source::of(&self.torrent, &network, &interrupt).await?;
+        let (hashes, mut rng) = (source.hashes(), fastrand::Rng::new());
         let request = HandshakeRequest {
             addr: self.peer.clone(),
             info_hash: hashes.on_the_wire(),
@@ -64,12 +66,11 @@ impl Args {
             peer_id: PeerId::generate(|| rng.u8(..)),
             connect_timeout: timeout,
             timeout,
-            network: self.proxy.network(&self.reach)?,
+            network,
             transport: self.transport.into(),
             ip_filter: self.ip_filter.read(output)?.into(),
             encryption: self.encryption.into(),
         };
-        let interrupt = Interrupt::listen();
         let report = tokio::select! {
             report = engine::handshake(request) => report,
             () = interrupt.wait() => return Err(Failure::interrupted()),
@@ -80,15 +81,6 @@ impl Args {
         })?;
         show(&report, output);
         Ok(())
-    }
-}
-
-/// A missing or impossible port is the user's slip, not the peer's fault.
-fn check_address(peer: &str) -> Result<(), Failure> {
-    let port = peer.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
-    match port {
-        Some((host, Ok(1..))) if !host.is_empty() => Ok(()),
-        _ => Err(Failure::new(Code::Usage, format!("`{peer}` is not HOST:PORT or [V6]:PORT"))),
     }
 }
 

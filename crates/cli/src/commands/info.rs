@@ -1,7 +1,7 @@
 //! `peerless info`: what a .torrent file, or the metadata behind a magnet link, says.
 
-use engine::FollowMagnet;
 use engine::metainfo::{Info, Magnet, MerkleHash, Torrent};
+use engine::{FollowMagnet, Network};
 use serde_json::json;
 
 use super::magnet;
@@ -12,29 +12,33 @@ use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// Show what a torrent is: by its file, or by a magnet link, whose metadata comes from peers.
+/// Show what a torrent is: by its file or its URL, or by a magnet link, whose metadata comes from peers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   peerless info ubuntu.torrent
   peerless info --json ubuntu.torrent | jq -r .magnet
-  peerless info 'magnet:?xt=urn:btih:…&tr=…'")]
+  peerless info https://example.org/a.torrent
+  peerless info 'magnet:?xt=urn:btih:…&tr=…'
+  zcat a.torrent.gz | peerless info -")]
 pub(crate) struct Args {
-    /// A .torrent file or a magnet link.
-    #[arg(value_name = "TORRENT or MAGNET")]
+    /// A .torrent file, an http(s) URL of one, or a magnet link.
+    #[arg(value_name = "TORRENT, URL or MAGNET")]
     torrent: String,
-    #[command(flatten)]
-    options: Options,
     /// With a magnet link: give up after this long without any peer; 0: never.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
-        let torrent = match Source::local(&self.torrent)? {
+        let interrupt = Interrupt::listen();
+        let network = self.options.network()?;
+        let torrent = match Source::of(&self.torrent, &network, &interrupt).await? {
             Source::Torrent(torrent) => torrent,
-            Source::Magnet(magnet) => self.ask_peers(magnet, output).await?,
+            Source::Magnet(magnet) => self.ask_peers(magnet, &network, &interrupt, output).await?,
         };
         if output.json {
             output.value(&document(&torrent));
@@ -44,11 +48,15 @@ impl Args {
         Ok(())
     }
 
-    async fn ask_peers(&self, magnet: Magnet, output: Output) -> Result<Torrent, Failure> {
-        let interrupt = Interrupt::listen();
-        let network = self.options.network()?;
-        let peers = self.options.peers(&network).await?;
-        let session = self.options.builder(&network, output)?.needs_network(true).start().await?;
+    async fn ask_peers(
+        &self,
+        magnet: Magnet,
+        network: &Network,
+        interrupt: &Interrupt,
+        output: Output,
+    ) -> Result<Torrent, Failure> {
+        let peers = self.options.peers(network).await?;
+        let session = self.options.builder(network, output)?.needs_network(true).start().await?;
         let patience = Patience::of(self.wait_peers);
         let request = FollowMagnet::new(magnet).peers(peers).use_trackers(!self.options.no_tracker);
         let found = tokio::select! {

@@ -11,8 +11,8 @@ use crate::output::Output;
 /// The lists.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Lists {
-    /// Have nothing to do with the addresses that this list names (CIDR, .p2p of `PeerGuardian`,
-    /// .dat of eMule; plain or gzip), neither as peers nor as DHT nodes; again for more lists.
+    /// Have nothing to do with the addresses that this list names (CIDR, .p2p or .dat;
+    /// plain or gzip), neither as peers nor as DHT nodes; again for more lists.
     #[arg(long, value_name = "FILE", global = true)]
     ip_filter: Vec<PathBuf>,
 }

@@ -9,11 +9,13 @@ use crate::format;
 /// How fast payload may come and go.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Limits {
-    /// At most so many bytes a second from peers, as in 500K or 2M; 0: no limit.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
+    /// At most so many bytes a second from peers, as in 500K or 2M; 0, the default: no limit.
+    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0",
+        hide_default_value = true)]
     download_limit: u64,
     /// The same for what is sent to peers.
-    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0")]
+    #[arg(long, value_name = "RATE", value_parser = format::parse_bytes, default_value = "0",
+        hide_default_value = true)]
     upload_limit: u64,
     /// Other limits at times of the week, by local time, as in 'mon-fri 08:00-18:00 down=500K up=100K';
     /// again for more, of which the first that holds counts. Without days: all of them. A direction

@@ -20,8 +20,8 @@ use crate::progress::Progress;
 Examples:
   peerless move ubuntu.torrent /mnt/big --from ~/Downloads
 
-The files are copied and read back, then the new place is remembered, then the old files go. Whatever
-happens on the way, one of the two places is whole, and nothing that exists is overwritten. End `get`
+The files are copied and read back, then the new place is remembered, then the old files go. Whatever \
+happens on the way, one of the two places is whole, and nothing that exists is overwritten. End `get` \
 and `seed` of this torrent first.")]
 pub(crate) struct Args {
     /// The .torrent file.

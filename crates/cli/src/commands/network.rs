@@ -32,14 +32,18 @@ pub(crate) struct Reach {
 
 impl Reach {
     /// Where all sockets come from.
-    pub(crate) fn network(&self) -> Network {
-        Network::new(self.options())
+    pub(crate) fn network(&self) -> Result<Network, Failure> {
+        self.options().map(Network::new)
     }
 
     /// What it is made with.
-    pub(crate) fn options(&self) -> NetworkOptions {
+    pub(crate) fn options(&self) -> Result<NetworkOptions, Failure> {
+        if self.bind.is_none() && !self.dns.is_empty() {
+            let message = "--dns without --bind: the system's resolver would be asked";
+            return Err(Failure::usage(message).advise("add --bind, or leave --dns out"));
+        }
         let options = NetworkOptions::default().bind(self.bind.clone().unwrap_or_default());
-        options.name_servers(self.dns.iter().copied())
+        Ok(options.name_servers(self.dns.iter().copied()))
     }
 }
 
@@ -59,15 +63,15 @@ Examples:
   peerless network --bind 192.0.2.7 --port 6881 --local-discovery --json
   peerless network --gateway
 
-Opens them, shows them and ends; nothing is sent, unless --gateway asks for it. `get` and `seed` tell of theirs while they run: send
-them SIGUSR1.")]
+Opens them, shows them and ends; nothing is sent, unless --gateway asks for it. \
+`get` and `seed` tell of theirs while they run: send them SIGUSR1.")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// Ask the gateway too, as a session would, and show what it gives: its ports, and pinholes for IPv6.
     /// It gets them back at the end.
     #[arg(long)]
     gateway: bool,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// How long a gateway may take: it is asked by one way after the other.

@@ -23,8 +23,8 @@ Examples:
   peerless peers ubuntu.torrent --scrape
   peerless peers --json ubuntu.torrent | jq -r '.peers[]'")]
 pub(crate) struct Args {
-    /// A .torrent file or a magnet link.
-    #[arg(value_name = "TORRENT or MAGNET")]
+    /// A .torrent file, an http(s) URL of one, or a magnet link.
+    #[arg(value_name = "TORRENT, URL or MAGNET")]
     torrent: String,
     /// Ask for the swarm's counts only (BEP 48); nobody hears of us.
     #[arg(long)]
@@ -46,7 +46,9 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
-        let torrent = match Source::local(&self.torrent)? {
+        let interrupt = Interrupt::listen();
+        let network = self.proxy.network(&self.reach)?;
+        let torrent = match Source::of(&self.torrent, &network, &interrupt).await? {
             Source::Torrent(torrent) => Subject::from(&torrent),
             Source::Magnet(magnet) => Subject::from(&magnet),
         };
@@ -57,7 +59,7 @@ impl Args {
         let options = AnnounceOptions {
             peer_id: PeerId::generate(|| rng.u8(..)),
             port: self.port,
-            network: self.proxy.network(&self.reach)?,
+            network,
             allow_private: self.allow_private,
             timeout: Duration::from_secs(self.timeout.max(1)),
         };
@@ -68,7 +70,6 @@ impl Args {
                 announce(&torrent, options, output).await
             }
         };
-        let interrupt = Interrupt::listen();
         tokio::select! {
             answered = asked => answered,
             () = interrupt.wait() => Err(Failure::interrupted()),

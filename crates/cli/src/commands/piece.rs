@@ -1,7 +1,7 @@
 //! `peerless piece`: one piece, verified.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 
 use engine::AddTorrent;
 use serde_json::json;
@@ -10,7 +10,7 @@ use super::session::{self, Options, Patience};
 use crate::exit::Failure;
 use crate::format::hex;
 use crate::interrupt::Interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::result_file;
 
 /// Download and verify one piece.
@@ -30,11 +30,11 @@ pub(crate) struct Args {
     /// Replace an existing output file.
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    options: Options,
     /// Give up after this long without any peer; 0: never.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait_peers: u64,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
@@ -84,18 +84,15 @@ impl Args {
         if let Some(path) = &self.output {
             result_file::write(path, &bytes, self.force)?;
         } else {
-            let mut stdout = io::stdout().lock();
-            let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
-            // A reader that had enough is nothing wrong.
-            let trouble = written.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-            trouble.map_or(Ok(()), |error| Err(Failure::file(Path::new("stdout"), &error)))?;
+            output::print(&bytes);
         }
-        let hash = handle.torrent().info.piece_hash(self.index).unwrap_or_default();
-        let hash = hex(&hash);
+        let hash = handle.torrent().info.piece_hash(self.index).map(|hash| hex(&hash));
         output.value(&json!({
             "piece": self.index, "length": bytes.len(), "sha1": hash, "output": self.output,
         }));
-        output.note(format_args!("piece {}: {} bytes, SHA-1 {hash}", self.index, bytes.len()));
+        // A v2 torrent has none.
+        let hash = hash.map_or(String::new(), |hash| format!(", SHA-1 {hash}"));
+        output.note(format_args!("piece {}: {} bytes{hash}", self.index, bytes.len()));
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Through {
 impl Through {
     /// Where all sockets come from.
     pub(crate) fn network(&self, reach: &Reach) -> Result<Network, Failure> {
-        let mut options = reach.options();
+        let mut options = reach.options()?;
         if let Some(url) = &self.proxy {
             let proxy = url.parse::<Proxy>();
             options =

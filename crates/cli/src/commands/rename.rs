@@ -16,7 +16,7 @@ Examples:
   peerless rename series.torrent 3 'Season 1/03.mkv' --from ~/Downloads
   peerless rename series.torrent '*.nfo' readme.txt
 
-A name without `/` stays in the folder that the file is in; any other is a path below the download
+A name without `/` stays in the folder that the file is in; any other is a path below the download \
 folder. End `get` and `seed` of this torrent first.")]
 pub(crate) struct Args {
     /// The .torrent file.

@@ -23,17 +23,13 @@ Examples:
   peerless seed ubuntu.torrent ~/Downloads --ratio 2.0 --seed-time 30m
   peerless seed new.torrent ./new --super-seed
 
-DIR is the folder that holds the payload under the torrent's own name, as `get -o DIR` leaves it.
+DIR is the folder that holds the payload under the torrent's own name, as `get -o DIR` leaves it. \
 The data is checked first, unless an earlier run remembered it and it has not changed.")]
 pub(crate) struct Args {
     /// The .torrent file.
     torrent: String,
     /// The folder that holds the payload.
     dir: PathBuf,
-    #[command(flatten)]
-    options: Options,
-    #[command(flatten)]
-    until: SeedOptions,
     /// Tell each peer of one piece at a time, so that little more than one copy is sent: for the first
     /// seed of a torrent (BEP 16).
     #[arg(long)]
@@ -41,6 +37,10 @@ pub(crate) struct Args {
     /// Hash the data even if an earlier run remembered it.
     #[arg(long)]
     recheck: bool,
+    #[command(flatten)]
+    until: SeedOptions,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
@@ -89,8 +89,7 @@ async fn serve(
     let count = stats.pieces_total;
     if stats.pieces_have == 0 && count > 0 {
         let message = format!("none of the {count} pieces is there");
-        return Err(Failure::new(Code::Verification, message)
-            .advise("check the folder: it must hold the payload under the torrent's own name"));
+        return Err(Failure::new(Code::Verification, message).advise(super::PAYLOAD_FOLDER));
     }
     if stats.pieces_have < count {
         let have = stats.pieces_have;

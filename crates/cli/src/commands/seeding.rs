@@ -12,6 +12,7 @@ use crate::output::Output;
 
 /// When seeding ends; the first that is reached counts.
 #[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "When seeding ends")]
 pub(crate) struct SeedOptions {
     /// Seed until this many times the size was sent, earlier runs included.
     #[arg(long, value_name = "R", value_parser = ratio)]

@@ -45,13 +45,14 @@ impl From<EncryptionMode> for Encryption {
 
 /// How a session talks to the world.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Peers and network")]
 pub(crate) struct Options {
     /// A peer to connect to: HOST:PORT or [V6]:PORT; again for more. All addresses of a name are tried;
     /// behind a proxy it is the proxy's to look up.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
     peer: Vec<String>,
     /// Port to listen on, TCP and UDP; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     port: u16,
     #[command(flatten)]
     port_file: super::port_file::Follow,
@@ -86,21 +87,35 @@ pub(crate) struct Options {
     #[arg(long)]
     port_mapping: bool,
     /// Leave the gateway alone, unless --port-mapping is given as well.
-    #[arg(long, env = "PEERLESS_NO_PORT_MAPPING", hide_env_values = true)]
+    #[arg(long, env = "PEERLESS_NO_PORT_MAPPING", hide_env_values = true, value_parser = is_set())]
     no_port_mapping: bool,
     /// Where resume state lives; default: the user's own state folder.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
 
+/// An address as it was written, by a name or not. A missing or impossible port is a slip.
+pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    match parts {
+        Some((host, Ok(1..))) if !host.is_empty() => Ok(text.into()),
+        _ => Err("give HOST:PORT, or [V6]:PORT".into()),
+    }
+}
+
+/// A variable says no by `0`, `false`, `no`, `off` or nothing, and yes by all else.
+fn is_set() -> clap::builder::FalseyValueParser {
+    clap::builder::FalseyValueParser::new()
+}
+
 /// Whether a session has a DHT node, and with whom it begins.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DhtChoice {
     /// A DHT node to begin with, HOST:PORT; again for more. Default: the well-known ones.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
     dht_bootstrap: Vec<String>,
     /// Don't use the DHT, unless --dht-bootstrap names a node of it.
-    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true)]
+    #[arg(long, env = "PEERLESS_NO_DHT", hide_env_values = true, value_parser = is_set())]
     no_dht: bool,
 }
 
@@ -195,8 +210,8 @@ impl Options {
         let mut addrs = Vec::new();
         for peer in &self.peer {
             let resolved = network.peer_addresses(peer).await.map_err(|error| {
-                Failure::usage(format!("--peer {peer}: {error}"))
-                    .advise("give HOST:PORT, or [V6]:PORT")
+                Failure::new(Code::NoPeers, format!("--peer {peer}: {error}"))
+                    .advise("check the name and your name server, or give the address")
             })?;
             // The filter would have it, whoever it is.
             if !self.ip_filter.is_empty() && resolved.iter().any(|addr| is_named_peer(addr.ip())) {

@@ -27,10 +27,10 @@ pub(crate) struct Args {
     /// The file or folder.
     path: PathBuf,
     /// TCP port for peers; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     port: u16,
     /// TCP port for the tracker and the .torrent; default: any free one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     tracker_port: u16,
     #[command(flatten)]
     reach: Reach,
@@ -51,7 +51,7 @@ impl Args {
         let bare = create::create(&path, CreateOptions::default(), output).await?;
         let bare = Torrent::parse(&bare).map_err(Failure::other)?;
 
-        let network = self.reach.network();
+        let network = self.reach.network()?;
         let builder = Session::builder().port(self.port).state(StateLocation::Memory);
         let builder = self.dht.apply(builder.network(network.clone()), &network);
         let session = builder.start().await?;

@@ -4,6 +4,7 @@ use engine::Network;
 use engine::metainfo::{InfoHashes, Magnet, Torrent};
 
 use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
 
 /// A torrent, or the way to one.
 pub(crate) enum Source {
@@ -16,9 +17,27 @@ pub(crate) fn is_magnet(text: &str) -> bool {
     text.split_at_checked(7).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("magnet:"))
 }
 
+fn is_web(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    scheme.is_some_and(|scheme| scheme == "http" || scheme == "https")
+}
+
 impl Source {
-    /// A file's path or a magnet link.
-    pub(crate) fn local(text: &str) -> Result<Self, Failure> {
+    /// What `text` names: a file's path, `-` for standard input, a magnet link, or an http(s) URL of a
+    /// .torrent file, which is fetched.
+    pub(crate) async fn of(
+        text: &str,
+        network: &Network,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        if is_web(text) {
+            let bytes = tokio::select! {
+                bytes = engine::fetch_torrent(text, network) => bytes?,
+                () = interrupt.wait() => return Err(Failure::interrupted()),
+            };
+            let torrent = Torrent::parse(&bytes).map_err(|error| Failure::torrent(text, &error));
+            return torrent.map(Self::Torrent);
+        }
         if !is_magnet(text) {
             return super::read_torrent(text).map(Self::Torrent);
         }
@@ -27,16 +46,6 @@ impl Source {
                 .advise("copy the whole link, in quotes: a shell breaks it at `&`")
         });
         magnet.map(Self::Magnet)
-    }
-
-    /// The same, or an http(s) URL of a .torrent file, which is fetched.
-    pub(crate) async fn anywhere(text: &str, network: &Network) -> Result<Self, Failure> {
-        if text.starts_with("http://") || text.starts_with("https://") {
-            let bytes = engine::fetch_torrent(text, network).await?;
-            let torrent = Torrent::parse(&bytes).map_err(|error| Failure::torrent(text, &error));
-            return torrent.map(Self::Torrent);
-        }
-        Self::local(text)
     }
 
     /// All its hashes.

@@ -37,11 +37,11 @@ Examples:
   peerless stream songs.torrent --file 3 > song.flac
   peerless stream film.torrent --temporary | mpv -
 
-Bytes are given out once they are verified, and what comes next is downloaded first. Only the pieces
-of this file are. They stay in the output folder, as `get` leaves them: `get` and `stream` go on from
+Bytes are given out once they are verified, and what comes next is downloaded first. Only the pieces \
+of this file are. They stay in the output folder, as `get` leaves them: `get` and `stream` go on from \
 there. With --temporary nothing stays.
 
-HTTP is for players on this machine: it answers GET and HEAD with ranges, and clients that name it by
+HTTP is for players on this machine: it answers GET and HEAD with ranges, and clients that name it by \
 its address. Without --http the command ends with the file, or when the reader has had enough.")]
 pub(crate) struct Args {
     /// A .torrent file, an http(s) URL of one, or a magnet link.
@@ -65,8 +65,6 @@ pub(crate) struct Args {
     /// Download into a temporary folder, and remove it at the end.
     #[arg(long, conflicts_with_all = ["output", "recheck", "overwrite"])]
     temporary: bool,
-    #[command(flatten)]
-    options: Options,
     /// Give up after this long without any peer; 0: never. While the interface or address of --bind is
     /// not there, time does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -80,6 +78,8 @@ pub(crate) struct Args {
     /// Cut longer files in the way, and write through hard links.
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
@@ -88,10 +88,7 @@ impl Args {
         let interrupt = Interrupt::listen();
         let network = self.options.network()?;
         let peers = self.options.peers(&network).await?;
-        let source = tokio::select! {
-            source = Source::anywhere(&self.torrent, &network) => source?,
-            () = interrupt.wait() => return Err(Failure::interrupted()),
-        };
+        let source = Source::of(&self.torrent, &network, &interrupt).await?;
         let mut builder = self.options.builder(&network, output)?;
         let folder = self.temporary.then(tempfile::tempdir).transpose();
         let folder = folder.map_err(|error| Failure::file(&std::env::temp_dir(), &error))?;

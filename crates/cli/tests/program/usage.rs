@@ -5,12 +5,14 @@ use std::process::{Command, Stdio};
 
 use crate::world::World;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 19] = [
     "get",
+    "stream",
     "explain",
     "seed",
     "share",
     "create",
+    "edit",
     "check",
     "info",
     "peers",
@@ -18,6 +20,8 @@ const COMMANDS: [&str; 15] = [
     "handshake",
     "dht",
     "network",
+    "move",
+    "rename",
     "demo",
     "completions",
     "man",
@@ -51,12 +55,74 @@ fn exit_codes_are_in_the_help_and_in_the_manual() {
     assert!(manual.contains(".TH peerless"), "{manual}");
 }
 
+/// What is written as one paragraph fills the lines of a terminal, whatever its width.
+#[test]
+fn help_fits_the_terminal() {
+    const WIDTH: usize = 60;
+    let world = World::new();
+    for command in COMMANDS {
+        let done = world.shell(&format!("export COLUMNS={WIDTH}; peerless {command} --help"));
+        let text = done.expect(0).text();
+        let notes = text.split_once("Examples:").expect("examples").1;
+        let mut before = "";
+        for line in notes.lines() {
+            let begins = before.is_empty() || before.starts_with(' ') || line.starts_with(' ');
+            let word = line.split(' ').next().expect("split gives one");
+            let room = WIDTH.saturating_sub(before.chars().count() + 1);
+            assert!(begins || word.is_empty() || word.chars().count() > room, "{before}\n{line}");
+            before = line;
+        }
+    }
+}
+
+#[test]
+fn help_names_the_group_that_an_option_belongs_to() {
+    let world = World::new();
+    let text = world.run(&["get", "--help"]).expect(0).text();
+    let group = |option: &str| {
+        let lines = text.lines().take_while(|line| !line.contains(&format!(" {option}")));
+        lines.filter(|line| line.ends_with(':') && !line.starts_with(' ')).last()
+    };
+    assert_eq!(group("--files"), Some("Choosing files:"));
+    assert_eq!(group("--peer"), Some("Peers and network:"));
+    assert_eq!(group("--ratio"), Some("When seeding ends:"));
+    assert_eq!(group("--overwrite"), Some("Options:"));
+    assert_eq!(group("--json"), Some("Every command:"));
+}
+
+#[test]
+fn the_manual_has_a_section_for_each_command() {
+    let world = World::new();
+    let manual = world.run(&["man"]).expect(0).text();
+    for command in COMMANDS.into_iter().chain(["dht ping", "dht put"]) {
+        let heading = format!(".SS \"peerless {command}");
+        assert!(manual.contains(&heading), "no section for {command}");
+    }
+    assert_eq!(manual.matches("fB\\-\\-json\\fR\n").count(), 1, "said once, for every command");
+    assert!(!manual.contains("peerless\\-get(1)"), "there is no such page");
+}
+
+/// As the README says it, and as people say no.
+#[test]
+fn variables_switch_off_by_any_yes() {
+    let world = World::new();
+    let magnet = "magnet:?xt=urn:btih:3ae647fb153d183667664de3055284fdfc9d2520";
+    let dht = |value: &str| {
+        let info = format!("peerless info '{magnet}' --bind 127.0.0.1 --wait-peers 1");
+        let done = world.shell(&format!("export PEERLESS_NO_DHT={value}; {info}"));
+        done.expect(4).err.contains("DHT nodes answered")
+    };
+    for (value, expected) in [("1", false), ("0", true)] {
+        assert_eq!(dht(value), expected, "{value}");
+    }
+}
+
 #[test]
 fn mistakes_end_with_2() {
     let world = World::new();
     world.torrent("some.bin", 1000, "16K");
     let torrent = "some.bin.torrent";
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 16] = [
         &[],
         &["fly"],
         &["info"],
@@ -66,11 +132,33 @@ fn mistakes_end_with_2() {
         &["handshake", torrent, "127.0.0.1:0"],
         &["handshake", torrent, "127.0.0.1:1", "--timeout", "-1"],
         &["get", torrent, "--ratio", "1"],
+        &["get", torrent, "--peer", "no-port-here"],
+        &["get", torrent, "--web-seed", "no-url"],
+        &["get", torrent, "--dht-bootstrap", "no-port-here"],
+        &["network", "--dns", "127.0.0.1"], // it would not be asked
+        &["dht", "ping", "no-port-here"],
+        &["create", "data", "--tracker", "no-url"],
+        &["create", "data", "--web-seed", "no-url"],
     ];
     for arguments in cases {
         let done = world.run(arguments).expect(2);
         assert!(!done.err.is_empty(), "{arguments:?} is refused without a word");
     }
+}
+
+#[test]
+fn a_folder_to_reuse_must_be_there() {
+    let world = World::new();
+    world.torrent("some.bin", 1000, "16K");
+    let done = world.run(&["get", "some.bin.torrent", "--reuse", "nowhere"]).expect(5);
+    assert!(done.err.contains("nowhere") && done.err.contains("--reuse"), "{}", done.err);
+}
+
+/// What is not a terminal gets no colours, from the log either.
+#[test]
+fn a_log_in_a_file_is_plain() {
+    let done = World::new().run(&["network", "--bind", "nowhere0", "-v"]).expect(0);
+    assert!(done.err.contains("WARN") && !done.err.contains('\x1b'), "{:?}", done.err);
 }
 
 #[test]
@@ -112,7 +200,7 @@ fn a_closed_pipe_is_not_a_panic() {
         drop(child.stdout.take());
         let mut err = String::new();
         child.stderr.take().expect("piped").read_to_string(&mut err).expect("text");
-        child.wait().expect("our child");
-        assert!(!err.contains("panicked"), "{arguments:?}: {err}");
+        let status = child.wait().expect("our child");
+        assert!(status.success() && err.is_empty(), "{arguments:?}: {status}: {err}");
     }
 }

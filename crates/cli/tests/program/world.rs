@@ -46,8 +46,8 @@ impl World {
     fn inside(&self, mut command: Command) -> Command {
         command
             .current_dir(self.dir.path())
-            .env("PEERLESS_NO_DHT", "true") // nothing leaves loopback
-            .env("PEERLESS_NO_PORT_MAPPING", "true")
+            .env("PEERLESS_NO_DHT", "1") // nothing leaves loopback
+            .env("PEERLESS_NO_PORT_MAPPING", "1")
             .env("HOME", self.path("home"))
             .env("XDG_STATE_HOME", self.path("state"))
             .env("TMPDIR", self.path("tmp"))

@@ -2,6 +2,7 @@
 //! it answers is decided by [`tracker::server::Registry`].
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +43,12 @@ pub struct TrackerServer {
     shared: Arc<Shared>,
     addr: SocketAddr,
     listeners: JoinSet<()>,
+}
+
+impl fmt::Debug for TrackerServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackerServer").field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 struct Shared {

@@ -9,6 +9,7 @@ mod driver;
 mod naming;
 mod torrents;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -143,6 +144,12 @@ pub struct DhtHandle {
     joined: watch::Receiver<bool>,
     /// Receives for as long as a handle lives.
     _inbox: Arc<Inbox>,
+}
+
+impl fmt::Debug for DhtHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DhtHandle").field("joined", &*self.joined.borrow()).finish_non_exhaustive()
+    }
 }
 
 impl DhtHandle {

@@ -5,6 +5,7 @@ mod answer;
 mod request;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +47,12 @@ pub struct FileServer {
     addr: SocketAddr,
     path: String,
     listeners: JoinSet<()>,
+}
+
+impl fmt::Debug for FileServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileServer").field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 /// What is served.

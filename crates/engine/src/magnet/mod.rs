@@ -10,6 +10,7 @@ mod peer;
 mod search;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,6 +87,12 @@ pub struct MagnetStats {
 pub struct MagnetSearch {
     search: Arc<Search>,
     session: Arc<SessionShared>,
+}
+
+impl fmt::Debug for MagnetSearch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MagnetSearch").field("hashes", &self.hashes()).finish_non_exhaustive()
+    }
 }
 
 /// What a search found: the torrent, and who has it.
