@@ -150,7 +150,7 @@ mod tests {
             more in proptest::collection::vec(any::<[u8; 20]>(), 0..40),
             own: [u8; 20],
         ) {
-            let all: BTreeMap<Id, ()> = ids.into_iter().chain(more).map(|id| (Id(id), ())).collect();
+            let all: BTreeMap<Id, u8> = ids.into_iter().chain(more).map(|id| (Id(id), 0)).collect();
             for own in [Id(own), Id([0; 20]), Id([1; 20])] {
                 let furthest = all.keys().copied().max_by_key(|id| id.distance(own));
                 prop_assert_eq!(own.furthest_of(&all), furthest);

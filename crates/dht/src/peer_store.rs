@@ -224,13 +224,12 @@ mod tests {
     #[test]
     fn a_full_store_is_not_looked_through_for_each_who_asks() {
         let mut store = store(10, 10, 1);
-        let (minute, second) = (Duration::from_mins(1), Duration::from_secs(1));
+        let at = Duration::from_secs;
         assert!(store.announce(Duration::ZERO, OWN, torrent(1), peer(1, 1), false));
-        let before = 30 * minute - 5 * second;
-        assert!(!store.announce(before, OWN, torrent(2), peer(2, 1), false), "looked through");
-        assert!(!store.announce(30 * minute, OWN, torrent(2), peer(2, 1), false), "not again yet");
-        let after = before + LOOK_EVERY;
-        assert!(store.announce(after, OWN, torrent(2), peer(2, 1), false));
+        // The first expires after thirty minutes.
+        assert!(!store.announce(at(1795), OWN, torrent(2), peer(2, 1), false), "looked through");
+        assert!(!store.announce(at(1800), OWN, torrent(2), peer(2, 1), false), "not again yet");
+        assert!(store.announce(at(1805), OWN, torrent(2), peer(2, 1), false));
     }
 
     #[test]
