@@ -43,6 +43,7 @@ mod pex;
 mod picker;
 mod pieces;
 mod rate;
+mod reach;
 mod requests;
 mod rest;
 mod seeding;
