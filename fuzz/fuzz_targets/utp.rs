@@ -31,7 +31,7 @@ fn byte(at: usize) -> u8 {
 
 impl Node {
     fn new(seed: u64) -> Self {
-        let config = Config { receive_bytes: 20_000, ..Config::new(seed) };
+        let config = Config { receive_bytes: 60_000, held_bytes_max: 40_000, ..Config::new(seed) };
         let endpoint = Endpoint::new(config);
         Self { endpoint, ids: Vec::new(), written: 0, read: 0, guessed: false }
     }

@@ -189,8 +189,10 @@ impl Dht {
         let most = asked.length.saturating_mul(AMPLIFICATION_MAX).min(REPLY_BYTES_MAX);
         let mut left = most.saturating_sub(self.length_of(&fields, asked));
         let filters_cost = bloom::BYTES.saturating_add(10).saturating_mul(2); // 4:BFsd256:…
-        if let Some((seeds, peers)) =
-            self.peers.blooms(now, info_hash).filter(|_| scrape && left >= filters_cost)
+        // Each peer is hashed for them, so only for who asks for it.
+        if scrape
+            && left >= filters_cost
+            && let Some((seeds, peers)) = self.peers.blooms(now, info_hash)
         {
             fields = fields.bytes(b"BFsd", seeds.as_bytes()).bytes(b"BFpe", peers.as_bytes());
             left = left.saturating_sub(filters_cost);

@@ -1,5 +1,6 @@
 //! The 160-bit names of nodes and of what they keep, and the distance between two (BEP 5).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -73,6 +74,42 @@ impl Id {
     }
 }
 
+impl Id {
+    fn bit(self, at: usize) -> bool {
+        let mask = 0x80_u8.wrapping_shr((at % 8) as u32);
+        self.0.get(at / 8).is_some_and(|byte| byte & mask != 0)
+    }
+
+    /// The first `bits` of this one, and then those of `byte` again and again.
+    fn filled(self, bits: usize, byte: u8) -> Self {
+        let mut id = self.0;
+        for (at, own) in id.iter_mut().enumerate() {
+            let same = bits.saturating_sub(at.saturating_mul(8)).min(8) as u32;
+            let free = 0xff_u8.checked_shr(same).unwrap_or(0);
+            *own = (*own & !free) | (byte & free);
+        }
+        Self(id)
+    }
+
+    /// Of these ids the one that is furthest from this one, without a walk over all of them.
+    pub(crate) fn furthest_of<T>(self, ids: &BTreeMap<Self, T>) -> Option<Self> {
+        let (mut low, mut high) = (Self([0; 20]), Self([0xff; 20]));
+        loop {
+            let mut within = ids.range(low..=high).map(|(id, _)| *id);
+            let first = within.next()?;
+            let Some(last) = within.next_back() else { return Some(first) };
+            // Those that differ from us in the first bit in which any two of them differ.
+            let bits = first.common_bits(last);
+            let whole = bits.saturating_add(1);
+            if self.bit(bits) {
+                (low, high) = (first, first.filled(whole, 0xff));
+            } else {
+                (low, high) = (last.filled(whole, 0), last);
+            }
+        }
+    }
+}
+
 impl From<InfoHash> for Id {
     fn from(hash: InfoHash) -> Self {
         Self(hash.0)
@@ -101,7 +138,25 @@ impl FromStr for Id {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn the_furthest_is_found_among_any(
+            // Few bits, so that many have a long beginning in common, and all of them.
+            ids in proptest::collection::vec(proptest::array::uniform20(0_u8..3), 0..40),
+            more in proptest::collection::vec(any::<[u8; 20]>(), 0..40),
+            own: [u8; 20],
+        ) {
+            let all: BTreeMap<Id, u8> = ids.into_iter().chain(more).map(|id| (Id(id), 0)).collect();
+            for own in [Id(own), Id([0; 20]), Id([1; 20])] {
+                let furthest = all.keys().copied().max_by_key(|id| id.distance(own));
+                prop_assert_eq!(own.furthest_of(&all), furthest);
+            }
+        }
+    }
 
     #[test]
     fn a_random_id_shares_exactly_the_bits_it_should() {

@@ -99,7 +99,7 @@ impl ItemStore {
         }
         self.expire(now);
         while self.items.len() >= self.items_max {
-            let furthest = self.items.keys().copied().max_by_key(|id| id.distance(own));
+            let furthest = own.furthest_of(&self.items);
             match furthest {
                 Some(id) if id.distance(own) > target.distance(own) => self.items.remove(&id),
                 _ => return Err(Refusal::new(code::SERVER, "no room")),

@@ -12,6 +12,10 @@ use crate::id::Id;
 /// Who does not announce again is forgotten after this long; clients do after 15 minutes.
 const LIFETIME: Duration = Duration::from_mins(30);
 
+/// How often a full store is looked through for who expired: everybody may announce something that there
+/// is no room for.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone, Copy)]
 struct Peer {
     addr: SocketAddr,
@@ -26,6 +30,8 @@ type Swarm = BTreeMap<(Family, Origin), Peer>;
 pub(crate) struct PeerStore {
     swarms: BTreeMap<Id, Swarm>,
     peers: usize,
+    /// When it was looked through last.
+    looked_at: Option<Duration>,
     limits: PeerLimits,
 }
 
@@ -48,7 +54,7 @@ impl Default for PeerLimits {
 
 impl PeerStore {
     pub(crate) fn new(limits: PeerLimits) -> Self {
-        Self { swarms: BTreeMap::new(), peers: 0, limits }
+        Self { swarms: BTreeMap::new(), peers: 0, looked_at: None, limits }
     }
 
     /// Torrents and peers.
@@ -57,6 +63,7 @@ impl PeerStore {
     }
 
     pub(crate) fn expire(&mut self, now: Duration) {
+        self.looked_at = Some(now);
         self.swarms.retain(|_, swarm| {
             swarm.retain(|_, peer| peer.expires > now);
             !swarm.is_empty()
@@ -87,14 +94,15 @@ impl PeerStore {
             *known = peer;
             return true;
         }
-        if self.is_full_for(info_hash) {
+        let is_fresh = self.looked_at.is_some_and(|at| now.saturating_sub(at) < LOOK_EVERY);
+        if self.is_full_for(info_hash) && !is_fresh {
             self.expire(now);
         }
         if !self.has_room(info_hash) {
             return false;
         }
         while self.is_full_for(info_hash) {
-            let furthest = self.swarms.keys().copied().max_by_key(|id| id.distance(own));
+            let furthest = own.furthest_of(&self.swarms);
             let furthest = furthest.filter(|id| id.distance(own) > info_hash.distance(own));
             let Some(swarm) = furthest.and_then(|id| self.swarms.remove(&id)) else {
                 return false;
@@ -211,6 +219,17 @@ mod tests {
         let later = Duration::from_mins(31);
         assert!(store.announce(later, OWN, torrent(250), peer(0, 1), false), "the old expire");
         assert_eq!(store.len(), (1, 1));
+    }
+
+    #[test]
+    fn a_full_store_is_not_looked_through_for_each_who_asks() {
+        let mut store = store(10, 10, 1);
+        let at = Duration::from_secs;
+        assert!(store.announce(Duration::ZERO, OWN, torrent(1), peer(1, 1), false));
+        // The first expires after thirty minutes.
+        assert!(!store.announce(at(1795), OWN, torrent(2), peer(2, 1), false), "looked through");
+        assert!(!store.announce(at(1800), OWN, torrent(2), peer(2, 1), false), "not again yet");
+        assert!(store.announce(at(1805), OWN, torrent(2), peer(2, 1), false));
     }
 
     #[test]

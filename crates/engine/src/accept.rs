@@ -16,10 +16,10 @@ use crate::shard::ShardMessage;
 use crate::stream::Stream;
 use crate::utp_stream::UtpStream;
 
-/// Inbound connections that have not named a torrent yet, over all listeners. One more sends the one
-/// away that has been silent for longest: a flood of them costs this many small tasks, and does not
-/// keep out who names a torrent at once.
-const UNROUTED_MAX: usize = 256;
+/// Inbound connections that have not shaken hands yet, over all listeners. One more sends the one away
+/// that has taken longest: a flood of them costs this many small tasks, and does not keep out who
+/// shakes hands at once. They have none of the session's connections.
+const STRANGERS_MAX: usize = 256;
 
 /// How long an inbound peer has to name a torrent.
 const ROUTING_LIMIT: Duration = Duration::from_secs(10);
@@ -72,48 +72,63 @@ pub(crate) async fn accept_utp(
 /// Where inbound peers wait, over all listeners of a session.
 #[derive(Clone)]
 pub(crate) struct WaitingRooms {
-    /// For those that have not named a torrent yet: how each is sent away, who came first in front.
-    unrouted: Arc<Mutex<VecDeque<Arc<Notify>>>>,
+    /// For those that have not shaken hands yet: how each is sent away, who came first in front.
+    strangers: Arc<Mutex<VecDeque<Arc<Notify>>>>,
     /// For those whose torrent is being checked.
     early: Arc<Semaphore>,
 }
 
+/// A place among those that have not shaken hands yet, which dropping it gives back.
+pub(crate) struct Stranger {
+    rooms: WaitingRooms,
+    sent_away: Arc<Notify>,
+}
+
 impl WaitingRooms {
     pub(crate) fn new() -> Self {
-        Self { unrouted: Arc::default(), early: Arc::new(Semaphore::new(EARLY_MAX)) }
+        Self { strangers: Arc::default(), early: Arc::new(Semaphore::new(EARLY_MAX)) }
     }
 
     /// Lets one more in, and tells who has been there for longest to go if that is one too many.
-    fn enter(&self) -> Arc<Notify> {
-        let ours = Arc::new(Notify::new());
-        let mut unrouted = self.unrouted.lock().unwrap_or_else(PoisonError::into_inner);
-        unrouted.push_back(Arc::clone(&ours));
-        if unrouted.len() > UNROUTED_MAX
-            && let Some(oldest) = unrouted.pop_front()
+    pub(crate) fn enter(&self) -> Stranger {
+        let sent_away = Arc::new(Notify::new());
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        strangers.push_back(Arc::clone(&sent_away));
+        if strangers.len() > STRANGERS_MAX
+            && let Some(oldest) = strangers.pop_front()
         {
             oldest.notify_one();
         }
-        ours
+        Stranger { rooms: self.clone(), sent_away }
     }
+}
 
-    fn leave(&self, ours: &Arc<Notify>) {
-        let mut unrouted = self.unrouted.lock().unwrap_or_else(PoisonError::into_inner);
-        unrouted.retain(|other| !Arc::ptr_eq(ours, other));
+impl Stranger {
+    /// Waits until others need its place.
+    pub(crate) async fn sent_away(&self) {
+        self.sent_away.notified().await;
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let strangers = &self.rooms.strangers;
+        let mut strangers = strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        strangers.retain(|other| !Arc::ptr_eq(&self.sent_away, other));
     }
 }
 
 async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, rooms: WaitingRooms) {
-    let sent_away = rooms.enter();
+    let stranger = rooms.enter();
     let mode = session.settings.encryption;
     let find = |mark: &_| session.find_mark(mark);
     let routed = tokio::select! {
         routed = handshake::routing(stream, mode, find, ROUTING_LIMIT) => routed,
-        () = sent_away.notified() => {
+        () = stranger.sent_away() => {
             tracing::debug!(%addr, "inbound peer refused: silent, and others come");
             return;
         }
     };
-    rooms.leave(&sent_away);
     let Routed { line, first, info_hash } = match routed {
         Ok(routed) => routed,
         Err(error) => {
@@ -122,19 +137,15 @@ async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, ro
         }
     };
     let Some((torrent, shard)) = session.find(&info_hash) else {
-        let slot = Arc::clone(&session.connections).try_acquire_owned();
-        match (session.searches.find(&info_hash), slot) {
-            (Some(search), Ok(slot)) => {
-                magnet::accept(session, search, line, addr, first, slot).await;
-            }
-            (None, _) => {
-                tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent");
-            }
-            (_, Err(_)) => tracing::debug!(%addr, "inbound peer refused: no connection slot"),
+        match session.searches.find(&info_hash) {
+            Some(search) => magnet::accept(session, search, line, addr, first, stranger).await,
+            None => tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent"),
         }
         return;
     };
+    let mut stranger = Some(stranger);
     if torrent.is_checking() {
+        stranger = None; // it waits for us, and by itself
         let room = rooms.early.try_acquire();
         let started = tokio::time::timeout(EARLY_LIMIT, torrent.checked());
         if room.is_err() || started.await != Ok(true) {
@@ -142,14 +153,11 @@ async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, ro
             return;
         }
     }
-    let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else {
-        tracing::debug!(%addr, "inbound peer refused: no connection slot");
-        return;
-    };
+    let stranger = stranger.unwrap_or_else(|| rooms.enter());
     match line.detach() {
         Ok(line) => {
             let info_hash = torrent.info_hash(); // it may have come by the other name
-            shard.send(ShardMessage::Incoming { info_hash, line, addr, first, slot });
+            shard.send(ShardMessage::Incoming { info_hash, line, addr, first, stranger });
         }
         Err(error) => tracing::debug!(%addr, %error, "inbound peer lost"),
     }

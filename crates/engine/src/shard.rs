@@ -18,9 +18,10 @@ use metainfo::merkle::MerkleHash;
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError, Unproved};
 use swarm::{IpFilter, PeerKey, ReaderId, SeedLimits, Source, Swarm, Wishes};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use wire::Bitfield;
 
+use crate::accept::Stranger;
 use crate::clock::Clock;
 use crate::explain::Account;
 use crate::handle::{TorrentError, TorrentShared};
@@ -55,7 +56,7 @@ pub(crate) enum ShardMessage {
         line: Line<Detached>,
         addr: SocketAddr,
         first: [u8; ROUTING_BYTES],
-        slot: OwnedSemaphorePermit,
+        stranger: Stranger,
     },
     /// A peer shook hands with the search that found this torrent, and late.
     HandedOver { info_hash: InfoHash, handed: Box<Handed> },
@@ -116,8 +117,8 @@ pub(crate) struct ShardContext {
 pub(crate) struct ShardSender(mpsc::UnboundedSender<ShardMessage>);
 
 impl ShardSender {
-    /// Queues a message. The queue needs no bound of its own: inbound peers hold a connection
-    /// slot, pool results a budget block or an upload's room, and the rest comes from the user.
+    /// Queues a message. The queue needs no bound of its own: inbound peers have a place
+    /// among strangers, pool results a budget block or an upload's room, and the rest comes from the user.
     pub(crate) fn send(&self, message: ShardMessage) {
         // The shard is gone only while the session shuts down: then nothing is left to do.
         let _ = self.0.send(message);
@@ -207,11 +208,11 @@ impl Shard {
                     );
                 }
             }
-            ShardMessage::Incoming { info_hash, line, addr, first, slot } => {
+            ShardMessage::Incoming { info_hash, line, addr, first, stranger } => {
                 let Some(torrent) = self.torrents.get(&info_hash).map(Rc::clone) else { return };
                 match line.attach() {
                     Ok(line) => {
-                        tokio::task::spawn_local(torrent.accept(line, addr, first, slot));
+                        tokio::task::spawn_local(torrent.accept(line, addr, first, stranger));
                     }
                     Err(error) => tracing::warn!(%addr, %error, "inbound peer lost"),
                 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use wire::PexFlags;
 
+use crate::reach::{Reach, reach};
 use crate::{IpFilter, PeerKey, Source, steps};
 pub use ways::Way;
 
@@ -16,6 +17,9 @@ pub use ways::Way;
 const CANDIDATES_MAX: usize = 2000;
 /// Of them, those that only peers told of: they may lie without end, and leave room for the others.
 const HEARSAY_MAX: usize = 1000;
+/// Ports of one address that others than a person name: behind one there may be a few peers, and nobody
+/// is to have us knock at all the doors of somebody's house.
+const OF_ONE_ADDRESS_MAX: usize = 8;
 /// Attempts that may fail in a row before an address is forgotten.
 const FAILURES_MAX: u32 = 6;
 /// Wait after the first failure; doubles with each more.
@@ -138,6 +142,7 @@ impl Candidates {
     }
 
     pub(crate) fn add(&mut self, now: Duration, source: Source, addr: SocketAddr) {
+        let addr = canonical(addr);
         let ip = addr.ip();
         if addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) {
             return;
@@ -152,6 +157,9 @@ impl Candidates {
                 candidate.source = source;
                 self.hearsay -= usize::from(was_hearsay);
             }
+            return;
+        }
+        if source != Source::User && self.is_crowded(ip) {
             return;
         }
         if is_hearsay(source) && self.hearsay >= HEARSAY_MAX {
@@ -175,6 +183,12 @@ impl Candidates {
             state,
         };
         self.known.insert(addr, candidate);
+    }
+
+    /// Whether enough is known of an address. Those of our own network are named by who is there.
+    fn is_crowded(&self, ip: IpAddr) -> bool {
+        let ports = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
+        reach(ip) == Reach::World && self.known.range(ports).count() >= OF_ONE_ADDRESS_MAX
     }
 
     /// Moves an address to another state, if it is known.
@@ -209,8 +223,8 @@ impl Candidates {
         worst.is_some_and(|addr| self.forget(addr))
     }
 
-    /// The best address that may be dialled now: whom a person named, then who failed least, then
-    /// the canonical order.
+    /// The best address that may be dialled now: whom a person named, then who failed least, then those
+    /// that are not hearsay, of which there may be a thousand lies, then the canonical order.
     pub(crate) fn next(
         &mut self,
         now: Duration,
@@ -222,7 +236,8 @@ impl Candidates {
         let best = ready.min_by_key(|(_, addr, candidate)| {
             let external = if addr.is_ipv4() { v4 } else { v6 };
             let priority = external.map_or(0, |ours| wire::peer_priority(ours, *addr));
-            (candidate.source != Source::User, candidate.failures, u32::MAX - priority, *addr)
+            let Candidate { source, failures, .. } = **candidate;
+            (source != Source::User, failures, is_hearsay(source), u32::MAX - priority, *addr)
         });
         let (_, addr, _) = best?;
         self.enter(addr, State::Dialling);
@@ -438,6 +453,14 @@ impl Candidates {
 
 fn is_hearsay(source: Source) -> bool {
     matches!(source, Source::PeerExchange | Source::LocalDiscovery)
+}
+
+/// An IPv4 address in the clothes of IPv6 leads where it leads without them.
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip if ip == addr.ip() => addr, // with its link
+        ip => SocketAddr::new(ip, addr.port()),
+    }
 }
 
 fn is_broadcast(ip: IpAddr) -> bool {

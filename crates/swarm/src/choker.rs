@@ -40,10 +40,13 @@ impl Swarm {
             return;
         }
         peer.is_interested = interested;
-        if !interested {
+        let frees_slot = !interested && !peer.am_choking;
+        if frees_slot {
             self.choke(key);
         }
-        self.fill_upload_slots();
+        if interested || frees_slot {
+            self.fill_upload_slots();
+        }
         self.account(key);
     }
 
@@ -51,6 +54,9 @@ impl Swarm {
     pub(crate) fn fill_upload_slots(&mut self) {
         let used = self.peers.iter().filter(|peer| !peer.am_choking && !peer.closing).count();
         let free = self.settings.upload_slots.saturating_sub(used);
+        if free == 0 {
+            return; // a peer that changes its mind all the time has nobody ranked
+        }
         for key in self.ranked(|peer| peer.am_choking).into_iter().take(free) {
             self.unchoke(key);
         }

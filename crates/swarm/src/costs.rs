@@ -276,3 +276,20 @@ fn what_is_urgent_costs_the_same_however_large_the_torrent() {
     let many = steps_while_reading(1000, 200);
     assert!(many <= 600 * 20, "{many} with 200 others");
 }
+
+#[test]
+fn who_changes_its_mind_all_the_time_has_nobody_ranked() {
+    let others = 200;
+    let mut torrent = Torrent::new(1000);
+    for number in 0..others {
+        let peer = torrent.joins(number, 0, 2);
+        torrent.says(peer, &Message::Interested);
+    }
+    let fickle = torrent.joins(9999, 0, 2);
+    torrent.drain();
+    let steps = counted(|| {
+        torrent.says(fickle, &Message::Interested);
+        torrent.says(fickle, &Message::NotInterested);
+    });
+    assert!(steps <= u64::from(others) + 10, "{steps}: the slots are counted once");
+}

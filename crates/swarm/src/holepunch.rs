@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use wire::{Extension, HolepunchError, HolepunchMessage};
 
+use crate::candidates::canonical;
 use crate::peer::Peer;
-use crate::pex::may_tell;
+use crate::reach::may_tell;
 use crate::{Action, PeerKey, Source, Swarm};
 
 /// What a peer may ask of us at once, or have us do. A relay of many peers names many.
@@ -72,8 +73,10 @@ impl Swarm {
         }
         match HolepunchMessage::decode(payload) {
             Some(HolepunchMessage::Rendezvous(addr)) => self.relay(key, addr),
-            Some(HolepunchMessage::Connect(addr)) => self.meet(key, addr),
-            Some(HolepunchMessage::Error(addr, _)) => self.candidates.not_introduced(addr, key),
+            Some(HolepunchMessage::Connect(addr)) => self.meet(key, canonical(addr)),
+            Some(HolepunchMessage::Error(addr, _)) => {
+                self.candidates.not_introduced(canonical(addr), key);
+            }
             None => {}
         }
     }

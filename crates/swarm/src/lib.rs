@@ -28,6 +28,7 @@ mod candidates;
 mod choker;
 #[cfg(test)]
 mod costs;
+mod crowd;
 mod endgame;
 mod external;
 mod hashes;
@@ -43,6 +44,7 @@ mod pex;
 mod picker;
 mod pieces;
 mod rate;
+mod reach;
 mod requests;
 mod rest;
 mod seeding;
@@ -277,7 +279,7 @@ impl Swarm {
 
     pub(crate) fn may_dial(&self) -> bool {
         let under_way = self.peers.places() + self.candidates.dialling() as usize;
-        under_way < self.settings.peers_max
+        under_way < self.settings.peers_max || self.crowd(None).is_some()
     }
 
     /// When the next address may be dialled.

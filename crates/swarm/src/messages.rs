@@ -64,6 +64,7 @@ impl Swarm {
             {
                 Err(Fault::NotFast)
             }
+            Message::HaveAll if matches!(peer.pieces, PeerPieces::All) || peer.withdrew => Ok(()),
             Message::HaveAll => {
                 self.peer_has_all_of(key, Bitfield::full(self.geometry.piece_count()))
             }

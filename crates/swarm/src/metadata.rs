@@ -10,6 +10,7 @@ mod copy;
 mod dial;
 mod filter;
 mod handover;
+mod places;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use metainfo::InfoHashes;
 use wire::{ExtendedHandshake, Extension, Message, MetadataMessage, PeerExtensions, PeerId};
 
 use crate::candidates::Candidates;
+use crate::reach::owner;
 use crate::{Hello, PeerKey, Refusal, Source, is_stand_in};
 use copy::Copy;
 pub use handover::Acquainted;
@@ -100,6 +102,9 @@ pub enum MetadataFault {
     /// The user's filter has its address since.
     #[error("the IP filter refuses its address")]
     Filtered,
+    /// It did not give the metadata, or its address has many connections, and somebody else came.
+    #[error("it made room for another peer")]
+    MadeRoom,
     /// It can't have the metadata, and others wait.
     #[error("it offers no metadata")]
     OffersNone,
@@ -245,25 +250,6 @@ impl Metadata {
         Ok(key)
     }
 
-    fn admit(&mut self, hello: &Hello) -> Result<(), Refusal> {
-        if hello.peer_id == self.config.own_peer_id {
-            return Err(Refusal::Ourselves);
-        }
-        if self.liars.contains(&hello.addr.ip()) {
-            return Err(Refusal::Banned);
-        }
-        if self.candidates.refuses(hello.addr.ip()) {
-            return Err(Refusal::Filtered);
-        }
-        if self.peers.values().any(|peer| peer.hello.peer_id == hello.peer_id) {
-            return Err(Refusal::Duplicate);
-        }
-        if self.found || self.peers.len() >= PEERS_MAX {
-            return Err(Refusal::Full);
-        }
-        Ok(())
-    }
-
     /// Peers that come from now on are told this port.
     pub fn set_listen_port(&mut self, port: u16) {
         self.config.listen_port = Some(port).filter(|port| *port != 0);
@@ -402,15 +388,18 @@ impl Metadata {
             } else {
                 COPIES_BYTES_MAX.saturating_sub(sizes.iter().sum())
             };
+            let burdens = self.burdens();
             let ready = self
                 .peers
                 .iter()
                 .filter(|(_, peer)| peer.copy.is_none() && peer.not_before <= self.now);
             let fits = ready.filter_map(|(key, peer)| {
                 let (_, size) = peer.offer()?;
-                (size <= room).then_some((peer.failures, self.rarity(size), *key, size))
+                let burden = burdens.get(&owner(peer.hello.addr.ip())).copied().unwrap_or_default();
+                let rank = (burden, peer.failures, self.rarity(size));
+                (size <= room).then_some((rank, *key, size))
             });
-            let Some((_, _, key, size)) = fits.min() else { return };
+            let Some((_, key, size)) = fits.min() else { return };
             if let Some(peer) = self.peers.get_mut(&key) {
                 peer.copy = Some(Copy::new(self.now, size));
             }
@@ -444,7 +433,7 @@ impl Metadata {
     /// Does what is due by now.
     pub fn tick(&mut self, now: Duration) {
         self.now = now;
-        let crowded = self.peers.len() >= PEERS_MAX;
+        let crowded = self.is_full();
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
             let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.closing) else {
                 continue;

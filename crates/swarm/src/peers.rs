@@ -1,5 +1,6 @@
 //! The table of connected peers: who comes in, who leaves.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use metainfo::PieceIndex;
 use wire::{ExtendedHandshake, Extension, Message, allowed_fast_set};
 
 use crate::candidates::Tried;
+use crate::crowd::crowd;
 use crate::peer::{Peer, PeerPieces};
+use crate::reach::owner;
 use crate::window::Window;
 use crate::{Action, Fault, Hello, PeerKey, Refusal, Source, Swarm, is_stand_in, steps};
 
@@ -220,14 +223,15 @@ impl Swarm {
                 return Err(Refusal::Duplicate);
             }
             self.disconnect(key, Fault::Duplicate); // the newcomer takes its place
-        } else if self.peers.places() >= self.settings.peers_max && !self.make_room() {
+        } else if self.peers.places() >= self.settings.peers_max && !self.make_room(hello) {
             return Err(Refusal::Full);
         }
         Ok(())
     }
 
-    /// Ends the connection that has been of no use for longest; false when all are of some.
-    fn make_room(&mut self) -> bool {
+    /// Ends the connection that has been of no use for longest, or one of a crowd; false when all are of
+    /// some, and nobody has many.
+    fn make_room(&mut self, newcomer: &Hello) -> bool {
         let idle = |peer: &Peer| self.now.saturating_sub(peer.connected_at) >= IDLE_AFTER;
         let useless = self.peers.iter().filter(|peer| {
             !peer.closing
@@ -236,11 +240,24 @@ impl Swarm {
                 && peer.interesting == 0
                 && idle(peer)
         });
-        let Some(key) = useless.min_by_key(|peer| peer.last_block).map(|peer| peer.key) else {
-            return false;
-        };
+        let useless = useless.min_by_key(|peer| peer.last_block).map(|peer| peer.key);
+        let Some(key) = useless.or_else(|| self.one_of_crowd(newcomer)) else { return false };
         self.disconnect(key, Fault::MadeRoom);
         true
+    }
+
+    /// Whose addresses have so many places that a newcomer from there has one of them.
+    pub(crate) fn crowd(&self, newcomer: Option<IpAddr>) -> Option<IpAddr> {
+        let places = self.peers.iter().filter(|peer| !peer.closing && !peer.web_seed);
+        crowd(places.map(|peer| peer.hello.addr.ip()), newcomer)
+    }
+
+    /// The connection of a crowd that gave least, and of those the latest.
+    fn one_of_crowd(&self, newcomer: &Hello) -> Option<PeerKey> {
+        let crowd = self.crowd(Some(newcomer.addr.ip()))?;
+        let places = self.peers.iter().filter(|peer| !peer.closing && !peer.web_seed);
+        let theirs = places.filter(|peer| owner(peer.hello.addr.ip()) == crowd);
+        theirs.min_by_key(|peer| (peer.downloaded, Reverse(peer.connected_at))).map(|peer| peer.key)
     }
 
     /// The connection that the same peer has already.

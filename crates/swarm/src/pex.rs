@@ -3,13 +3,15 @@
 //! What goes out is what changed since the last message to that peer, once a minute. What comes in is
 //! hearsay: it is bounded by message, by time, by connection and, in `candidates`, altogether.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wire::{Extension, PEX_SENT_MAX, PexFlags, PexMessage};
 
+use crate::candidates::canonical;
 use crate::peer::Peer;
-use crate::{PeerKey, Source, Swarm, holepunch, is_stand_in};
+use crate::reach::may_tell;
+use crate::{PeerKey, Source, Swarm, holepunch};
 
 /// How often one peer is told (BEP 11).
 const EVERY: Duration = Duration::from_mins(1);
@@ -110,6 +112,7 @@ impl Swarm {
         let fresh: Vec<_> = message.added.into_iter().take(room).collect();
         exchange.heard = before + fresh.len();
         for (addr, flags) in fresh {
+            let addr = canonical(addr);
             // Who is complete has no use for who only uploads.
             let useless = complete && flags.has(PexFlags::UPLOAD_ONLY);
             if !useless && may_tell(addr.ip(), teller) {
@@ -144,32 +147,5 @@ impl Peer {
         exchange.told.sort_unstable();
         exchange.next_at = now + EVERY;
         Some(message)
-    }
-}
-
-/// Whether an address means the same to who tells of it and to who hears of it, of whom `other` is not
-/// us: one that only a machine or a local network knows is for others there, and one that stands in for
-/// something else for nobody. So nobody far away makes us knock at our own doors.
-pub(crate) fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
-    reach(addr) >= reach(other) && !is_stand_in(addr)
-}
-
-/// From where an address leads to the same host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
-    Machine,
-    Network,
-    World,
-}
-
-fn reach(ip: IpAddr) -> Reach {
-    let local = match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    match () {
-        () if ip.is_loopback() => Reach::Machine,
-        () if local => Reach::Network,
-        () => Reach::World,
     }
 }

@@ -20,6 +20,9 @@ const SYN_TRIES: u32 = 3;
 const TIMEOUTS_MAX: u32 = 7;
 /// The same once the application has left.
 const CLOSING_TIMEOUTS_MAX: u32 = 4;
+/// Wrong numbers after which nobody is believed any more who was answered: who forges an address has to
+/// guess one of 65,536, and is not to try them all.
+const GUESSES_MAX: u8 = 8;
 /// Routers forget UDP after 30 seconds.
 const KEEP_ALIVE: Micros = 25 * SECOND;
 /// What the application may hand over before the peer has it: four windows, as one lost packet holds
@@ -88,6 +91,10 @@ pub(crate) struct Connection {
     told_readable: bool,
     /// The application has left.
     is_left: bool,
+    /// Wrong numbers since we answered.
+    guesses: u8,
+    /// The bytes that the endpoint has counted as held by it.
+    pub(crate) counted: usize,
     /// It waits in the endpoint's queue.
     pub(crate) is_queued: bool,
     /// The timer that the endpoint holds for it.
@@ -151,6 +158,8 @@ impl Connection {
             wants_room: false,
             told_readable: false,
             is_left: false,
+            guesses: 0,
+            counted: 0,
             is_queued: false,
             armed: None,
         }
@@ -178,6 +187,14 @@ impl Connection {
 
     pub(crate) fn ahead_bytes(&self) -> usize {
         self.receive.ahead_bytes()
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.receive.held_bytes()
+    }
+
+    pub(crate) fn set_room(&mut self, room: usize) {
+        self.receive.set_room(room);
     }
 
     /// What is known of the way to the peer, in microseconds.
@@ -281,7 +298,14 @@ impl Connection {
         let header = &packet.header;
         let behind = header.ack.since(self.send.acked());
         let is_old = behind < 0 && usize::from(behind.unsigned_abs()) <= AHEAD_PACKETS_MAX;
-        if !is_old && !self.send.is_plausible(header.ack) {
+        let is_plausible = !is_old && self.send.is_plausible(header.ack);
+        if self.is_half_open() {
+            // Who knows our first number got our answer at that address.
+            if !is_plausible || self.guesses >= GUESSES_MAX {
+                self.guesses = self.guesses.saturating_add(1);
+                return Change::Nothing;
+            }
+        } else if !is_old && !is_plausible {
             return Change::Nothing;
         }
         let mut change = Change::Nothing;
@@ -291,15 +315,11 @@ impl Connection {
                 if header.kind != Kind::State || header.ack != self.send.next().before() {
                     return Change::Nothing;
                 }
-                self.receive = Receive::new(header.seq.before(), self.receive.window());
+                self.receive = self.receive.again(header.seq.before());
                 self.state = State::Connected;
                 change = Change::Connected;
             }
             State::SynReceived => {
-                // Who knows our first number got our answer at that address.
-                if is_old {
-                    return Change::Nothing;
-                }
                 self.state = State::Connected;
                 change = Change::Connected;
             }

@@ -1,5 +1,6 @@
 //! All connections of one UDP socket: which packet is whose, who may open one, and what leaves next.
 
+mod memory;
 mod status;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -29,6 +30,9 @@ pub struct Config {
     pub receive_bytes: usize,
     /// Bytes that wait for lost packets, over all connections.
     pub ahead_bytes_max: usize,
+    /// Bytes received that the application has not read, over all connections. Each may have some
+    /// whatever the others have.
+    pub held_bytes_max: usize,
     /// Datagrams are never longer, for IPv4 and IPv6.
     pub datagram_bytes_max: [usize; 2],
     /// Whether others may open connections.
@@ -45,6 +49,7 @@ impl Config {
         Self {
             receive_bytes: 4 * 1024 * 1024, // 100 Mbit/s over 300 ms
             ahead_bytes_max: 64 * 1024 * 1024,
+            held_bytes_max: 128 * 1024 * 1024, // of who is not read from, the others need little
             datagram_bytes_max: [1_472, 1_452], // Ethernet
             accept: true,
             connections_max: 4_000,
@@ -120,6 +125,7 @@ pub struct Endpoint {
     resets_left: u32,
     resets_since: Micros,
     ahead_bytes: usize,
+    held_bytes: usize,
 }
 
 fn micros(now: Duration) -> Micros {
@@ -143,12 +149,8 @@ impl Endpoint {
             resets_left: RESETS_A_SECOND,
             resets_since: 0,
             ahead_bytes: 0,
+            held_bytes: 0,
         }
-    }
-
-    /// How many connections there are, those included that are being opened or closed.
-    pub fn connections(&self) -> usize {
-        self.ids.len()
     }
 
     /// Opens a connection; `None` when there are too many.
@@ -226,6 +228,7 @@ impl Endpoint {
         let Some(connection) = self.get_mut(id) else { return Err(Blocked::Closed(Closed::Reset)) };
         match connection.read(buffer) {
             Some(count) => {
+                self.recount(id.index);
                 self.touch(id.index);
                 Ok(count)
             }
@@ -251,6 +254,7 @@ impl Endpoint {
     pub fn close(&mut self, id: ConnectionId) {
         let Some(connection) = self.get_mut(id) else { return };
         connection.leave();
+        self.recount(id.index);
         self.touch(id.index);
     }
 
@@ -288,12 +292,14 @@ impl Endpoint {
                 let Some(&index) = self.ids.get(&(remote, header.connection)) else {
                     return self.answer_reset(now, remote, local, &header);
                 };
+                self.recount(index); // others may have read, or taken the room
                 let room = self.config.ahead_bytes_max.saturating_sub(self.ahead_bytes);
                 let Some(connection) = self.at(index) else { return };
                 let before = connection.ahead_bytes();
                 let change = connection.packet(now, &packet, room);
                 let after = connection.ahead_bytes();
                 self.ahead_bytes = self.ahead_bytes.saturating_add(after).saturating_sub(before);
+                self.recount(index);
                 self.changed(index, change);
             }
         }
@@ -485,6 +491,7 @@ impl Endpoint {
             self.half_open.retain(|(id, _)| id.index != index);
         }
         self.ahead_bytes = self.ahead_bytes.saturating_sub(connection.ahead_bytes());
+        self.held_bytes = self.held_bytes.saturating_sub(connection.counted);
         self.free.push(index);
     }
 }

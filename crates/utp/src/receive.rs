@@ -13,6 +13,9 @@ const ACK_PACKETS: u32 = 2;
 /// And a single one after this, unless something else is said before.
 const ACK_DELAY: Micros = 20 * MILLISECOND;
 
+/// What one connection may hold whatever the others do, so that each goes on.
+const HELD_BYTES_MIN: usize = 32 * 1024;
+
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -33,6 +36,8 @@ pub(crate) struct Receive {
     ahead: VecDeque<Option<Box<[u8]>>>,
     ahead_bytes: usize,
     capacity: usize,
+    /// Bytes more that all connections together may hold.
+    room: usize,
     /// The number of the last packet, once it is known.
     last: Option<Seq>,
     /// Packets not acknowledged yet.
@@ -51,6 +56,7 @@ impl Receive {
             ahead: VecDeque::new(),
             ahead_bytes: 0,
             capacity,
+            room: usize::MAX,
             last: None,
             pending: 0,
             ack_now: false,
@@ -59,13 +65,34 @@ impl Receive {
         }
     }
 
+    /// An empty one with the same room, once it is known what was sent before.
+    pub(crate) fn again(&self, ack: Seq) -> Self {
+        Self { room: self.room, ..Self::new(ack, self.capacity) }
+    }
+
     pub(crate) fn ack(&self) -> Seq {
         self.ack
     }
 
     /// Bytes there is room for.
     pub(crate) fn window(&self) -> usize {
-        self.capacity.saturating_sub(self.ready.len()).saturating_sub(self.ahead_bytes)
+        self.most().saturating_sub(self.held_bytes())
+    }
+
+    /// Bytes that may be held at one time.
+    fn most(&self) -> usize {
+        let shared = self.held_bytes().saturating_add(self.room);
+        self.capacity.min(shared.max(HELD_BYTES_MIN))
+    }
+
+    /// Bytes that are here and the application has not read.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.ready.len().saturating_add(self.ahead_bytes)
+    }
+
+    /// All connections together may hold so many bytes more.
+    pub(crate) fn set_room(&mut self, room: usize) {
+        self.room = room;
     }
 
     /// Bytes that wait for others.
@@ -108,7 +135,7 @@ impl Receive {
         }
         if index == 0 {
             // What waits for it does not count: it must not be kept out by those.
-            if self.ready.len().saturating_add(payload.len()) > self.capacity {
+            if self.ready.len().saturating_add(payload.len()) > self.most() {
                 self.ack_now = true; // it asks for room
                 return Taken::Nothing;
             }
@@ -176,7 +203,8 @@ impl Receive {
         self.ready.drain(..copied);
         let window = self.window();
         // The peer waits, or soon will, for room that it does not know of.
-        if self.told < self.capacity / 2 && window.saturating_sub(self.told) >= self.capacity / 4 {
+        let most = self.most();
+        if self.told < most / 2 && window.saturating_sub(self.told) >= most / 4 {
             self.ack_now = true;
         }
         copied
@@ -293,6 +321,25 @@ mod tests {
         assert_eq!(receive.ack_due(), None);
         receive.packet(7, Seq(2), b"b", false, ROOM);
         assert_eq!(receive.ack_due(), Some(0), "the peer does not know that it is here");
+    }
+
+    #[test]
+    fn where_others_hold_much_a_little_goes_on() {
+        let mut receive = Receive::new(Seq(0), 1 << 20);
+        receive.set_room(0);
+        assert_eq!(receive.window(), HELD_BYTES_MIN);
+        assert_eq!(receive.packet(0, Seq(2), &[2; 2000], false, ROOM), Taken::Ahead);
+        let half = HELD_BYTES_MIN / 2;
+        assert_eq!(receive.packet(0, Seq(1), &vec![1; half], false, ROOM), Taken::InOrder);
+        assert_eq!(receive.packet(0, Seq(3), &vec![3; half], false, ROOM), Taken::Nothing);
+        assert_eq!(receive.packet(0, Seq(4), &vec![3; half], false, ROOM), Taken::Nothing);
+        receive.acked();
+        let mut all = vec![0; HELD_BYTES_MIN];
+        assert_eq!(receive.read(&mut all), half + 2000);
+        assert_eq!(receive.ack_due(), Some(0), "the peer waits for room");
+        assert_eq!(receive.packet(0, Seq(3), &vec![3; half], false, ROOM), Taken::InOrder);
+        receive.set_room(usize::MAX);
+        assert_eq!(receive.window(), (1 << 20) - half);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use wire::{Decoded, Limits};
 
 use super::handover::{Handed, Standing};
 use super::search::Search;
+use crate::accept::Stranger;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
 use crate::peer::{Line, outgoing};
 use crate::session::SessionShared;
@@ -73,10 +74,20 @@ pub(crate) async fn accept(
     mut line: Line,
     addr: SocketAddr,
     first: [u8; handshake::ROUTING_BYTES],
-    slot: OwnedSemaphorePermit,
+    stranger: Stranger,
 ) {
     let ours = ours(&session, &search);
-    match handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await {
+    let shaken = tokio::select! {
+        shaken = handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT) => shaken,
+        () = stranger.sent_away() => {
+            return tracing::debug!(%addr, "inbound peer refused: slow, and others come");
+        }
+    };
+    drop(stranger);
+    let Ok(slot) = Arc::clone(&session.connections).try_acquire_owned() else {
+        return tracing::debug!(%addr, "inbound peer refused: no connection slot");
+    };
+    match shaken {
         Ok(theirs) => {
             let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
             let hello = Hello { addr, peer_id, outgoing: false, reserved };

@@ -119,14 +119,14 @@ impl Rig {
         peer.stream.set_nonblocking(true).unwrap();
         let line = Line::agreed(Detached::Tcp(Held::unlisted(theirs.try_clone().unwrap())), ours);
         let ours = theirs;
-        let slot = Arc::clone(&inner.connections).try_acquire_owned().unwrap();
+        let stranger = inner.listening.rooms().enter();
         let local = LocalSet::new();
         let torrent = {
             let (_runtime, _local) = (runtime.enter(), local.enter());
             shard.begin(shared, config, None, None, None);
             let torrent = Rc::clone(&shard.torrents[&info_hash]);
             assert_eq!(torrent.is_resting(), is_seed, "a seed has nothing to do yet");
-            shard.handle(ShardMessage::Incoming { info_hash, line, addr, first, slot });
+            shard.handle(ShardMessage::Incoming { info_hash, line, addr, first, stranger });
             local.spawn_local(shard.run(receiver));
             torrent
         };

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracker::Prompt;
 
 use super::Torrent;
+use crate::accept::Stranger;
 use crate::peer::Line;
 use crate::peer::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
 use crate::peer::outgoing::{self, Unopened};
@@ -112,7 +113,7 @@ impl Torrent {
         mut line: Line,
         addr: SocketAddr,
         first: [u8; handshake::ROUTING_BYTES],
-        slot: OwnedSemaphorePermit,
+        stranger: Stranger,
     ) {
         let ours = self.ours();
         let shaken = self.guarded_peer(addr, async {
@@ -120,7 +121,20 @@ impl Torrent {
             self.shared.spot(crate::panics::Spot::Handshake);
             handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await
         });
-        match shaken.await {
+        let shaken = tokio::select! {
+            shaken = shaken => shaken,
+            () = stranger.sent_away() => {
+                tracing::debug!(%addr, "inbound peer refused: slow, and others come");
+                return;
+            }
+        };
+        drop(stranger);
+        let connections = Arc::clone(&self.context.session.connections);
+        let Ok(slot) = connections.try_acquire_owned() else {
+            tracing::debug!(%addr, "inbound peer refused: no connection slot");
+            return;
+        };
+        match shaken {
             Ok(Ok(theirs)) => {
                 let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
                 let hello = Hello { addr, peer_id, outgoing: false, reserved };

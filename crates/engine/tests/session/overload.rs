@@ -12,9 +12,11 @@ use crate::support::{DEADLINE, leecher, payload, seeder, single_file, within};
 
 const PIECE: u32 = 64 * 1024;
 const BYTES: usize = 24 * 64 * 1024 - 1000;
+/// What a handshake begins with.
+const PREFIX: &[u8] = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0";
 const CROWD: usize = 1000;
-/// Of a crowd that names no torrent, as many may wait (`accept.rs`).
-const UNROUTED_MAX: usize = 256;
+/// Of a crowd that does not shake hands, as many may wait (`accept.rs`).
+const STRANGERS_MAX: usize = 256;
 /// As in the default settings.
 const HALF_OPEN_MAX: u32 = 50;
 
@@ -31,16 +33,17 @@ async fn honest_download(torrent: &Torrent, data: &[u8], out: &Path, addr: Socke
     session.shutdown().await;
 }
 
-/// Connects a crowd to a seeder, each sending `first` and nothing more. Returns how many of them the
+/// Connects a crowd to a seeder, each sending `first` of the info hash and nothing more. Returns how many of them the
 /// seeder still held when an honest peer had all its data.
-async fn held_of_a_crowd(first: &'static [u8]) -> usize {
+async fn held_of_a_crowd(first: impl Fn([u8; 20]) -> Vec<u8>) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let (torrent, data) = torrent(dir.path());
     let (session, addr) = seeder(&torrent, &dir.path().join("seed")).await;
+    let first = first(torrent.info_hash.0);
     let crowd = tokio::task::spawn_blocking(move || {
         let connect = |_| {
             let mut stream = TcpStream::connect(addr).unwrap();
-            stream.write_all(first).unwrap();
+            stream.write_all(&first).unwrap();
             stream
         };
         (0..CROWD).map(connect).collect::<Vec<_>>()
@@ -61,14 +64,39 @@ fn is_held(mut stream: &TcpStream) -> bool {
 
 #[tokio::test]
 async fn a_thousand_silent_connections_do_not_keep_an_honest_peer_out() {
-    let held = held_of_a_crowd(b"").await;
-    assert!(held <= UNROUTED_MAX, "{held} are held");
+    let held = held_of_a_crowd(|_| Vec::new()).await;
+    assert!(held <= STRANGERS_MAX, "{held} are held");
 }
 
 #[tokio::test]
 async fn a_thousand_half_handshakes_do_not_keep_an_honest_peer_out() {
-    let held = held_of_a_crowd(b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0half of a").await;
-    assert!(held <= UNROUTED_MAX, "{held} are held");
+    let held = held_of_a_crowd(|_| [PREFIX, b"half of a"].concat()).await;
+    assert!(held <= STRANGERS_MAX, "{held} are held");
+}
+
+#[tokio::test]
+async fn a_thousand_handshakes_without_an_id_do_not_keep_an_honest_peer_out() {
+    let held = held_of_a_crowd(|info_hash| [PREFIX, &info_hash].concat()).await;
+    assert!(held <= STRANGERS_MAX, "{held} are held");
+}
+
+/// Otherwise as many as there are connections would keep everybody out, and us from dialling.
+#[tokio::test]
+async fn who_has_not_shaken_hands_has_no_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let (torrent, _) = torrent(dir.path());
+    let (session, addr) = seeder(&torrent, &dir.path().join("seed")).await;
+    let hash = torrent.info_hash.0;
+    let half = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(&[PREFIX, &hash].concat()).unwrap();
+        stream.read_exact(&mut [0; 68]).unwrap(); // we were answered, and the torrent waits for the id
+        stream
+    });
+    let half = within(half).await.unwrap();
+    assert_eq!(session.stats().connections, 0);
+    drop(half);
+    session.shutdown().await;
 }
 
 #[tokio::test]

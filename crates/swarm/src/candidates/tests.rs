@@ -139,3 +139,58 @@ fn a_persons_choice_comes_first_and_ourselves_never_again() {
     assert_eq!(next(&mut candidates, 20), Some(addr(1)));
     assert_eq!(next(&mut candidates, 1_000_000), None, "never ourselves");
 }
+
+#[test]
+fn a_thousand_lies_do_not_come_before_what_a_tracker_says() {
+    let mut candidates = Candidates::new();
+    for number in 0..HEARSAY_MAX as u32 {
+        let [.., a, b] = number.to_be_bytes();
+        let lie = SocketAddr::from(([1, 0, a, b], 1));
+        candidates.add(Duration::ZERO, Source::PeerExchange, lie);
+    }
+    candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+    candidates.add(Duration::ZERO, Source::Dht, addr(2));
+    let first = [0; 3].map(|now| next(&mut candidates, now).unwrap());
+    assert_eq!(first[..2], [addr(1), addr(2)]);
+    assert!(is_hearsay(candidates.known[&first[2]].source));
+}
+
+#[test]
+fn nobody_has_us_knock_at_all_doors_of_a_house() {
+    for source in [Source::PeerExchange, Source::Dht, Source::Tracker, Source::Incoming] {
+        let mut candidates = Candidates::new();
+        let doors = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 0);
+        for mut door in ["192.0.2.1", "2001:db8::1", "192.168.1.1", "127.0.0.1"].map(doors) {
+            for port in 1..=1000 {
+                door.set_port(port);
+                candidates.add(Duration::ZERO, source, door);
+            }
+        }
+        let of = |ip: &str| {
+            let ip: IpAddr = ip.parse().unwrap();
+            candidates.known.keys().filter(|addr| addr.ip() == ip).count()
+        };
+        assert_eq!(of("192.0.2.1"), OF_ONE_ADDRESS_MAX);
+        assert_eq!(of("2001:db8::1"), OF_ONE_ADDRESS_MAX);
+        assert!(of("192.168.1.1") > OF_ONE_ADDRESS_MAX, "a network of our own");
+    }
+    let mut candidates = Candidates::new();
+    for port in 1..=100 {
+        candidates.add(Duration::ZERO, Source::User, SocketAddr::from(([192, 0, 2, 1], port)));
+    }
+    assert_eq!(candidates.len(), 100, "a person may");
+}
+
+#[test]
+fn an_address_in_the_clothes_of_ipv6_is_itself() {
+    let mut candidates = Candidates::new();
+    candidates.add(Duration::ZERO, Source::Tracker, addr(1));
+    let mapped: SocketAddr = "[::ffff:192.0.2.1]:6881".parse().unwrap();
+    candidates.add(Duration::ZERO, Source::Tracker, mapped);
+    assert_eq!(candidates.len(), 1);
+    assert_eq!(next(&mut candidates, 0), Some(addr(1)));
+    for nonsense in ["[::ffff:0.0.0.0]:1", "[::ffff:224.0.0.1]:1", "[::ffff:255.255.255.255]:1"] {
+        candidates.add(Duration::ZERO, Source::User, nonsense.parse().unwrap());
+    }
+    assert_eq!(candidates.len(), 1);
+}

@@ -6,8 +6,10 @@
 //! connection: who comes back owes it still, and a torrent does not rest before all is paid.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
+
+use crate::reach::owner;
 
 /// Hashes a second that anybody may have: of 8 MiB of data, with the reading, and 32 KiB to send.
 const PER_SECOND: u64 = 1024;
@@ -27,14 +29,6 @@ pub(super) struct Allowance {
     paid_at: BTreeMap<IpAddr, Duration>,
 }
 
-/// Who owes for an address: whoever has one of IPv6 has the 64 bits behind it, too.
-fn debtor(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        ip @ IpAddr::V4(_) => ip,
-    }
-}
-
 /// In which time so many hashes are paid for.
 fn time(hashes: u64) -> Duration {
     Duration::from_nanos(hashes.saturating_mul(1_000_000_000) / PER_SECOND)
@@ -52,7 +46,7 @@ impl Allowance {
 
     /// Whether so many hashes may be given, or read, for the address. If so it owes them.
     pub(super) fn take(&mut self, now: Duration, ip: IpAddr, hashes: u64) -> bool {
-        let ip = debtor(ip);
+        let ip = owner(ip);
         if self.paid_at.len() >= ADDRESSES_MAX {
             self.forget_paid(now);
         }
@@ -68,7 +62,7 @@ impl Allowance {
 
     /// The address was sent so many bytes of blocks.
     pub(super) fn earned(&mut self, ip: IpAddr, bytes: u32) {
-        if let Some(at) = self.paid_at.get_mut(&debtor(ip)) {
+        if let Some(at) = self.paid_at.get_mut(&owner(ip)) {
             // By bytes: many small parts of a block are no more than the block.
             let hash_bytes = u64::from(bytes).saturating_mul(PER_BLOCK * 1_000_000_000);
             let paid = hash_bytes / (u64::from(metainfo::BLOCK_LENGTH) * PER_SECOND);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Metadata, PEERS_MAX};
+use super::Metadata;
 use crate::{Source, Way};
 
 impl Metadata {
@@ -11,7 +11,7 @@ impl Metadata {
     /// [`Self::dial_failed`].
     pub fn next_dial(&mut self, now: Duration) -> Option<SocketAddr> {
         self.now = now;
-        if self.found || self.peers.len() >= PEERS_MAX {
+        if self.found || self.is_full() && self.least(None).is_none() {
             return None;
         }
         let liars = &self.liars;

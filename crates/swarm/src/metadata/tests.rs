@@ -331,3 +331,59 @@ fn addresses_are_dialled_and_handed_on() {
     assert_eq!(world.brain.next_dial(world.now), None, "not at once");
     assert_eq!(world.brain.candidates(), [(Source::User, addr)]);
 }
+
+fn offering(number: u8, addr: [u8; 4]) -> Hello {
+    Hello {
+        addr: SocketAddr::from((addr, 7000 + u16::from(number))),
+        peer_id: PeerId([number; 20]),
+        outgoing: false,
+        reserved: Reserved::ours(),
+    }
+}
+
+impl World {
+    /// Takes all places with peers that offer the metadata and never send it.
+    fn fill_with_silent(&mut self, addr: impl Fn(u8) -> [u8; 4]) {
+        for number in 100..100 + PEERS_MAX as u8 {
+            let key = self.brain.add_peer(self.now, offering(number, addr(number))).unwrap();
+            self.peers.insert(key, Manner::Silent);
+            let theirs = ExtendedHandshake {
+                extensions: vec![("ut_metadata".into(), THEIR_ID)],
+                metadata_size: Some(self.info.len() as u32),
+                ..ExtendedHandshake::default()
+            };
+            self.extended(key, 0, &theirs.encode());
+        }
+        self.settle();
+    }
+}
+
+#[test]
+fn a_crowd_that_offers_and_never_gives_makes_room() {
+    let mut world = World::new(10);
+    world.fill_with_silent(|number| [198, 51, 100, number]);
+    let refused = world.brain.add_peer(world.now, offering(1, [192, 0, 2, 1]));
+    assert_eq!(refused, Err(Refusal::Full), "none of them was asked in vain yet");
+    let addr = SocketAddr::from(([192, 0, 2, 2], 5));
+    world.brain.add_candidates(world.now, Source::Tracker, &[addr]);
+    assert_eq!(world.brain.next_dial(world.now), None);
+    world.pass(STALLED.as_secs() + 1);
+    assert_eq!(world.gone, [], "as long as nobody else is there");
+    assert_eq!(world.brain.next_dial(world.now), Some(addr));
+    world.join(3, Manner::Honest);
+    assert_eq!(world.gone.len(), 1, "{:?}", world.gone);
+    assert_eq!(world.gone[0].1, MetadataFault::MadeRoom);
+    world.pass(PEERS_MAX as u64 / COPIES_MAX as u64 * STALLED.as_secs() + 60); // each has its turn
+    assert!(world.is_found());
+}
+
+#[test]
+fn one_host_with_all_the_places_gives_one_to_who_comes_from_elsewhere() {
+    let mut world = World::new(10);
+    world.fill_with_silent(|_| [198, 51, 100, 1]);
+    let again = world.brain.add_peer(world.now, offering(1, [198, 51, 100, 1]));
+    assert_eq!(again, Err(Refusal::Full));
+    world.join(3, Manner::Honest);
+    world.pass(2);
+    assert!(world.is_found());
+}

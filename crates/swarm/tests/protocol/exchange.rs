@@ -239,3 +239,14 @@ fn garbage_is_no_fault() {
     }
     assert_eq!(dials(&mut script), []);
 }
+
+#[test]
+fn our_own_doors_are_not_named_in_the_clothes_of_ipv6() {
+    let mut script = Script::leecher(8);
+    let peer = joins(&mut script, 1, Some(6001));
+    let ours = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "0.0.0.0", "255.255.255.255"];
+    let dressed = ours.map(|ip| format!("[::ffff:{ip}]:80").parse().unwrap());
+    let honest = "[::ffff:198.51.100.7]:6881".parse().unwrap();
+    tells(&mut script, peer, dressed.into_iter().chain([honest]));
+    assert_eq!(dials(&mut script), ["198.51.100.7:6881".parse().unwrap()]);
+}

@@ -239,3 +239,20 @@ fn private_torrents_know_nothing_of_it() {
         assert_eq!(punches(&mut script), []);
     }
 }
+
+#[test]
+fn a_relay_does_not_name_our_own_doors_in_the_clothes_of_ipv6() {
+    let mut script = Script::leecher(8);
+    let relay = joins(&mut script, 1);
+    for ip in ["127.0.0.1", "192.168.1.1"] {
+        let ours = format!("[::ffff:{ip}]:80").parse().unwrap();
+        says(&mut script, relay, HolepunchMessage::Connect(ours));
+    }
+    assert_eq!(punches(&mut script), []);
+    says(
+        &mut script,
+        relay,
+        HolepunchMessage::Connect("[::ffff:198.51.100.7]:80".parse().unwrap()),
+    );
+    assert_eq!(punches(&mut script), ["198.51.100.7:80".parse().unwrap()]);
+}

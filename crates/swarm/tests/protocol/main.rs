@@ -2,6 +2,7 @@
 
 mod candidates;
 mod causes;
+mod crowds;
 mod exchange;
 mod extensions;
 mod greetings;

@@ -6,6 +6,11 @@ use std::time::Duration;
 use super::{ConnectionId, Endpoint};
 
 impl Endpoint {
+    /// How many connections there are, those included that are being opened or closed.
+    pub fn connections(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Where the peer is.
     pub fn remote(&self, id: ConnectionId) -> Option<SocketAddr> {
         self.get(id).map(|connection| connection.remote)

@@ -143,6 +143,63 @@ fn memory_for_packets_out_of_order_is_bounded() {
     assert!((most - 1_000..=most).contains(&kept), "{kept}");
 }
 
+/// Peers that send and are not read from: what all of them have here is bounded, and each gets on as far
+/// as a little.
+#[test]
+fn memory_for_what_nobody_reads_is_bounded() {
+    let now = Duration::from_secs(1);
+    let (most, peers, least) = (1_000_000, 40, 32 * 1024);
+    let mut endpoint = Endpoint::new(Config { held_bytes_max: most, ..Config::new(1) });
+    let mut buffer = Vec::new();
+    let (mut kept, mut fewest, mut ids) = (0, usize::MAX, Vec::new());
+    for last in 1..=peers {
+        let peer = SocketAddr::from(([10, 0, 0, last], 1));
+        endpoint.handle(now, peer, None, &bytes(&header(Kind::Syn, 7, Seq(100), Seq(0))));
+        endpoint.transmit(now, 1, &mut buffer).unwrap();
+        let first = utp::Packet::decode(&buffer).unwrap().header.seq;
+        let mut ack = Seq(100);
+        for seq in 101..301 {
+            let mut data = bytes(&header(Kind::Data, 8, Seq(seq), first.before()));
+            data.resize(HEADER_BYTES + 1_000, 7);
+            endpoint.handle(now, peer, None, &data);
+            while endpoint.transmit(now, 1, &mut buffer).is_some() {
+                let told = utp::Packet::decode(&buffer).unwrap().header;
+                ack = told.ack;
+            }
+        }
+        let has = usize::from(ack.0 - 100) * 1_000;
+        (kept, fewest) = (kept + has, fewest.min(has));
+        while let Some(event) = endpoint.event() {
+            if let utp::Event::Incoming(id) = event {
+                ids.push((id, has));
+            }
+        }
+    }
+    assert_eq!(ids.len(), usize::from(peers));
+    assert!(kept <= most + usize::from(peers) * least, "{kept}");
+    assert!(kept >= most && fewest >= least - 1_000, "{kept}, {fewest}");
+    // Who is read from goes on, and its room is everybody's.
+    let (id, has) = ids[0];
+    let mut read = vec![0; 1_000_000];
+    assert_eq!(endpoint.read(id, &mut read), Ok(has));
+}
+
+#[test]
+fn who_forges_an_address_does_not_get_to_try_all_numbers() {
+    let mut endpoint = Endpoint::new(Config::new(5));
+    let (victim, now) = (SocketAddr::from(([10, 0, 0, 7], 1)), Duration::from_secs(1));
+    let mut buffer = Vec::new();
+    endpoint.handle(now, victim, None, &bytes(&header(Kind::Syn, 7, Seq(100), Seq(0))));
+    endpoint.transmit(now, 1, &mut buffer).unwrap();
+    let first = utp::Packet::decode(&buffer).unwrap().header.seq;
+    for ahead in 1..=u16::MAX {
+        let state = header(Kind::State, 8, Seq(101), first.before().plus(ahead));
+        endpoint.handle(now, victim, None, &bytes(&state));
+    }
+    endpoint.handle(now, victim, None, &bytes(&header(Kind::State, 8, Seq(101), first.before())));
+    assert_eq!(endpoint.event(), None, "nobody lives there");
+}
+
 #[test]
 fn any_damage_leaves_the_stream_whole_or_ends_it() {
     with_seeds(0..20, |seed| {

@@ -1,0 +1,93 @@
+//! From where an address leads to the same host, and who is counted as one: nobody makes us knock at our
+//! own doors, or is many for having many addresses.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::is_stand_in;
+
+/// From where an address leads to the same host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    Machine,
+    Network,
+    World,
+}
+
+pub(crate) fn reach(ip: IpAddr) -> Reach {
+    let ip = ip.to_canonical();
+    let local = match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let shared = a == 100 && b & 0xc0 == 64; // carriers' own (RFC 6598)
+            ip.is_private() || ip.is_link_local() || shared
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    match () {
+        () if ip.is_loopback() => Reach::Machine,
+        () if local => Reach::Network,
+        () => Reach::World,
+    }
+}
+
+/// Whether an address means the same to who tells of it and to who hears of it, of whom `other` is not
+/// us: one that only a machine or a local network knows is for others there, and one that stands in for
+/// something else for nobody. So nobody far away makes us knock at our own doors.
+pub(crate) fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
+    reach(addr) >= reach(other) && !is_stand_in(addr)
+}
+
+/// Whose an address is: who has one of IPv6 has the 64 bits behind it, too.
+pub(crate) fn owner(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if !is_stand_in(ip.into()) => {
+            Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()
+        }
+        ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn nobody_far_away_names_our_own_doors_whatever_they_are_dressed_as() {
+        for ours in [
+            "127.0.0.1",
+            "::1",
+            "10.0.0.1",
+            "100.64.0.1",
+            "169.254.169.254",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:127.0.0.1",
+            "::ffff:192.168.1.1",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(!may_tell(ip(ours), ip("8.8.8.8")), "{ours}");
+            assert!(!may_tell(ip(ours), ip("2600::1")), "{ours}");
+            assert!(may_tell(ip(ours), ip("127.0.0.1")), "{ours}");
+        }
+        assert!(
+            may_tell(ip("9.9.9.9"), ip("8.8.8.8")) && may_tell(ip("::ffff:9.9.9.9"), ip("8.8.8.8"))
+        );
+        assert!(
+            may_tell(ip("10.0.0.2"), ip("10.0.0.1")) && !may_tell(ip("127.0.0.1"), ip("10.0.0.1"))
+        );
+        assert!(!may_tell(crate::named_peer_ip(1), ip("127.0.0.1")));
+    }
+
+    #[test]
+    fn who_has_one_address_has_all_behind_it() {
+        assert_eq!(owner(ip("2600::1")), owner(ip("2600::2:3")));
+        assert_ne!(owner(ip("2600::1")), owner(ip("2600:0:0:1::1")));
+        assert_eq!(owner(ip("::ffff:9.9.9.9")), ip("9.9.9.9"));
+        assert_ne!(owner(ip("9.9.9.9")), owner(ip("9.9.9.8")));
+        assert_ne!(owner(crate::named_peer_ip(1)), owner(crate::named_peer_ip(2)));
+    }
+}
