@@ -101,10 +101,14 @@ fn move_files(
     from.copy_to(&to, progress, cancel)?;
     if let Some(mut record) = record {
         let clean = std::mem::take(&mut record.progress.clean);
+        let is_doubtful = !clean && record.progress.boot_id.is_empty();
         record.files = to.observe().files;
         let handle = session.state.track(info_hash, &to, record);
         if let Some(shelf) = reusing::shelf(shared, &to) {
             handle.shelve(shelf);
+        }
+        if is_doubtful {
+            handle.not_durable(); // beginning a record names this boot
         }
         let new_key = handle.key().clone();
         handle.close(clean);

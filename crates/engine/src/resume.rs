@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metainfo::{Info, Magnet, PieceLayers, Torrent};
 use storage::resume::{self, Verdict};
-use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
+use storage::{
+    Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root, StorageError,
+};
 use tokio::sync::oneshot;
 use wire::Bitfield;
 
@@ -223,6 +225,9 @@ pub(crate) async fn sync(session: &SessionShared, shared: &TorrentShared) -> boo
             tracing::error!(torrent = %shared.info_hash(), %error, "can't sync");
             false
         }
+            if matches!(error, StorageError::NotDurable { .. }) {
+                record.not_durable();
+            }
         Err(_) => false,
     }
 }

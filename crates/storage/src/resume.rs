@@ -5,6 +5,7 @@
 //! | stopped in good order | *written* |
 //! | killed, same boot: the kernel still has what it took | *written* |
 //! | power cut or crash of the system | *durable*; the rest of *written* is hashed |
+//! | the disk did not take what the kernel had | the same, in the same boot too |
 //! | a file is gone | none of its pieces, nor those it shares with its neighbours |
 //! | a file ends too early | none of the pieces past its end; the others are hashed |
 //! | a file was changed by somebody else | none of its pieces; they are hashed |

@@ -55,6 +55,12 @@ impl RecordHandle {
         self.change(true, |progress| progress.add_durable(pieces));
     }
 
+    /// The disk did not take what the kernel had accepted ([`crate::StorageError::NotDurable`]): the
+    /// next run hashes what is written and not durable, even in this boot. A move keeps to that.
+    pub fn not_durable(&self) {
+        self.change(true, Progress::doubt_kernel);
+    }
+
     /// What its owner arranged, as it is in memory.
     pub fn arrangement(&self) -> Arrangement {
         self.tracked.state().arrangement.as_deref().cloned().unwrap_or_default()

@@ -205,6 +205,43 @@ fn a_closed_torrent_is_clean_and_forgotten_by_the_writer() {
     assert_eq!(fixture.writer.keys().unwrap(), []);
 }
 
+/// The kernel drops what it could not write, so that it "still has it" is no longer true.
+#[test]
+fn what_a_disk_did_not_take_is_not_believed_in_the_same_boot_either() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    fixture.sample.write(&fixture.store, 3).unwrap();
+    fixture.sample.write(&fixture.store, 4).unwrap();
+    handle.written(3);
+    handle.durable(&handle.progress().written);
+    handle.written(4);
+    fixture.writer.flush().unwrap();
+    let plan = |record: &ResumeRecord| {
+        let observed = fixture.store.observe();
+        let info = fixture.sample.info();
+        match resume::plan(info, Some(record), &observed, &resume::boot_id()) {
+            resume::Verdict::Run(plan) => (plan.trusted, plan.recheck),
+            verdict @ resume::Verdict::StorageMissing => panic!("{verdict:?}"),
+        }
+    };
+    let pieces = |set: &wire::Bitfield| set.iter().collect::<Vec<_>>();
+    let (trusted, _) = plan(&fixture.load(&handle));
+    assert_eq!(pieces(&trusted), [3, 4], "killed");
+
+    fixture.saves.try_iter().for_each(drop);
+    handle.not_durable();
+    fixture.writer.flush().unwrap();
+    assert!(fixture.saves.try_iter().any(|(_, through)| through), "not even a power cut undoes it");
+    let (trusted, recheck) = plan(&fixture.load(&handle));
+    assert_eq!((pieces(&trusted), pieces(&recheck)), (vec![3], vec![4]), "killed after that");
+
+    let key = handle.key().clone();
+    handle.close(false);
+    fixture.writer.flush().unwrap();
+    let (trusted, recheck) = plan(&fixture.writer.load(&key).unwrap().unwrap());
+    assert_eq!((pieces(&trusted), pieces(&recheck)), (vec![3], vec![4]), "stopped after that");
+}
+
 #[test]
 fn a_clean_record_is_left_alone_until_something_happens() {
     let fixture = fixture();
