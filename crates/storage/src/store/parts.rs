@@ -282,6 +282,8 @@ impl FileStore {
     /// When it is there and can't be removed.
     pub fn drop_parts(&self) -> Result<(), StorageError> {
         let _alone = self.placing.write().unwrap_or_else(PoisonError::into_inner);
+        // A sync that is under way may be about to open it, and would keep what has no name.
+        let _no_sync = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.note_apart();
         if self.any_apart.load(Ordering::Acquire) {
             return Ok(());

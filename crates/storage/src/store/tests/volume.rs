@@ -167,3 +167,18 @@ fn many_files_are_synced_by_their_file_systems() {
     store.sync().unwrap();
     assert_eq!(store.unsynced(), (vec![], vec![]));
 }
+
+/// One sync of the whole file system says nothing of single files.
+#[test]
+fn one_of_many_files_that_is_gone_is_missed_by_their_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries: Vec<_> = (0..300).map(|n| file(&format!("{n}"), 1)).collect();
+    let sample = Sample::new(&entries, 32 * KIB);
+    let store = sample.open(dir.path());
+    sample.write_all(&store);
+    store.close_files();
+    fs::remove_file(store.file_path(7)).unwrap();
+    let result = store.sync();
+    assert!(matches!(result, Err(StorageError::Missing { .. })), "{result:?}");
+    assert_eq!(store.unsynced(), (vec![7], vec![]));
+}
