@@ -50,7 +50,7 @@ pub use reuse::{Reused, Search, reuse};
 pub use shelf::{SHELF_FILES_MAX, Shelf, ShelfFile, Source, Wanted};
 pub use sqlite::SqliteState;
 pub use state::{MemoryState, Save, StateError, StateStore};
-pub use store::{Effort, FileStore, MoveProgress, Root, Space, StoreOptions};
+pub use store::{Effort, FileStore, MoveProgress, Moved, Root, Space, StoreOptions};
 pub use sys::trim;
 pub use totals::Totals;
 pub use writer::{RecordHandle, StateWriter};

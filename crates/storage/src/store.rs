@@ -39,7 +39,7 @@ use crate::handles::{HandleCache, HandleKey};
 use crate::record::FileSeen;
 
 pub use effort::Effort;
-pub use moving::MoveProgress;
+pub use moving::{MoveProgress, Moved};
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};

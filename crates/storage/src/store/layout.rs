@@ -197,9 +197,9 @@ fn relative(from: &SafePath, to: &SafePath) -> OsString {
 // The types of these fields differ between systems.
 #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
 mod fields {
-    use super::{FileSeen, Stat};
+    use super::{FileSeen, Identity, Stat};
 
-    pub(super) fn length(found: &Stat) -> u64 {
+    pub(in crate::store) fn length(found: &Stat) -> u64 {
         u64::try_from(found.st_size).unwrap_or(0)
     }
 
@@ -214,12 +214,21 @@ mod fields {
 
     pub(super) fn seen(found: &Stat) -> FileSeen {
         let seconds = i64::try_from(found.st_mtime).unwrap_or(0);
+/// What tells a file from another in its place, and from itself when it was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    seen: FileSeen,
+}
+
         let nanoseconds = i64::try_from(found.st_mtime_nsec).unwrap_or(0);
         let modified_ns = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
         FileSeen { length: length(found), modified_ns }
     }
 }
-use fields::{length, links, occupied, seen};
+pub(super) use fields::{identity_of, length};
+use fields::{links, occupied, seen};
 
 #[cfg(test)]
 mod tests {
@@ -232,6 +241,11 @@ mod tests {
         let path = |text: &str| SafePath::new(text.split('/'), PathRules::Posix).unwrap();
         let link = |from, to| relative(&path(from), &path(to)).into_string().unwrap();
         assert_eq!(link("t/a", "t/b"), "b");
+    pub(in crate::store) fn identity_of(found: &Stat) -> Identity {
+        let device = u64::try_from(found.st_dev).unwrap_or(0);
+        Identity { device, inode: u64::try_from(found.st_ino).unwrap_or(0), seen: seen(found) }
+    }
+
         assert_eq!(link("t/x/y/a", "t/x/b"), "../b");
         assert_eq!(link("t/x/a", "t/y/b"), "../y/b");
         assert_eq!(link("t/a", "t/a"), "a");
