@@ -9,6 +9,7 @@
 mod cached;
 mod effort;
 mod extents;
+mod intact;
 mod layout;
 mod moving;
 mod open;
@@ -79,6 +80,8 @@ pub struct FileStore {
     /// One for each file, and one for the part store.
     marks: Vec<AtomicU8>,
     parts: OnceLock<Box<parts::Parts>>,
+    /// It is known which files were there before this store was opened.
+    looked: AtomicBool,
     /// A file is marked as apart.
     any_apart: AtomicBool,
     /// Held for writing while a file's bytes change places.
@@ -113,6 +116,11 @@ const APART: u8 = 4;
 /// Its owner does not want it.
 const UNWANTED: u8 = 8;
 
+/// It had its full length.
+const WHOLE: u8 = 16;
+/// What was written to it has no name any more.
+const LOST: u8 = 32;
+
 /// What happened since somebody last asked.
 #[derive(Debug, Default)]
 struct Changes {
@@ -126,6 +134,8 @@ struct Changes {
     not_durable: BTreeMap<usize, String>,
     /// Files as they were right after our last write to them, since [`FileStore::take_seen`].
     seen: BTreeMap<usize, FileSeen>,
+    /// Bytes that a file had, of those that never had all.
+    lengths: BTreeMap<usize, u64>,
     /// Pieces with bytes that went to the part store while this store was open.
     in_parts: BTreeSet<PieceIndex>,
 }
@@ -163,6 +173,7 @@ impl FileStore {
             root_identity: root.identity().map_or_else(OnceLock::new, OnceLock::from),
             marks,
             parts: OnceLock::new(),
+            looked: AtomicBool::new(false),
             any_apart: AtomicBool::new(false),
             placing: RwLock::default(),
             names: RwLock::default(),
@@ -247,14 +258,6 @@ impl FileStore {
             Some(marks) if set => _ = marks.fetch_or(mark, Ordering::Relaxed),
             Some(marks) => _ = marks.fetch_and(!mark, Ordering::Relaxed),
             None => {}
-        }
-    }
-
-    /// Nothing of the file is claimed any more: if it is not there, it may be made again.
-    pub(crate) fn forget_file(&self, file: usize) {
-        self.handles.forget(self.key(file));
-        if let Some(marks) = self.marks.get(file) {
-            marks.fetch_and(!SEEN, Ordering::Relaxed);
         }
     }
 
