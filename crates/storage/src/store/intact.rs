@@ -55,6 +55,24 @@ impl FileStore {
         Ok(())
     }
 
+    /// Refuses a file that is another of the torrent's as well: where file systems make no difference
+    /// between `A` and `a`, each would be written over the other.
+    pub(super) fn refuse_shared(&self, file: usize, found: &Metadata) -> Result<(), StorageError> {
+        let inode = found.ino();
+        let first = *self.changes().inodes.entry(inode).or_insert(file);
+        if first == file {
+            return Ok(());
+        }
+        // The first may be gone, and its number have been given to this one.
+        let (path, other) = (self.file_path(file), self.file_path(first));
+        let what = |found: &Metadata| (found.dev(), found.ino());
+        if other.symlink_metadata().is_ok_and(|other| what(&other) == what(found)) {
+            return Err(StorageError::SameFile { path, other });
+        }
+        self.changes().inodes.insert(inode, file);
+        Ok(())
+    }
+
     /// Whether a file that is there was not when this store looked, nor made by it.
     pub(super) fn is_unknown(&self, file: usize) -> bool {
         self.looked.load(Ordering::Acquire)

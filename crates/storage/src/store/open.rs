@@ -134,6 +134,7 @@ impl FileStore {
         }
         self.consent(file, entry, found.len(), found.nlink())?;
         self.refuse_cut(file, &opened)?;
+        self.refuse_shared(file, &found)?;
         if found.len() > entry.length {
             let cut = opened.set_len(entry.length);
             cut.map_err(|error| StorageError::new(self.file_path(file), errno(&error)))?;
@@ -188,6 +189,9 @@ impl FileStore {
         };
         let new = File::from(new?);
         self.folders_changed(path, first_new);
+        if let Ok(made) = new.metadata() {
+            self.changes().inodes.insert(made.ino(), file);
+        }
         if let Err(error) = new.set_len(entry.length) {
             // Ours, new and empty: left behind it would pass for somebody's file.
             if let Ok((folder, name)) = beneath::folder_of(root.as_fd(), path) {
