@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metainfo::{Info, InfoHash, Magnet, PieceLayers, Torrent};
 use storage::resume::{self, Verdict};
-use storage::{
-    Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root, StorageError,
-};
+use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wire::Bitfield;
@@ -225,9 +223,8 @@ pub(crate) async fn sync(session: &SessionShared, shared: &TorrentShared) -> boo
         }
         Ok(Err(error)) => {
             tracing::error!(torrent = %shared.info_hash(), %error, "can't sync");
-            if matches!(error, StorageError::NotDurable { .. }) {
-                record.not_durable();
-            }
+            // Whatever it was: a disk that is gone says so as its files are opened.
+            record.not_durable();
             false
         }
         Err(_) => false,

@@ -121,6 +121,7 @@ async fn a_torrent_that_can_not_be_synced_is_not_left_clean() {
     let stored = session.inner.shared.state.load(record.key()).unwrap().unwrap();
     assert!(!stored.progress.clean);
     assert_eq!(stored.progress.durable.count(), 0);
+    assert_eq!(&*stored.progress.boot_id, "", "nor believed as long as the system runs");
     session.shutdown().await;
 }
 
