@@ -158,7 +158,7 @@ pub(crate) fn look(
 ) -> Result<Findings, AddError> {
     let observed = store.observe_in(root);
     let believed = record.as_ref().filter(|_| !recheck_all);
-    match resume::plan(store.info(), believed, &observed, &resume::boot_id()) {
+    match resume::plan(store.info(), believed, &observed, &store.boot_id()) {
         Verdict::StorageMissing => {
             Err(AddError::StorageMissing { root: store.root().to_path_buf() })
         }

@@ -23,6 +23,7 @@ mod hash_tree;
 mod keepsake;
 mod last_use;
 mod memory;
+mod mount;
 mod pools;
 mod record;
 pub mod resume;

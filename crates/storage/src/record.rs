@@ -55,8 +55,8 @@ pub struct Progress {
     pub written: Bitfield,
     /// Those of them that were synced to the disk.
     pub durable: Bitfield,
-    /// Which boot of the system this was written in, and whose kernel still has it after a kill. Set by
-    /// [`crate::StateWriter`]; empty, which is no boot, once the kernel lost some of it.
+    /// Which boot of the system this was written in, and by which mount of the folder: its kernel still has
+    /// it after a kill. Set by [`crate::StateWriter`]; empty, which is no boot, once the kernel lost some of it.
     pub boot_id: Arc<str>,
     /// Whether the torrent was stopped in good order, with everything synced.
     pub clean: bool,

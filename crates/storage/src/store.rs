@@ -37,6 +37,7 @@ use metainfo::{FileEntry, Info, PieceIndex, PieceLayers, PieceTree, SafePath};
 
 use crate::error::StorageError;
 use crate::handles::{HandleCache, HandleKey};
+use crate::mount::Mount;
 use crate::record::FileSeen;
 
 pub use effort::Effort;
@@ -75,6 +76,7 @@ pub struct FileStore {
     handles: Arc<HandleCache>,
     options: StoreOptions,
     device: u64,
+    mount: Mount,
     /// Device and inode of the root, once there is one: another volume in its place is noticed.
     root_identity: OnceLock<(u64, u64)>,
     /// One for each file, and one for the part store.
@@ -136,10 +138,10 @@ struct Changes {
     seen: BTreeMap<usize, FileSeen>,
     /// Bytes that a file had, of those that never had all.
     lengths: BTreeMap<usize, u64>,
-    /// Pieces with bytes that went to the part store while this store was open.
-    in_parts: BTreeSet<PieceIndex>,
     /// The files that were opened to be written, by the numbers that the file system has for them.
     inodes: HashMap<u64, usize>,
+    /// Pieces with bytes that went to the part store while this store was open.
+    in_parts: BTreeSet<PieceIndex>,
 }
 
 impl FileStore {
@@ -172,6 +174,7 @@ impl FileStore {
             handles,
             options,
             device: root.device,
+            mount: root.mount,
             root_identity: root.identity().map_or_else(OnceLock::new, OnceLock::from),
             marks,
             parts: OnceLock::new(),
@@ -223,6 +226,12 @@ impl FileStore {
     /// Where a file of the torrent is or will be.
     pub fn file_path(&self, file: usize) -> PathBuf {
         self.safe_path(file).map_or_else(|_| self.root.to_path_buf(), |path| path.under(&self.root))
+    }
+
+    /// Names this boot of the system and this mount of the folder: as long as both are the same, the kernel
+    /// has what it took. For [`crate::resume::plan`].
+    pub fn boot_id(&self) -> Arc<str> {
+        self.mount.boot_id()
     }
 
     /// Closes all files, for a torrent at rest. They are opened again when needed.

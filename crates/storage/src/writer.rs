@@ -163,7 +163,7 @@ impl StateWriter {
         let shared = &self.0.shared;
         let key = RecordKey { info_hash, root: Arc::clone(store.root()) };
         let ResumeRecord { mut progress, files, torrent, arrangement, totals } = record;
-        progress.boot_id = resume::boot_id();
+        progress.boot_id = store.boot_id();
         progress.root_device = Some(store.device());
         store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
         let changed = !progress.clean;

@@ -55,8 +55,9 @@ impl RecordHandle {
         self.change(true, |progress| progress.add_durable(pieces));
     }
 
-    /// The disk did not take what the kernel had accepted ([`crate::StorageError::NotDurable`]): the
-    /// next run hashes what is written and not durable, even in this boot. A move keeps to that.
+    /// A [`crate::FileStore::sync`] failed: the disk may not have taken what the kernel had accepted, and
+    /// the kernel may have dropped it. The next run hashes what is written and not durable, even in
+    /// this boot.
     pub fn not_durable(&self) {
         self.change(true, Progress::doubt_kernel);
     }

@@ -183,7 +183,7 @@ fn what_an_earlier_run_left_in_the_kernel_is_synced_before_it_is_durable() {
     let handle = fixture.writer.track(fixture.sample.torrent.info_hash, &store, record);
     assert_eq!(store.unsynced(), (vec![0], vec![root.clone(), root.join("t")]));
     store.sync().unwrap();
-    assert_eq!(handle.progress().boot_id, resume::boot_id());
+    assert_eq!(handle.progress().boot_id, fixture.store.boot_id());
     assert_eq!(handle.progress().root_device, fixture.store.observe().root_device);
 }
 
@@ -219,7 +219,7 @@ fn what_a_disk_did_not_take_is_not_believed_in_the_same_boot_either() {
     let plan = |record: &ResumeRecord| {
         let observed = fixture.store.observe();
         let info = fixture.sample.info();
-        match resume::plan(info, Some(record), &observed, &resume::boot_id()) {
+        match resume::plan(info, Some(record), &observed, &fixture.store.boot_id()) {
             resume::Verdict::Run(plan) => (plan.trusted, plan.recheck),
             verdict @ resume::Verdict::StorageMissing => panic!("{verdict:?}"),
         }

@@ -209,3 +209,22 @@ fn two_names_that_are_one_file_are_not_written_over_each_other() {
     assert!(Command::new("umount").arg(root.join("t/a")).status().unwrap().success());
     sample.write(&store, 1).unwrap(); // they are two again
 }
+
+#[test]
+fn a_volume_that_went_and_is_back_is_mounted_anew() {
+    let Some(root) = std::env::var_os(SMALL_VOLUME).map(PathBuf::from) else {
+        let test = "store::tests::volume::a_volume_that_went_and_is_back_is_mounted_anew";
+        on_a_small_volume(test, "rw");
+        return;
+    };
+    let sample = Sample::single(1);
+    let before = sample.open(&root).boot_id();
+    if before == crate::resume::boot_id() {
+        return; // mounts have no names here
+    }
+    assert_eq!(sample.open(&root.join("not/yet")).boot_id(), before);
+    assert!(Command::new("umount").arg(&root).status().unwrap().success());
+    let again = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&root).status();
+    assert!(again.unwrap().success());
+    assert_ne!(sample.open(&root).boot_id(), before);
+}
