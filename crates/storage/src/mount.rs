@@ -56,5 +56,6 @@ mod tests {
         assert!(Arc::ptr_eq(&root.boot_id(), &root.boot_id()));
         assert!(root.boot_id().starts_with(&*boot_id()));
         assert_eq!(UNKNOWN.boot_id(), boot_id());
+        assert_eq!(root.boot_id() == boot_id(), root == UNKNOWN);
     }
 }

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use metainfo::InfoHash;
 
 use crate::record::{RecordKey, ResumeRecord};
-use crate::resume;
 use crate::shelf::{Source, Wanted};
 use crate::state::{MemoryState, StateError, StateStore};
 use crate::store::FileStore;

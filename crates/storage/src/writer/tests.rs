@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::arrangement::Arrangement;
 use crate::record::Progress;
+use crate::resume;
 use crate::sqlite::SqliteState;
 use crate::state::Save;
 use crate::store::testing::Sample;
