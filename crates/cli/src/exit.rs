@@ -99,6 +99,9 @@ impl From<StorageError> for Failure {
                 failure.advise("--overwrite allows it")
             }
             E::Exists { .. } => failure.advise("move that away, or choose another place or name"),
+            E::SameFile { .. } => {
+                failure.advise("a folder on another file system has room for both")
+            }
             E::TooLarge { .. } => failure.advise("choose a folder on another file system"),
             _ => failure, // it says itself what to do, or nobody can tell
         }

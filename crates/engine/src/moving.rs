@@ -99,19 +99,23 @@ fn move_files(
     let (info, handles) = (Arc::clone(&shared.torrent.info), Arc::clone(&session.handles));
     let to = FileStore::open_in(&root, info, handles, StoreOptions::default());
     to.arrange(&record.as_ref().map(|record| record.arrangement.clone()).unwrap_or_default());
-    from.copy_to(&to, progress, cancel)?;
+    let moved = from.copy_to(&to, progress, cancel)?;
     if let Some(mut record) = record {
         let clean = std::mem::take(&mut record.progress.clean);
+        let is_doubtful = !clean && record.progress.boot_id.is_empty();
         record.files = to.observe().files;
         let handle = session.state.track(info_hash, &to, record);
         if let Some(shelf) = reusing::shelf(shared, &to) {
             handle.shelve(shelf);
         }
+        if is_doubtful {
+            handle.not_durable(); // beginning a record names this boot
+        }
         let new_key = handle.key().clone();
         handle.close(clean);
         if let Err(error) = session.state.flush() {
             let _ = session.state.remove(&new_key);
-            to.remove_files();
+            to.remove_new(&moved);
             return Err(unknown(error));
         }
         if let Err(error) = session.state.remove(&key) {
@@ -119,7 +123,7 @@ fn move_files(
         }
     }
     to.close_files();
-    Ok(from.remove_files())
+    Ok(from.remove_old(&moved))
 }
 
 impl TorrentHandle {

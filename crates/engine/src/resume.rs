@@ -1,13 +1,15 @@
 //! What a session remembers of a torrent: what to believe at the start, what to record while it
 //! runs, and how to leave it behind.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metainfo::{Info, Magnet, PieceLayers, Torrent};
+use metainfo::{Info, InfoHash, Magnet, PieceLayers, Torrent};
 use storage::resume::{self, Verdict};
 use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use wire::Bitfield;
 
 use crate::add::AddError;
@@ -156,7 +158,7 @@ pub(crate) fn look(
 ) -> Result<Findings, AddError> {
     let observed = store.observe_in(root);
     let believed = record.as_ref().filter(|_| !recheck_all);
-    match resume::plan(store.info(), believed, &observed, &resume::boot_id()) {
+    match resume::plan(store.info(), believed, &observed, &store.boot_id()) {
         Verdict::StorageMissing => {
             Err(AddError::StorageMissing { root: store.root().to_path_buf() })
         }
@@ -221,6 +223,8 @@ pub(crate) async fn sync(session: &SessionShared, shared: &TorrentShared) -> boo
         }
         Ok(Err(error)) => {
             tracing::error!(torrent = %shared.info_hash(), %error, "can't sync");
+            // Whatever it was: a disk that is gone says so as its files are opened.
+            record.not_durable();
             false
         }
         Err(_) => false,
@@ -230,12 +234,40 @@ pub(crate) async fn sync(session: &SessionShared, shared: &TorrentShared) -> boo
 /// Syncs what was written, every now and then, for as long as the session lives: after a power cut
 /// only what came since is hashed again.
 pub(crate) async fn sync_now_and_then(session: Weak<SessionShared>) {
+    let mut syncs = Syncs::default();
     loop {
         tokio::time::sleep(SYNC_EVERY).await;
         let Some(session) = session.upgrade() else { return };
+        syncs.begin(&session);
+    }
+}
+
+/// Syncs that are under way: side by side, since a disk that hangs holds its own torrents up and no
+/// others, and one of each torrent at most.
+#[derive(Default)]
+struct Syncs {
+    under_way: HashSet<InfoHash>,
+    tasks: JoinSet<InfoHash>,
+}
+
+impl Syncs {
+    /// Begins one of each torrent that has written something since.
+    fn begin(&mut self, session: &Arc<SessionShared>) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            match ended {
+                Ok(info_hash) => _ = self.under_way.remove(&info_hash),
+                Err(error) => tracing::error!(%error, "a sync ended early"),
+            }
+        }
         for shared in session.all() {
-            if shared.record.get().is_some_and(RecordHandle::is_behind) {
-                sync(&session, &shared).await;
+            let info_hash = shared.info_hash();
+            let is_behind = shared.record.get().is_some_and(RecordHandle::is_behind);
+            if is_behind && self.under_way.insert(info_hash) {
+                let session = Arc::clone(session);
+                self.tasks.spawn(async move {
+                    sync(&session, &shared).await;
+                    info_hash
+                });
             }
         }
     }

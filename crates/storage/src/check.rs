@@ -448,13 +448,15 @@ impl Check<'_> {
             let gaps = range.filter(|piece| report.missing.has(*piece) && own_gap(file, *piece));
             let gaps = gaps.count() as u32;
             let expected = entry.length;
-            let trouble = match look {
-                Some(Look::Missing) => {
-                    if info.pieces_of_file(file).all(|piece| pieces.has(piece)) {
-                        self.store.forget_file(file);
-                    }
-                    Some(FileTrouble::Missing)
+            if info.pieces_of_file(file).all(|piece| pieces.has(piece)) {
+                match look {
+                    Some(Look::Missing) => self.store.forget_file(file),
+                    Some(Look::There { length }) => self.store.know_file(file, length),
+                    _ => {}
                 }
+            }
+            let trouble = match look {
+                Some(Look::Missing) => Some(FileTrouble::Missing),
                 Some(Look::Unreadable(error)) => Some(FileTrouble::Unreadable(error)),
                 Some(Look::There { length }) if length < expected => {
                     Some(FileTrouble::Short { length, expected })

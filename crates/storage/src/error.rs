@@ -97,6 +97,18 @@ pub enum StorageError {
         /// Names it has.
         links: u64,
     },
+    /// Two of the torrent's names lead to one file: the file system does not tell them apart.
+    #[error(
+        "{path} and {other} are one file here, as on file systems that see no difference between large and \
+         small letters; give one of them another name, or choose another folder",
+        path = path.display(), other = other.display()
+    )]
+    SameFile {
+        /// Which file.
+        path: PathBuf,
+        /// The one that had it first.
+        other: PathBuf,
+    },
     /// The file system can't hold a file this long.
     #[error("{path} is longer than its file system takes", path = path.display())]
     TooLarge {

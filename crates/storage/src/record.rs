@@ -55,7 +55,8 @@ pub struct Progress {
     pub written: Bitfield,
     /// Those of them that were synced to the disk.
     pub durable: Bitfield,
-    /// Which boot of the system this was written in. Set by [`crate::StateWriter`].
+    /// Which boot of the system this was written in, and by which mount of the folder: its kernel still has
+    /// it after a kill. Set by [`crate::StateWriter`]; empty, which is no boot, once the kernel lost some of it.
     pub boot_id: Arc<str>,
     /// Whether the torrent was stopped in good order, with everything synced.
     pub clean: bool,
@@ -97,6 +98,11 @@ impl Progress {
             self.durable.insert(piece);
         }
         self.durable.count() > before
+    }
+
+    /// What is written and not durable may not be in the kernel any more. True when that is news.
+    pub(crate) fn doubt_kernel(&mut self) -> bool {
+        !std::mem::take(&mut self.boot_id).is_empty()
     }
 
     /// A piece that was written is not there any more. True when that is news.

@@ -3,8 +3,9 @@
 //! | what happened | trusted without hashing |
 //! |---|---|
 //! | stopped in good order | *written* |
-//! | killed, same boot: the kernel still has what it took | *written* |
+//! | killed, same boot and mount: the kernel still has what it took | *written* |
 //! | power cut or crash of the system | *durable*; the rest of *written* is hashed |
+//! | the disk did not take what the kernel had | the same, in the same boot too |
 //! | a file is gone | none of its pieces, nor those it shares with its neighbours |
 //! | a file ends too early | none of the pieces past its end; the others are hashed |
 //! | a file was changed by somebody else | none of its pieces; they are hashed |
@@ -84,7 +85,7 @@ pub enum Doubt {
 }
 
 /// Names this boot of the system; empty where the system does not say, which is equal to no other.
-pub fn boot_id() -> Arc<str> {
+pub(crate) fn boot_id() -> Arc<str> {
     static BOOT_ID: LazyLock<Arc<str>> = LazyLock::new(|| {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         text.trim().into()
@@ -93,7 +94,7 @@ pub fn boot_id() -> Arc<str> {
 }
 
 /// What to trust, given what was recorded (if anything), how the files look now
-/// ([`crate::FileStore::observe`]) and which boot this is ([`boot_id`]). Observe before anything
+/// ([`crate::FileStore::observe`]) and which boot and mount this is ([`crate::FileStore::boot_id`]). Observe before anything
 /// else touches the files, and record the same look as the new state.
 pub fn plan(
     info: &Info,

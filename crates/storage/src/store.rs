@@ -9,6 +9,7 @@
 mod cached;
 mod effort;
 mod extents;
+mod intact;
 mod layout;
 mod moving;
 mod open;
@@ -26,7 +27,7 @@ mod tests;
 mod write;
 mod write_back;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -36,10 +37,11 @@ use metainfo::{FileEntry, Info, PieceIndex, PieceLayers, PieceTree, SafePath};
 
 use crate::error::StorageError;
 use crate::handles::{HandleCache, HandleKey};
+use crate::mount::Mount;
 use crate::record::FileSeen;
 
 pub use effort::Effort;
-pub use moving::MoveProgress;
+pub use moving::{MoveProgress, Moved};
 pub(crate) use read::Extent;
 pub use root::Root;
 pub(crate) use write::{PieceBlocks, slices};
@@ -74,11 +76,14 @@ pub struct FileStore {
     handles: Arc<HandleCache>,
     options: StoreOptions,
     device: u64,
+    mount: Mount,
     /// Device and inode of the root, once there is one: another volume in its place is noticed.
     root_identity: OnceLock<(u64, u64)>,
     /// One for each file, and one for the part store.
     marks: Vec<AtomicU8>,
     parts: OnceLock<Box<parts::Parts>>,
+    /// It is known which files were there before this store was opened.
+    looked: AtomicBool,
     /// A file is marked as apart.
     any_apart: AtomicBool,
     /// Held for writing while a file's bytes change places.
@@ -113,6 +118,11 @@ const APART: u8 = 4;
 /// Its owner does not want it.
 const UNWANTED: u8 = 8;
 
+/// It had its full length.
+const WHOLE: u8 = 16;
+/// What was written to it has no name any more.
+const LOST: u8 = 32;
+
 /// What happened since somebody last asked.
 #[derive(Debug, Default)]
 struct Changes {
@@ -126,6 +136,10 @@ struct Changes {
     not_durable: BTreeMap<usize, String>,
     /// Files as they were right after our last write to them, since [`FileStore::take_seen`].
     seen: BTreeMap<usize, FileSeen>,
+    /// Bytes that a file had, of those that never had all.
+    lengths: BTreeMap<usize, u64>,
+    /// The files that were opened to be written, by the numbers that the file system has for them.
+    inodes: HashMap<u64, usize>,
     /// Pieces with bytes that went to the part store while this store was open.
     in_parts: BTreeSet<PieceIndex>,
 }
@@ -160,9 +174,11 @@ impl FileStore {
             handles,
             options,
             device: root.device,
+            mount: root.mount,
             root_identity: root.identity().map_or_else(OnceLock::new, OnceLock::from),
             marks,
             parts: OnceLock::new(),
+            looked: AtomicBool::new(false),
             any_apart: AtomicBool::new(false),
             placing: RwLock::default(),
             names: RwLock::default(),
@@ -212,6 +228,12 @@ impl FileStore {
         self.safe_path(file).map_or_else(|_| self.root.to_path_buf(), |path| path.under(&self.root))
     }
 
+    /// Names this boot of the system and this mount of the folder: as long as both are the same, the kernel
+    /// has what it took. For [`crate::resume::plan`].
+    pub fn boot_id(&self) -> Arc<str> {
+        self.mount.boot_id()
+    }
+
     /// Closes all files, for a torrent at rest. They are opened again when needed.
     pub fn close_files(&self) {
         self.handles.forget_store(self.id);
@@ -247,14 +269,6 @@ impl FileStore {
             Some(marks) if set => _ = marks.fetch_or(mark, Ordering::Relaxed),
             Some(marks) => _ = marks.fetch_and(!mark, Ordering::Relaxed),
             None => {}
-        }
-    }
-
-    /// Nothing of the file is claimed any more: if it is not there, it may be made again.
-    pub(crate) fn forget_file(&self, file: usize) {
-        self.handles.forget(self.key(file));
-        if let Some(marks) = self.marks.get(file) {
-            marks.fetch_and(!SEEN, Ordering::Relaxed);
         }
     }
 

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use metainfo::InfoHash;
 
 use crate::record::{RecordKey, ResumeRecord};
-use crate::resume;
 use crate::shelf::{Source, Wanted};
 use crate::state::{MemoryState, StateError, StateStore};
 use crate::store::FileStore;
@@ -163,7 +162,7 @@ impl StateWriter {
         let shared = &self.0.shared;
         let key = RecordKey { info_hash, root: Arc::clone(store.root()) };
         let ResumeRecord { mut progress, files, torrent, arrangement, totals } = record;
-        progress.boot_id = resume::boot_id();
+        progress.boot_id = store.boot_id();
         progress.root_device = Some(store.device());
         store.need_sync(progress.written.iter().filter(|piece| !progress.durable.has(*piece)));
         let changed = !progress.clean;

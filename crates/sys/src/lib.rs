@@ -8,4 +8,4 @@ mod write_back;
 
 pub use heap::trim;
 pub use slab::{Part, SLAB_BYTES, slab};
-pub use write_back::begin_write_back;
+pub use write_back::{begin_write_back, wait_for_write_back};

@@ -12,21 +12,38 @@ use std::io;
 /// in the file may be lost already, and a later `sync_data` need not say so again.
 pub fn begin_write_back(file: &File) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    {
-        use std::os::fd::AsRawFd;
-        let to_the_end = 0;
-        #[allow(unsafe_code, reason = "the standard library has no such call")]
-        // SAFETY: the call takes numbers alone, and the descriptor is open as long as `file` is borrowed.
-        let result = unsafe {
-            libc::sync_file_range(file.as_raw_fd(), 0, to_the_end, libc::SYNC_FILE_RANGE_WRITE)
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
+    return whole_range(file, libc::SYNC_FILE_RANGE_WRITE);
     #[cfg(not(target_os = "linux"))]
-    let _ = file;
-    Ok(())
+    {
+        let _ = file;
+        Ok(())
+    }
+}
+
+/// Waits until what set out for the disk is there, or rather in the disk's own memory: of use once somebody
+/// else had all of the disk synced, to hear whether a file's part of it went well.
+///
+/// # Errors
+/// As of [`begin_write_back`], and what went wrong on the way since the file was opened. Where the system
+/// has no such call, that.
+pub fn wait_for_write_back(file: &File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return whole_range(file, libc::SYNC_FILE_RANGE_WAIT_BEFORE);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        Err(io::Error::from_raw_os_error(libc::ENOSYS))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn whole_range(file: &File, flags: libc::c_uint) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let to_the_end = 0;
+    #[allow(unsafe_code, reason = "the standard library has no such call")]
+    // SAFETY: the call takes numbers alone, and the descriptor is open as long as `file` is borrowed.
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, to_the_end, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -43,6 +60,7 @@ mod tests {
         for part in &data {
             file.write_all(part).unwrap();
             begin_write_back(&file).unwrap();
+            wait_for_write_back(&file).unwrap();
         }
         let found = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -54,5 +72,6 @@ mod tests {
         let (pipe, _other_end) = std::os::unix::net::UnixStream::pair().unwrap();
         let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
         assert!(begin_write_back(&pipe).is_err());
+        assert!(wait_for_write_back(&pipe).is_err());
     }
 }

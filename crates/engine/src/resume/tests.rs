@@ -74,6 +74,42 @@ async fn what_is_written_during_a_sync_is_not_durable_after_it() {
     session.shutdown().await;
 }
 
+/// Two torrents on disks of their own, of which one hangs.
+#[tokio::test]
+async fn a_disk_that_hangs_keeps_no_other_from_becoming_durable() {
+    let here = tempfile::tempdir().unwrap();
+    let Ok(there) = tempfile::tempdir_in("/dev/shm") else { return }; // no other disk
+    let device = |path: &Path| std::os::unix::fs::MetadataExt::dev(&fs::metadata(path).unwrap());
+    if device(here.path()) == device(there.path()) {
+        return;
+    }
+    let (session, hanging) = all_but_one(here.path()).await;
+    let path = there.path().join("other.bin");
+    fs::write(&path, bytes(PIECES, 9)).unwrap();
+    let torrent = torrent_of(&path);
+    let other = session.add(AddTorrent::new(torrent, there.path()).use_trackers(false));
+    let other = other.await.unwrap();
+    other.checked().await.unwrap();
+    let inner = &session.inner.shared;
+    let (go_on, gate) = mpsc::channel::<()>();
+    inner.pools.sync(&hanging.shared.store, move |_| {
+        let _ = gate.recv();
+    });
+    let is_behind = |handle: &TorrentHandle| handle.shared.record.get().unwrap().is_behind();
+    assert!(is_behind(&hanging) && is_behind(&other));
+    let mut syncs = Syncs::default();
+    syncs.begin(inner);
+    let done = syncs.tasks.join_next().await.unwrap().unwrap();
+    assert_eq!(done, other.info_hash());
+    assert!(is_behind(&hanging) && !is_behind(&other));
+    syncs.begin(inner);
+    assert_eq!(syncs.tasks.len(), 1, "the first is still at it");
+    drop(go_on);
+    assert_eq!(syncs.tasks.join_next().await.unwrap().unwrap(), hanging.info_hash());
+    assert!(!is_behind(&hanging));
+    session.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_torrent_that_can_not_be_synced_is_not_left_clean() {
     let dir = tempfile::tempdir().unwrap();
@@ -85,6 +121,7 @@ async fn a_torrent_that_can_not_be_synced_is_not_left_clean() {
     let stored = session.inner.shared.state.load(record.key()).unwrap().unwrap();
     assert!(!stored.progress.clean);
     assert_eq!(stored.progress.durable.count(), 0);
+    assert_eq!(&*stored.progress.boot_id, "", "nor believed as long as the system runs");
     session.shutdown().await;
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use metainfo::{FileEntry, SafePath};
 use rustix::fs::{FileType, Stat, StatVfs, StatVfsMountFlags};
@@ -38,12 +39,23 @@ impl FileStore {
             if is_link(entry) {
                 self.make_link(entry)?;
             } else if entry.length == 0 {
-                self.writable(file)?;
+                self.make_empty(root.as_ref(), file)?;
             } else if let Some(root) = &root
                 && self.info.pieces_of_file(file).any(|piece| !have.has(piece))
             {
                 self.refuse_obstacles(root, file, entry)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Makes an empty file, unless it is there: on a read-only disk it may be, or as somebody's hard link.
+    fn make_empty(&self, root: Option<&OwnedFd>, file: usize) -> Result<(), StorageError> {
+        let found = root.map(|root| self.look(root, file)).transpose()?.flatten();
+        let is_empty =
+            |found: &Stat| beneath::kind(found) == FileType::RegularFile && length(found) == 0;
+        if !found.as_ref().is_some_and(is_empty) {
+            self.writable(file)?;
         }
         Ok(())
     }
@@ -65,6 +77,9 @@ impl FileStore {
         let Some(found) = self.look(root, file)? else { return Ok(()) };
         let obstacle = match beneath::kind(&found) {
             FileType::RegularFile => {
+                if length(&found) > 0 && self.is_unknown(file) && self.holds_data(file) {
+                    return Err(StorageError::Stranger { path: self.file_path(file) });
+                }
                 self.mark(file, SEEN);
                 return self.consent(file, entry, length(&found), links(&found));
             }
@@ -122,7 +137,7 @@ impl FileStore {
     }
 
     /// How the files look now, for [`crate::resume::plan`]. What can't be looked at counts as
-    /// missing; reading it will say why.
+    /// missing; reading it will say why. What appears later where a file belongs is somebody else's.
     pub fn observe(&self) -> Observed {
         let root = beneath::open_root(&self.root).ok();
         let device = root.as_ref().and_then(|root| rustix::fs::fstat(root).ok());
@@ -139,7 +154,11 @@ impl FileStore {
     fn observe_below(&self, root: Option<(BorrowedFd<'_>, u64)>) -> Observed {
         let look = |file: usize| {
             let found = beneath::look(root?.0, &*self.safe_path(file).ok()?).ok()?;
-            (beneath::kind(&found) == FileType::RegularFile).then(|| seen(&found))
+            (beneath::kind(&found) == FileType::RegularFile).then(|| {
+                self.mark(file, SEEN);
+                self.has_length(file, length(&found));
+                seen(&found)
+            })
         };
         let mut files = Vec::with_capacity(self.parts_index());
         let mut missing = Vec::new();
@@ -156,6 +175,7 @@ impl FileStore {
             parts.is_some()
         });
         files.extend(parts.map(Some));
+        self.looked.store(true, Ordering::Release);
         Observed { files, root_device: root.map(|(_, device)| device), apart: self.apart() }
     }
 
@@ -194,12 +214,20 @@ fn relative(from: &SafePath, to: &SafePath) -> OsString {
     OsString::from_vec(parts.join(&b'/'))
 }
 
+/// What tells a file from another in its place, and from itself when it was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    seen: FileSeen,
+}
+
 // The types of these fields differ between systems.
 #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
 mod fields {
-    use super::{FileSeen, Stat};
+    use super::{FileSeen, Identity, Stat};
 
-    pub(super) fn length(found: &Stat) -> u64 {
+    pub(in crate::store) fn length(found: &Stat) -> u64 {
         u64::try_from(found.st_size).unwrap_or(0)
     }
 
@@ -212,6 +240,11 @@ mod fields {
         u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512)
     }
 
+    pub(in crate::store) fn identity_of(found: &Stat) -> Identity {
+        let device = u64::try_from(found.st_dev).unwrap_or(0);
+        Identity { device, inode: u64::try_from(found.st_ino).unwrap_or(0), seen: seen(found) }
+    }
+
     pub(super) fn seen(found: &Stat) -> FileSeen {
         let seconds = i64::try_from(found.st_mtime).unwrap_or(0);
         let nanoseconds = i64::try_from(found.st_mtime_nsec).unwrap_or(0);
@@ -219,7 +252,8 @@ mod fields {
         FileSeen { length: length(found), modified_ns }
     }
 }
-use fields::{length, links, occupied, seen};
+pub(super) use fields::{identity_of, length};
+use fields::{links, occupied, seen};
 
 #[cfg(test)]
 mod tests {

@@ -14,10 +14,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metainfo::{PathRules, SafePath};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::FileStore;
+use super::layout::{Identity, identity_of, length};
 use super::open::errno;
 use crate::arrangement::Arrangement;
 use crate::beneath;
@@ -38,8 +39,23 @@ pub struct MoveProgress {
 /// Something of the torrent that is on the disk.
 struct Item {
     file: usize,
+    found: Found,
+}
+
+/// What a path led to.
+#[derive(Debug)]
+struct Found {
     path: SafePath,
     length: u64,
+    identity: Identity,
+}
+
+/// What was moved: files as they were at the old place and as they are at the new one.
+#[derive(Debug)]
+#[must_use]
+pub struct Moved {
+    old: Vec<Found>,
+    new: Vec<Found>,
 }
 
 impl FileStore {
@@ -55,11 +71,11 @@ impl FileStore {
         to: &Self,
         progress: &dyn Fn(MoveProgress),
         cancel: &AtomicBool,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Moved, StorageError> {
         let items = self.items()?;
-        to.refuse_existing(&items)?;
+        to.refuse_existing()?;
         let staging = Staging::begin(to)?;
-        let total_bytes = items.iter().map(|item| item.length).sum();
+        let total_bytes = items.iter().map(|item| item.found.length).sum();
         let mut done_bytes = 0;
         let result = items.iter().try_for_each(|item| {
             staging.take(self, to, item, cancel, &mut |bytes| {
@@ -67,43 +83,55 @@ impl FileStore {
                 progress(MoveProgress { done_bytes, total_bytes });
             })
         });
-        let mut placed = Vec::new();
+        let mut new = Vec::new();
         let result = result.and_then(|()| {
             items.iter().try_for_each(|item| {
-                staging.place(to, item)?;
-                placed.push(item);
+                new.push(staging.place(to, item)?);
                 Ok(())
             })
         });
-        if result.is_err() {
-            to.remove(placed.into_iter());
-        }
         staging.end();
-        result?;
-        to.sync()
+        if let Err(error) = result.and_then(|()| to.sync()) {
+            to.remove(&new);
+            return Err(error);
+        }
+        Ok(Moved { old: items.into_iter().map(|item| item.found).collect(), new })
     }
 
-    /// Removes the files of this place, and the folders that are empty then: they are elsewhere now.
-    /// What can't be removed is left, and told.
-    pub fn remove_files(&self) -> Vec<PathBuf> {
-        let Ok(items) = self.items() else { return vec![self.root.to_path_buf()] };
+    /// Removes the files of this place that were moved, and the folders that are empty then. What can't
+    /// be removed is left, and told, and so is what was changed or put there since.
+    pub fn remove_old(&self, moved: &Moved) -> Vec<PathBuf> {
         self.close_files();
-        self.remove(items.iter())
+        self.remove(&moved.old)
     }
 
-    fn remove<'a>(&self, items: impl Iterator<Item = &'a Item>) -> Vec<PathBuf> {
+    /// Removes what was moved to this place, for a move that comes to nothing.
+    pub fn remove_new(&self, moved: &Moved) {
+        self.close_files();
+        self.remove(&moved.new);
+    }
+
+    fn remove(&self, files: &[Found]) -> Vec<PathBuf> {
         let Ok(root) = self.root_folder(false) else { return Vec::new() };
         let mut left = Vec::new();
-        for item in items {
-            let removed =
-                beneath::folder_of(root.as_fd(), &item.path).and_then(|(folder, name)| {
-                    let folder = folder.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+        for Found { path, identity, .. } in files {
+            let is_it = match beneath::look(root.as_fd(), path) {
+                Err(Errno::NOENT) => continue,
+                found => found.map(|found| identity_of(&found) == *identity),
+            };
+            let removed = is_it.and_then(|is_it| {
+                let (folder, name) = beneath::folder_of(root.as_fd(), path)?;
+                let folder = folder.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+                if is_it {
                     rustix::fs::unlinkat(folder, name, AtFlags::empty())
-                });
+                } else {
+                    Err(Errno::EXIST)
+                }
+            });
             if removed.is_err() {
-                left.push(item.path.under(&self.root));
+                left.push(path.under(&self.root));
             }
-            self.remove_empty_folders(&item.path);
+            self.remove_empty_folders(path);
         }
         left
     }
@@ -137,22 +165,24 @@ impl FileStore {
             }
             let Some(found) = self.look(&root, file)? else { continue };
             match beneath::kind(&found) {
-                FileType::RegularFile | FileType::Symlink => items.push(Item {
-                    file,
-                    path: self.safe_path(file)?.into_owned(),
-                    length: u64::try_from(found.st_size).unwrap_or(0),
-                }),
+                FileType::RegularFile | FileType::Symlink => {
+                    let path = self.safe_path(file)?.into_owned();
+                    items.push(Item { file, found: Found::new(path, &found) });
+                }
                 _ => {} // not ours
             }
         }
         Ok(items)
     }
 
-    fn refuse_existing(&self, items: &[Item]) -> Result<(), StorageError> {
+    /// Refuses a place that has anything under a name of the torrent's, of a file that is not there yet
+    /// as well: the torrent goes on here, and would write into it.
+    fn refuse_existing(&self) -> Result<(), StorageError> {
         let Some(root) = self.existing_root()? else { return Ok(()) };
-        for item in items {
-            if self.look(&root, item.file)?.is_some() {
-                return Err(StorageError::Exists { path: item.path.under(&self.root) });
+        for file in 0..=self.parts_index() {
+            let is_pad = self.info.files().get(file).is_some_and(|entry| entry.attributes.pad);
+            if !is_pad && self.look(&root, file)?.is_some() {
+                return Err(StorageError::Exists { path: self.file_path(file) });
             }
         }
         Ok(())
@@ -279,20 +309,20 @@ impl Staging {
         cancel: &AtomicBool,
         done: &mut dyn FnMut(u64),
     ) -> Result<(), StorageError> {
-        let source_path = item.path.under(&from.root);
+        let source_path = item.found.path.under(&from.root);
         let target_path = self.at(item);
         let at_target = |error: io::Error| StorageError::new(target_path.clone(), errno(&error));
         let root = from.root_folder(false)?;
-        let failed = |errno| from.open_error(&item.path, errno);
-        let (folder, name) = beneath::folder_of(root.as_fd(), &item.path).map_err(failed)?;
+        let failed = |errno| from.open_error(&item.found.path, errno);
+        let (folder, name) = beneath::folder_of(root.as_fd(), &item.found.path).map_err(failed)?;
         let folder = folder.as_ref().map_or(root.as_fd(), AsFd::as_fd);
         let linked =
             rustix::fs::linkat(folder, name, rustix::fs::CWD, &target_path, AtFlags::empty());
         if linked.is_ok() {
-            done(item.length);
+            done(item.found.length);
             return Ok(());
         }
-        let opened = beneath::open(root.as_fd(), &item.path, OFlags::RDONLY, Mode::empty());
+        let opened = beneath::open(root.as_fd(), &item.found.path, OFlags::RDONLY, Mode::empty());
         let source = match opened {
             Err(Errno::LOOP) => {
                 let leads_to = fs::read_link(&source_path)
@@ -343,14 +373,14 @@ impl Staging {
     }
 
     /// From its number to its name, where nothing may be.
-    fn place(&self, to: &FileStore, item: &Item) -> Result<(), StorageError> {
+    fn place(&self, to: &FileStore, item: &Item) -> Result<Found, StorageError> {
         let root = to.root_folder(false)?;
         let failed = |errno| match errno {
-            Errno::EXIST => StorageError::Exists { path: item.path.under(&to.root) },
-            errno => to.open_error(&item.path, errno),
+            Errno::EXIST => StorageError::Exists { path: item.found.path.under(&to.root) },
+            errno => to.open_error(&item.found.path, errno),
         };
-        let first_new = beneath::make_folders(root.as_fd(), &item.path).map_err(failed)?;
-        let (folder, name) = beneath::folder_of(root.as_fd(), &item.path).map_err(failed)?;
+        let first_new = beneath::make_folders(root.as_fd(), &item.found.path).map_err(failed)?;
+        let (folder, name) = beneath::folder_of(root.as_fd(), &item.found.path).map_err(failed)?;
         let folder = folder.as_ref().map_or(root.as_fd(), AsFd::as_fd);
         let staged = self.at(item);
         let flags = RenameFlags::NOREPLACE;
@@ -362,14 +392,21 @@ impl Staging {
             }
             result => result.map_err(failed)?,
         }
-        to.folders_changed(&item.path, first_new);
-        Ok(())
+        to.folders_changed(&item.found.path, first_new);
+        let found = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        Ok(Found::new(item.found.path.clone(), &found))
     }
 
     fn end(self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "can't be removed");
         }
+    }
+}
+
+impl Found {
+    fn new(path: SafePath, found: &Stat) -> Self {
+        Self { path, length: length(found), identity: identity_of(found) }
     }
 }
 

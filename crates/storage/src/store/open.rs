@@ -11,7 +11,8 @@ use metainfo::{FileEntry, SafePath};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{FileStore, OURS, SEEN};
+use super::intact::holds_data;
+use super::{FileStore, OURS, SEEN, WHOLE};
 use crate::beneath;
 use crate::error::{Obstacle, StorageError};
 use crate::handles::OpenFile;
@@ -77,16 +78,21 @@ impl FileStore {
     }
 
     fn open_to_read(&self, file: usize) -> Result<File, StorageError> {
+        self.refuse_replaced(file)?;
         let path = self.safe_path(file)?;
         let root = self.root_folder(false)?;
         let opened = beneath::open(root.as_fd(), &path, OFlags::RDONLY, Mode::empty());
         let opened = opened.map_err(|errno| self.open_error(&path, errno))?;
-        let (opened, _) = self.regular(opened, &path)?;
+        let (opened, found) = self.regular(opened, &path)?;
         self.mark(file, SEEN);
+        self.has_length(file, found.len());
         Ok(opened)
     }
 
     fn open_to_write(&self, file: usize) -> Result<File, StorageError> {
+        // One at a time: whoever finds a file that he did not make must know that nobody else did.
+        let _turn = self.turn(file);
+        self.refuse_replaced(file)?;
         let entry = self.entry(file)?;
         let path = self.safe_path(file)?;
         let root = self.root_folder(true)?;
@@ -123,12 +129,18 @@ impl FileStore {
         opened: OwnedFd,
     ) -> Result<File, StorageError> {
         let (opened, found) = self.regular(opened, &*self.safe_path(file)?)?;
+        if self.is_unknown(file) && holds_data(&opened, &found) {
+            return Err(StorageError::Stranger { path: self.file_path(file) });
+        }
         self.consent(file, entry, found.len(), found.nlink())?;
+        self.refuse_cut(file, &opened)?;
+        self.refuse_shared(file, &found)?;
         if found.len() > entry.length {
             let cut = opened.set_len(entry.length);
             cut.map_err(|error| StorageError::new(self.file_path(file), errno(&error)))?;
         }
         self.mark(file, SEEN);
+        self.has_length(file, found.len());
         Ok(opened)
     }
 
@@ -177,6 +189,9 @@ impl FileStore {
         };
         let new = File::from(new?);
         self.folders_changed(path, first_new);
+        if let Ok(made) = new.metadata() {
+            self.changes().inodes.insert(made.ino(), file);
+        }
         if let Err(error) = new.set_len(entry.length) {
             // Ours, new and empty: left behind it would pass for somebody's file.
             if let Ok((folder, name)) = beneath::folder_of(root.as_fd(), path) {
@@ -185,7 +200,7 @@ impl FileStore {
             }
             return Err(errno(&error));
         }
-        self.mark(file, SEEN | OURS);
+        self.mark(file, SEEN | OURS | WHOLE);
         Ok(new)
     }
 

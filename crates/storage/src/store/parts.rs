@@ -256,6 +256,7 @@ impl FileStore {
 
     fn copy_out(&self, segment: Segment) -> Result<(), StorageError> {
         let to = self.writable(segment.file)?;
+        self.refuse_cut(segment.file, &to)?;
         let mut buffer = vec![0; COPY_BYTES];
         let mut at = segment.offset;
         for place in self.places(segment).filter(|place| place.file == self.parts_index()) {
@@ -281,6 +282,8 @@ impl FileStore {
     /// # Errors
     /// When it is there and can't be removed.
     pub fn drop_parts(&self) -> Result<(), StorageError> {
+        // A sync that is under way may be about to open it, and would keep what has no name.
+        let _no_sync = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let _alone = self.placing.write().unwrap_or_else(PoisonError::into_inner);
         self.note_apart();
         if self.any_apart.load(Ordering::Acquire) {

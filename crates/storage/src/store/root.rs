@@ -10,14 +10,16 @@ use std::sync::Arc;
 use super::open::errno;
 use crate::beneath;
 use crate::error::{Obstacle, StorageError};
+use crate::mount::Mount;
 
 /// A download folder as it was found. It may not exist yet. Keeps it open, and with it the volume
 /// it is on: not for long.
 #[derive(Debug)]
 pub struct Root {
     path: Arc<Path>,
-    /// The device it is on, or will be.
+    /// The device and the mount it is on, or will be.
     pub(super) device: u64,
+    pub(super) mount: Mount,
     found: Option<Found>,
 }
 
@@ -58,16 +60,18 @@ impl Root {
         if !seen.is_dir() {
             return Err(StorageError::InTheWay { path: real, found: Obstacle::File });
         }
-        if !rest.as_os_str().is_empty() {
-            return Ok(Self { path: real.join(rest).into(), device: seen.dev(), found: None });
-        }
         let folder =
             beneath::open_root(&real).map_err(|error| StorageError::new(real.clone(), error))?;
+        let mount = Mount::of(&folder);
+        if !rest.as_os_str().is_empty() {
+            let path = real.join(rest).into();
+            return Ok(Self { path, device: seen.dev(), mount, found: None });
+        }
         let folder = File::from(folder);
         let seen = folder.metadata().map_err(failed)?;
         let identity = (seen.dev(), seen.ino());
         let found = Some(Found { folder: folder.into(), identity });
-        Ok(Self { path: real.into(), device: seen.dev(), found })
+        Ok(Self { path: real.into(), device: seen.dev(), mount, found })
     }
 
     /// Absolute, and with the links on the way to it resolved where it exists.

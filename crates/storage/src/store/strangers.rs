@@ -1,11 +1,13 @@
 //! Files that were there before and hold something else than the torrent's data.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::os::fd::AsFd;
 
+use rustix::fs::{Mode, OFlags};
 use wire::Bitfield;
 
-use super::FileStore;
+use super::{FileStore, intact};
+use crate::beneath;
 use crate::error::StorageError;
 use crate::record::Observed;
 
@@ -37,10 +39,15 @@ impl FileStore {
         Ok(())
     }
 
-    /// Whether something was ever written to a file that is there. One that is a single hole was made for a
-    /// download.
+    /// Whether something was ever written to a file that is there.
     pub fn holds_data(&self, file: usize) -> bool {
-        !fs::symlink_metadata(self.file_path(file)).is_ok_and(|found| found.blocks() == 0)
+        let Ok(path) = self.safe_path(file) else { return false };
+        let opened = self.root_folder(false).ok().and_then(|root| {
+            beneath::open(root.as_fd(), &path, OFlags::RDONLY, Mode::empty()).ok()
+        });
+        // Nobody can tell of what can't be read.
+        let Some(opened) = opened.map(File::from) else { return true };
+        opened.metadata().map_or(true, |found| intact::holds_data(&opened, &found))
     }
 
     /// A piece that a file shares with others may be bad through no fault of its own, and of one whose hash

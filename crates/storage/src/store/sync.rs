@@ -7,12 +7,13 @@ use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use metainfo::PieceIndex;
 use rustix::io::Errno;
 
 use super::open::errno;
-use super::{FileStore, is_link};
+use super::{FileStore, is_link, write_back};
 use crate::error::StorageError;
 
 /// With more files than this to sync, one sync of the file system is quicker, though it may take
@@ -36,10 +37,12 @@ impl FileStore {
             (mem::take(&mut changes.unsynced), mem::take(&mut changes.unsynced_folders))
         };
         let mut first_error = None;
-        // Where the whole file system can be synced at once, no file or folder is left to do.
+        // Where the whole file system can be synced at once, files are only asked how that went: what a
+        // file system tells of all of its files together, it tells once, whosever they are.
         let at_once = files.len() > FILES_ONE_BY_ONE && self.sync_file_systems(&files).is_ok();
-        for file in files.into_iter().filter(|_| !at_once) {
-            if let Err(error) = self.sync_file(file) {
+        for file in files {
+            let synced = if at_once { self.was_synced(file) } else { self.sync_file(file) };
+            if let Err(error) = synced {
                 first_error.get_or_insert(error);
             }
         }
@@ -102,17 +105,38 @@ impl FileStore {
     }
 
     pub(super) fn sync_file(&self, file: usize) -> Result<(), StorageError> {
+        self.with_unsynced(file, |opened| tolerated(opened.sync_data()))
+    }
+
+    /// The same for a file whose data is on the disk by now, unless that went wrong.
+    fn was_synced(&self, file: usize) -> Result<(), StorageError> {
+        self.with_unsynced(file, |opened| match sys::wait_for_write_back(opened) {
+            Err(error) if write_back::nothing_was_tried(&error) => tolerated(opened.sync_data()),
+            waited => waited,
+        })
+    }
+
+    fn with_unsynced(
+        &self,
+        file: usize,
+        sync: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), StorageError> {
         let opened = match self.readable(file) {
             Ok(opened) => opened,
+            // It went meanwhile, when nothing was in it that is not elsewhere.
+            Err(_) if file == self.parts_index() && !self.any_apart.load(Ordering::Acquire) => {
+                return Ok(());
+            }
             Err(error) => {
                 self.changes().unsynced.insert(file); // nothing was tried: it may come back
                 return Err(error);
             }
         };
-        tolerated(opened.sync_data()).map_err(|error| {
+        sync(&opened).map_err(|error| {
             let path = self.file_path(file);
             let text = error.to_string();
             self.changes().not_durable.insert(file, text.clone());
+            let_go_of_ghosts(&opened);
             StorageError::NotDurable { path, error: text }
         })
     }
@@ -125,6 +149,16 @@ impl FileStore {
         })
     }
 }
+
+/// What did not get to the disk stays in the kernel's memory as if it had, until that is needed
+/// otherwise. Without it whoever hashes the file finds what the disk has.
+#[cfg(target_os = "linux")]
+pub(super) fn let_go_of_ghosts(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed); // where it can be asked
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn let_go_of_ghosts(_: &File) {}
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     tolerated(File::open(folder)?.sync_all())

@@ -9,8 +9,8 @@ use std::sync::PoisonError;
 use metainfo::{BLOCK_LENGTH, PieceIndex};
 use rustix::io::Errno;
 
-use super::FileStore;
 use super::open::errno;
+use super::{FileStore, LOST};
 use crate::arena::Block;
 use crate::error::StorageError;
 use crate::record::FileSeen;
@@ -59,8 +59,8 @@ impl FileStore {
                 continue;
             }
             let file = self.writable(segment.file)?;
-            let turns = self.writing.get_or_init(Box::default);
-            let turn = turns[segment.file % turns.len()].lock();
+            let turn = self.turn(segment.file);
+            self.refuse_cut(segment.file, &file)?;
             let written = write_at(&**file, segment.offset, segment.length, &mut source);
             drop(turn);
             let path = || self.file_path(segment.file);
@@ -81,12 +81,14 @@ impl FileStore {
             file.metadata().map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
         if found.nlink() == 0 {
             // Deleted under us: what we wrote has no name and will vanish.
+            self.mark(index, LOST);
             self.handles.forget(self.key(index));
             return Err(StorageError::Missing { path: path() });
         }
         let modified_ns =
             found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
         let seen = FileSeen { length: found.len(), modified_ns };
+        self.has_length(index, found.len());
         // After the write: a sync that runs at this moment must not count it as done.
         let mut changes = self.changes();
         changes.unsynced.insert(index);

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::FileStore;
 use super::open::errno;
+use super::sync::let_go_of_ghosts;
 
 /// New data of one file that is worth setting out: enough for a disk to write it in long runs.
 pub(crate) const FRESH_BYTES: u64 = 32 * 1024 * 1024;
@@ -40,8 +41,10 @@ impl FileStore {
         for (file, _) in files {
             // One that was closed again is left to the next sync, which says what is wrong with it.
             let open = self.handles.peek(self.key(file));
-            if let Some(Err(error)) = open.map(|open| sys::begin_write_back(&open)) {
+            let Some(open) = open else { continue };
+            if let Err(error) = sys::begin_write_back(&open) {
                 self.did_not_set_out(file, &error);
+                let_go_of_ghosts(&open);
             }
         }
     }
@@ -59,7 +62,7 @@ impl FileStore {
 }
 
 /// The file or its system knows no such call, a sandbox refuses it, or there was no memory to begin with.
-fn nothing_was_tried(error: &io::Error) -> bool {
+pub(super) fn nothing_was_tried(error: &io::Error) -> bool {
     let harmless =
         [Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL, Errno::SPIPE, Errno::PERM, Errno::NOMEM];
     harmless.contains(&errno(error))

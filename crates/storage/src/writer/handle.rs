@@ -55,6 +55,13 @@ impl RecordHandle {
         self.change(true, |progress| progress.add_durable(pieces));
     }
 
+    /// A [`crate::FileStore::sync`] failed: the disk may not have taken what the kernel had accepted, and
+    /// the kernel may have dropped it. The next run hashes what is written and not durable, even in
+    /// this boot.
+    pub fn not_durable(&self) {
+        self.change(true, Progress::doubt_kernel);
+    }
+
     /// What its owner arranged, as it is in memory.
     pub fn arrangement(&self) -> Arrangement {
         self.tracked.state().arrangement.as_deref().cloned().unwrap_or_default()

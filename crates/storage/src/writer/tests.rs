@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::arrangement::Arrangement;
 use crate::record::Progress;
+use crate::resume;
 use crate::sqlite::SqliteState;
 use crate::state::Save;
 use crate::store::testing::Sample;
@@ -183,7 +184,7 @@ fn what_an_earlier_run_left_in_the_kernel_is_synced_before_it_is_durable() {
     let handle = fixture.writer.track(fixture.sample.torrent.info_hash, &store, record);
     assert_eq!(store.unsynced(), (vec![0], vec![root.clone(), root.join("t")]));
     store.sync().unwrap();
-    assert_eq!(handle.progress().boot_id, resume::boot_id());
+    assert_eq!(handle.progress().boot_id, fixture.store.boot_id());
     assert_eq!(handle.progress().root_device, fixture.store.observe().root_device);
 }
 
@@ -203,6 +204,43 @@ fn a_closed_torrent_is_clean_and_forgotten_by_the_writer() {
     fixture.writer.remove(&key).unwrap();
     assert_eq!(fixture.writer.load(&key).unwrap(), None);
     assert_eq!(fixture.writer.keys().unwrap(), []);
+}
+
+/// The kernel drops what it could not write, so that it "still has it" is no longer true.
+#[test]
+fn what_a_disk_did_not_take_is_not_believed_in_the_same_boot_either() {
+    let fixture = fixture();
+    let handle = fixture.track();
+    fixture.sample.write(&fixture.store, 3).unwrap();
+    fixture.sample.write(&fixture.store, 4).unwrap();
+    handle.written(3);
+    handle.durable(&handle.progress().written);
+    handle.written(4);
+    fixture.writer.flush().unwrap();
+    let plan = |record: &ResumeRecord| {
+        let observed = fixture.store.observe();
+        let info = fixture.sample.info();
+        match resume::plan(info, Some(record), &observed, &fixture.store.boot_id()) {
+            resume::Verdict::Run(plan) => (plan.trusted, plan.recheck),
+            verdict @ resume::Verdict::StorageMissing => panic!("{verdict:?}"),
+        }
+    };
+    let pieces = |set: &wire::Bitfield| set.iter().collect::<Vec<_>>();
+    let (trusted, _) = plan(&fixture.load(&handle));
+    assert_eq!(pieces(&trusted), [3, 4], "killed");
+
+    fixture.saves.try_iter().for_each(drop);
+    handle.not_durable();
+    fixture.writer.flush().unwrap();
+    assert!(fixture.saves.try_iter().any(|(_, through)| through), "not even a power cut undoes it");
+    let (trusted, recheck) = plan(&fixture.load(&handle));
+    assert_eq!((pieces(&trusted), pieces(&recheck)), (vec![3], vec![4]), "killed after that");
+
+    let key = handle.key().clone();
+    handle.close(false);
+    fixture.writer.flush().unwrap();
+    let (trusted, recheck) = plan(&fixture.writer.load(&key).unwrap().unwrap());
+    assert_eq!((pieces(&trusted), pieces(&recheck)), (vec![3], vec![4]), "stopped after that");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Reading and writing pieces over files: what lies where, and what is refused.
 
+mod behind_our_back;
 mod existing;
 mod moving;
 mod parts;

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use metainfo::{PathRules, SafePath};
 
 use super::*;
-use crate::MoveProgress;
 use crate::arrangement::Arrangement;
+use crate::{MoveProgress, Moved};
 
 fn sample() -> Sample {
     let files = [file("a", 40 * KIB), file("x/b", 5 * KIB), file("c", 70 * KIB), file("empty", 0)];
@@ -23,7 +23,7 @@ fn places(dir: &Path) -> (Sample, Arc<FileStore>, Arc<FileStore>) {
     (sample, old, new)
 }
 
-fn move_all(from: &FileStore, to: &FileStore) -> Result<(), StorageError> {
+fn move_all(from: &FileStore, to: &FileStore) -> Result<Moved, StorageError> {
     from.copy_to(to, &|_| {}, &AtomicBool::new(false))
 }
 
@@ -57,11 +57,11 @@ fn everything_is_there_and_then_nothing_is_here() {
     fs::write(&mine, b"not the torrent's").unwrap();
     let before = old.observe();
     let seen = std::cell::Cell::new(MoveProgress { done_bytes: 0, total_bytes: 0 });
-    old.copy_to(&new, &|now| seen.set(now), &AtomicBool::new(false)).unwrap();
+    let moved = old.copy_to(&new, &|now| seen.set(now), &AtomicBool::new(false)).unwrap();
     assert_eq!(seen.get(), MoveProgress { done_bytes: 115 * 1024, total_bytes: 115 * 1024 });
     assert!(is_whole(&sample, &old) && is_whole(&sample, &new), "both, until the switch");
     assert_eq!(new.observe().files, before.files, "the record knows them again");
-    assert_eq!(old.remove_files(), Vec::<PathBuf>::new());
+    assert_eq!(old.remove_old(&moved), Vec::<PathBuf>::new());
     assert_eq!(names(&dir.path().join("old")), ["t", "t/x", "t/x/mine"]);
     assert_eq!(names(&dir.path().join("new")), ["t", "t/a", "t/c", "t/empty", "t/x", "t/x/b"]);
     assert!(is_whole(&sample, &new));
@@ -82,7 +82,7 @@ fn to_another_file_system_they_are_copied_and_read_back() {
     let old = sample.open(dir.path());
     sample.write_all(&old);
     let new = sample.open(other.path());
-    move_all(&old, &new).unwrap();
+    let _ = move_all(&old, &new).unwrap();
     assert!(is_whole(&sample, &old) && is_whole(&sample, &new));
     let (was, is) = (old.observe(), new.observe());
     assert_eq!(was.files, is.files, "times too");
@@ -104,6 +104,46 @@ fn nothing_that_exists_is_overwritten_and_the_rest_stays_too() {
     assert!(is_whole(&sample, &old));
 }
 
+/// The torrent goes on there, and would write into it.
+#[test]
+fn a_file_that_waits_at_the_new_place_is_not_taken_for_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let (old, new) = (sample.open(&dir.path().join("old")), sample.open(&dir.path().join("new")));
+    sample.write(&old, 0).unwrap(); // of "a" alone
+    let theirs = dir.path().join("new/t/c");
+    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    fs::write(&theirs, b"somebody's").unwrap();
+    let error = move_all(&old, &new).unwrap_err();
+    assert!(matches!(&error, StorageError::Exists { path } if *path == theirs), "{error}");
+    assert_eq!(names(&dir.path().join("new")), ["t", "t/c"]);
+    assert_eq!(sample.read(&old, 0).unwrap(), sample.piece(0));
+}
+
+#[test]
+fn only_what_was_moved_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let (old, new) = (sample.open(&dir.path().join("old")), sample.open(&dir.path().join("new")));
+    (0..2).for_each(|piece| sample.write(&old, piece).unwrap()); // "a", "x/b" and some of "c"
+    fs::remove_file(dir.path().join("old/t/c")).unwrap();
+    let moved = move_all(&old, &new).unwrap();
+    // Since then: one that was not there, and another in the place of one that was.
+    let (appeared, replaced) = (dir.path().join("old/t/c"), dir.path().join("old/t/a"));
+    fs::write(&appeared, b"mine").unwrap();
+    fs::remove_file(&replaced).unwrap();
+    fs::write(&replaced, b"mine, too").unwrap();
+    assert_eq!(old.remove_old(&moved), [replaced.canonicalize().unwrap()], "told");
+    assert_eq!(fs::read(&appeared).unwrap(), b"mine");
+    assert_eq!(fs::read(&replaced).unwrap(), b"mine, too");
+    assert!(!dir.path().join("old/t/x").exists());
+    // And when the record can't switch, the same of the new place.
+    let theirs = dir.path().join("new/t/c");
+    fs::write(&theirs, b"theirs").unwrap();
+    new.remove_new(&moved);
+    assert_eq!(names(&dir.path().join("new")), ["t", "t/c"]);
+}
+
 #[test]
 fn a_move_that_was_killed_is_begun_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -112,7 +152,7 @@ fn a_move_that_was_killed_is_begun_again() {
     let staging = format!("new/.peerless-{}.moving", sample.torrent.info_hash);
     fs::create_dir_all(dir.path().join(&staging)).unwrap();
     fs::write(dir.path().join(&staging).join("0"), b"half").unwrap();
-    move_all(&old, &new).unwrap();
+    let _ = move_all(&old, &new).unwrap();
     assert!(is_whole(&sample, &new));
     assert!(!dir.path().join(staging).exists());
 }
@@ -159,8 +199,8 @@ fn the_part_store_moves_with_the_rest() {
     sample.write(&old, 1).unwrap();
     let new = sample.open(&dir.path().join("new"));
     new.arrange(&Arrangement { apart: old.apart(), ..arrangement });
-    move_all(&old, &new).unwrap();
-    old.remove_files();
+    let moved = move_all(&old, &new).unwrap();
+    old.remove_old(&moved);
     assert_eq!(sample.read(&new, 1).unwrap(), sample.piece(1));
     assert_eq!(names(&dir.path().join("old")), Vec::<String>::new());
 }

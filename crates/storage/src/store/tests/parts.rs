@@ -54,7 +54,7 @@ fn checked(store: &FileStore, pieces: &Bitfield) -> CheckReport {
 }
 
 fn plan(sample: &Sample, record: &ResumeRecord, store: &FileStore) -> Plan {
-    match resume::plan(sample.info(), Some(record), &store.observe(), &resume::boot_id()) {
+    match resume::plan(sample.info(), Some(record), &store.observe(), &store.boot_id()) {
         Verdict::Run(plan) => plan,
         Verdict::StorageMissing => panic!("it is there"),
     }

@@ -167,3 +167,64 @@ fn many_files_are_synced_by_their_file_systems() {
     store.sync().unwrap();
     assert_eq!(store.unsynced(), (vec![], vec![]));
 }
+
+/// One sync of the whole file system says nothing of single files.
+#[test]
+fn one_of_many_files_that_is_gone_is_missed_by_their_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries: Vec<_> = (0..300).map(|n| file(&format!("{n}"), 1)).collect();
+    let sample = Sample::new(&entries, 32 * KIB);
+    let store = sample.open(dir.path());
+    sample.write_all(&store);
+    store.close_files();
+    fs::remove_file(store.file_path(7)).unwrap();
+    let result = store.sync();
+    assert!(matches!(result, Err(StorageError::Missing { .. })), "{result:?}");
+    assert_eq!(store.unsynced(), (vec![7], vec![]));
+}
+
+/// A file system that makes no difference between `A` and `a`, as far as one mount of a file on another
+/// goes for it: two names, one file, one link.
+#[test]
+fn two_names_that_are_one_file_are_not_written_over_each_other() {
+    let Some(root) = std::env::var_os(SMALL_VOLUME).map(PathBuf::from) else {
+        let test = "two_names_that_are_one_file_are_not_written_over_each_other";
+        on_a_small_volume(&format!("store::tests::volume::{test}"), "rw");
+        return;
+    };
+    let sample = Sample::new(&[file("A", 32 * KIB), file("a", 32 * KIB)], 32 * KIB);
+    let store = sample.open(&root);
+    sample.write(&store, 0).unwrap();
+    fs::write(root.join("t/a"), "").unwrap();
+    let mut mount = Command::new("mount");
+    mount.arg("--bind").args([root.join("t/A"), root.join("t/a")]);
+    assert!(mount.status().unwrap().success());
+    for _ in 0..2 {
+        let result = sample.write(&store, 1);
+        let Err(StorageError::SameFile { path, other }) = result else { panic!("{result:?}") };
+        assert_eq!((path, other), (store.file_path(1), store.file_path(0)));
+    }
+    sample.write(&store, 0).unwrap();
+    assert_eq!(sample.read(&store, 0).unwrap(), sample.piece(0));
+    assert!(Command::new("umount").arg(root.join("t/a")).status().unwrap().success());
+    sample.write(&store, 1).unwrap(); // they are two again
+}
+
+#[test]
+fn a_volume_that_went_and_is_back_is_mounted_anew() {
+    let Some(root) = std::env::var_os(SMALL_VOLUME).map(PathBuf::from) else {
+        let test = "store::tests::volume::a_volume_that_went_and_is_back_is_mounted_anew";
+        on_a_small_volume(test, "rw");
+        return;
+    };
+    let sample = Sample::single(1);
+    let before = sample.open(&root).boot_id();
+    if before == crate::resume::boot_id() {
+        return; // mounts have no names here
+    }
+    assert_eq!(sample.open(&root.join("not/yet")).boot_id(), before);
+    assert!(Command::new("umount").arg(&root).status().unwrap().success());
+    let again = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&root).status();
+    assert!(again.unwrap().success());
+    assert_ne!(sample.open(&root).boot_id(), before);
+}
