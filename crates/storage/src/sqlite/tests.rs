@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
+use rusqlite::StatementStatus;
+
 use super::*;
 
 const TOTALS: Totals = Totals { uploaded: 1, downloaded: 2, active_ms: 30, seeding_ms: 20 };
@@ -338,4 +340,22 @@ fn a_database_of_the_second_version_keeps_what_was_moved() {
         assert_eq!(record.arrangement, arranged);
         assert!(state.load(&key(1)).unwrap().is_some());
     }
+}
+
+#[test]
+fn a_statement_is_compiled_once_however_often_it_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(dir.path()).unwrap();
+    let compiled_anew = |state: &SqliteState| {
+        state.save(&[save(1, &[1]), save(2, &[1])], false).unwrap();
+        state.load_all(&[key(1), key(2), key(3)]).unwrap();
+        state.load_all(&[key(2), key(1)]).unwrap();
+        let reader = lock(&state.reader);
+        let find = reader.prepare_cached(FIND).unwrap();
+        assert!(find.get_status(StatementStatus::Run) >= 5, "it is the one that was used");
+        find.get_status(StatementStatus::RePrepare)
+    };
+    assert_eq!(compiled_anew(&state), 0);
+    state.start_over().unwrap();
+    assert_eq!(compiled_anew(&state), 0);
 }
