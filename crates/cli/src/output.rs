@@ -4,13 +4,13 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
+use indicatif::MultiProgress;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Code, Failure};
-use crate::progress;
 
 /// How this run reports.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl Output {
     pub(crate) fn note(self, text: impl Display) {
         if !self.json && !self.quiet {
             // Nowhere is left to complain.
-            progress::bars().suspend(|| drop(writeln!(io::stderr(), "{text}")));
+            bars().suspend(|| drop(writeln!(io::stderr(), "{text}")));
         }
     }
 
@@ -60,7 +60,7 @@ impl Output {
         let advice = failure.advice.map_or(String::new(), |advice| format!("\n  {advice}"));
         // That a person stopped it is no error of anybody's.
         let kind = if failure.code == Code::Interrupted { "" } else { "error: " };
-        progress::bars().suspend(|| {
+        bars().suspend(|| {
             let _ = writeln!(io::stderr(), "{kind}{}{advice}", failure.message);
         });
     }
@@ -77,6 +77,12 @@ impl Output {
         }
         ExitCode::from(failure.code as u8)
     }
+}
+
+/// All bars on the terminal, below each other. Whoever writes a line suspends them meanwhile.
+pub(crate) fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
 }
 
 /// Why stdout takes no more. What it misses must not end a download half-way.

@@ -1,27 +1,21 @@
 //! Progress on anything that takes longer than a second: a bar on a terminal, a plain line now and
 //! then elsewhere, nothing with `--quiet` or `--json`.
 
-use std::sync::{LazyLock, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use engine::{TorrentState, TorrentStats};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::format;
-use crate::output::Output;
+use crate::output::{Output, bars};
 
 /// How often a plain line is written.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 const BAR: &str = "{prefix:.bold} {wide_bar} {percent:>3}% {msg}";
 
-/// All bars on the terminal, below each other. Whoever writes a line suspends them meanwhile.
-pub(crate) fn bars() -> &'static MultiProgress {
-    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
-    &BARS
-}
-
-/// One thing's progress.
+/// One thing's progress. Its bar goes when it is dropped.
 pub(crate) struct Progress {
     name: String,
     output: Output,
@@ -80,8 +74,10 @@ impl Progress {
             }
         }
     }
+}
 
-    pub(crate) fn finish(&self) {
+impl Drop for Progress {
+    fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -220,17 +220,6 @@ impl Dht {
         interface
     }
 
-    /// The socket is gone. Walks over it end with what they have.
-    pub fn remove_interface(&mut self, now: Duration, interface: InterfaceId) {
-        self.interfaces.remove(&interface);
-        for pending in self.transactions.drop_interface(interface) {
-            self.lost(now, pending);
-        }
-        let tasks = self.tasks.iter().filter(|(_, task)| task.interface == interface);
-        let tasks: Vec<TaskId> = tasks.map(|(id, _)| *id).collect();
-        tasks.into_iter().for_each(|task| self.end_task(now, task));
-    }
-
     /// Addresses of nodes to begin with, whose ids are not known. They are asked while we know
     /// few others, and have no place in the table: they are for everybody.
     pub fn add_bootstrap(&mut self, now: Duration, addr: SocketAddr) {

@@ -136,14 +136,4 @@ impl Transactions {
         self.deadlines.insert((pending.deadline(), id));
         Some(Late::Slow(*pending))
     }
-
-    /// Forgets what was asked over a socket that is gone; those who wait for it are told.
-    pub(crate) fn drop_interface(&mut self, interface: InterfaceId) -> Vec<Pending> {
-        let gone = |pending: &Pending| pending.interface == interface;
-        let lost: Vec<Pending> = self.pending.values().copied().filter(|p| gone(p)).collect();
-        let pending = &mut self.pending;
-        pending.retain(|_, pending| !gone(pending));
-        self.deadlines.retain(|(_, id)| pending.contains_key(id));
-        lost
-    }
 }

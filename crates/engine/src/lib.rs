@@ -112,7 +112,7 @@ pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
 pub use swarm::{
     BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats, SeedLimit, SeedLimits,
-    is_named_peer,
+    Spent, is_named_peer,
 };
 pub use totals::TorrentTotals;
 pub use web_seed::{WebSeedState, WebSeedStatus};

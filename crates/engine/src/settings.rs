@@ -18,6 +18,7 @@ use crate::session::{self, Session, StartError};
 
 /// Where resume state lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StateLocation {
     /// Nowhere: it ends with the session. For tests and one-off downloads.
     Memory,

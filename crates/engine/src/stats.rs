@@ -23,6 +23,7 @@ pub enum TorrentState {
 
 /// A snapshot of one torrent.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TorrentStats {
     /// What it is doing.
     pub state: TorrentState,
@@ -72,6 +73,7 @@ pub struct TorrentStats {
 
 /// A snapshot of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionStats {
     /// Torrents in it.
     pub torrents: usize,

@@ -40,11 +40,6 @@ pub fn height(leaves: u64) -> u32 {
     leaves.max(1).checked_next_power_of_two().map_or(LAYERS_MAX, u64::trailing_zeros)
 }
 
-/// Hashes of a layer that cover bytes of the file.
-pub fn layer_length(leaves: u64, layer: u32) -> u64 {
-    leaves.div_ceil(1_u64.checked_shl(layer).unwrap_or(u64::MAX))
-}
-
 /// The layer of which a hash covers a piece. `piece_length` is a power of two from 16 KiB on.
 pub fn piece_layer(piece_length: u32) -> u32 {
     height(leaf_count(u64::from(piece_length)))

@@ -279,13 +279,4 @@ impl World {
             }
         }
     }
-
-    /// How many pieces of the peer's disk are right.
-    pub fn pieces_there(&self, node: usize) -> u32 {
-        let good = |piece: &u32| {
-            let blocks = self.nodes[node].disk.cached(self.data.blocks_of(*piece));
-            (0..).zip(blocks).all(|(block, content)| *content == self.data.right(*piece, block))
-        };
-        (0..self.plan.pieces).filter(good).count() as u32
-    }
 }

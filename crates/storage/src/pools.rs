@@ -129,21 +129,9 @@ impl Pools {
         })))
     }
 
-    /// Hashes a piece and, if it is good, writes it. `want_digests` asks for the blocks' digests
-    /// even then.
+    /// Hashes a piece and, if it is good and fits its tree, writes it. `want_digests` asks for the
+    /// blocks' digests even then.
     pub fn verify_and_write(
-        &self,
-        store: &Arc<FileStore>,
-        piece: PieceIndex,
-        blocks: Vec<Option<Block>>,
-        want_digests: bool,
-        done: impl FnOnce(PieceOutcome) + Send + 'static,
-    ) {
-        self.verify_all_and_write(store, piece, blocks, TreeCheck::None, want_digests, done);
-    }
-
-    /// The same for a piece that must fit its tree too.
-    pub fn verify_all_and_write(
         &self,
         store: &Arc<FileStore>,
         piece: PieceIndex,

@@ -18,8 +18,6 @@ const V6_LENGTH: usize = 16 + 2;
 pub struct PexFlags(pub u8);
 
 impl PexFlags {
-    /// It prefers encrypted connections.
-    pub const ENCRYPTION: Self = Self(0x01);
     /// It only uploads.
     pub const UPLOAD_ONLY: Self = Self(0x02);
     /// It speaks uTP.

@@ -22,7 +22,8 @@ Examples:
   peerless check ubuntu.torrent ~/Downloads
   peerless check --json ubuntu.torrent ~/Downloads | jq .damaged
 
-DIR is the folder that holds the payload under the torrent's own name.")]
+DIR is the folder that holds the payload under the torrent's own names. Files that `peerless rename` \
+gave others are missing there; `peerless seed --recheck` knows them.")]
 pub(crate) struct Args {
     /// The .torrent file.
     torrent: String,
@@ -43,9 +44,7 @@ impl Args {
                 let shown = |now: engine::storage::CheckProgress| {
                     progress.set(now.done_bytes, now.total_bytes, &format::bytes(now.done_bytes));
                 };
-                let report = engine::check(&torrent, &dir, shown, &stop);
-                progress.finish();
-                report
+                engine::check(&torrent, &dir, shown, &stop)
             })
         };
         let interrupt = Interrupt::listen();

@@ -201,13 +201,11 @@ async fn create_with(
                 progress.set(now.done_bytes, now.total_bytes, &format::bytes(now.done_bytes));
             };
             let payload = Payload::walk(&path, symlinks).map_err(CreateError::from);
-            let made = payload.and_then(|payload| {
+            payload.and_then(|payload| {
                 tell_left_out(&payload.skipped, output);
                 let bytes = engine::create_of(&payload, &options, shown, &cancel)?;
                 Ok((bytes, payload.skipped))
-            });
-            progress.finish();
-            made
+            })
         })
     };
     let interrupt = Interrupt::listen();

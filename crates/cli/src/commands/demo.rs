@@ -11,6 +11,7 @@ use engine::{AddTorrent, HandshakeRequest, Network, Session};
 use serde_json::json;
 
 use super::create;
+use super::drawing::draw;
 use crate::exit::{Code, Failure};
 use crate::format;
 use crate::interrupt::Interrupt;
@@ -79,12 +80,11 @@ async fn demonstrate(dir: &Path, size: u64, output: Output) -> Result<(), Failur
     let start = Instant::now();
     let request = AddTorrent::new(torrent.clone(), &to).use_trackers(false).peers([addr]);
     let handle = leecher.add(request).await?;
-    let bars = super::get::draw(&handle, leecher.network(), output);
+    let drawing = draw(&handle, leecher.network(), output);
     let done = tokio::time::timeout(TRANSFER_TIME, handle.wait()).await;
     let elapsed = start.elapsed();
     let after = cpu();
-    bars.abort();
-    let _ = bars.await; // it was aborted
+    drawing.end().await;
     done.map_err(|_| Failure::other("the transfer hangs"))??;
     seeder.shutdown().await;
     leecher.shutdown().await;

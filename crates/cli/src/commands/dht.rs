@@ -11,7 +11,7 @@ use engine::metainfo::InfoHash;
 use engine::{DhtHandle, Session, StateLocation};
 use serde_json::json;
 
-use super::network::Reach;
+use super::reach::Reach;
 use super::session;
 use crate::exit::{Code, Failure};
 use crate::format::untrusted;

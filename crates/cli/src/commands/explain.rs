@@ -8,10 +8,12 @@ use engine::{
 };
 use serde_json::{Value, json};
 
+use super::drawing::draw;
+use super::magnet;
+use super::placing::Placing;
 use super::session::{self, Options, Patience};
 use super::source::Source;
 use super::totals;
-use super::{get, magnet};
 use crate::exit::Failure;
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
@@ -41,15 +43,8 @@ pub(crate) struct Args {
     /// Watch for this long; less when it completes before.
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Hash what is there instead of trusting what an earlier run remembered.
-    #[arg(long)]
-    recheck: bool,
-    /// Don't look for missing files among those of other torrents.
-    #[arg(long)]
-    no_search: bool,
-    /// Cut longer files in the way, and write through hard links.
-    #[arg(long)]
-    overwrite: bool,
+    #[command(flatten)]
+    placing: Placing,
     #[command(flatten)]
     options: Options,
 }
@@ -75,22 +70,16 @@ impl Args {
                 found.into_request(&self.output)
             }
         };
-        let request = request
-            .peers(peers)
-            .use_trackers(!self.options.no_tracker)
-            .recheck(self.recheck)
-            .search(!self.no_search)
-            .overwrite(self.overwrite);
-        let handle = session.add(request).await?;
+        let request = request.peers(peers).use_trackers(!self.options.no_tracker);
+        let handle = session.add(self.placing.apply(request)).await?;
         let since = Instant::now();
-        let bars = get::draw(&handle, &network, output);
+        let drawing = draw(&handle, &network, output);
         let watched = tokio::select! {
             done = handle.wait() => done.map_err(Failure::from),
             () = tokio::time::sleep(Duration::from_secs(self.seconds)) => Ok(()),
             () = interrupt.wait() => Err(Failure::interrupted()),
         };
-        bars.abort();
-        let _ = bars.await; // it was aborted
+        drawing.end().await;
         let explanation = handle.explain().await;
         if explanation.state != TorrentState::Stopped {
             show(&handle, &explanation, since.elapsed(), output);

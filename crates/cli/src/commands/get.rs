@@ -3,27 +3,25 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use engine::metainfo::Magnet;
-use engine::{AddTorrent, FollowMagnet, Network, Session, TorrentHandle};
+use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
 use tokio::task::JoinSet;
 
 use super::choosing::Choosing;
+use super::drawing::draw;
 use super::magnet;
 use super::network;
+use super::placing::Placing;
 use super::report;
 use super::seeding::{self, SeedOptions};
 use super::session::{self, Options, Patience};
 use super::source::Source;
-use super::{explain, stalls, totals};
+use super::{explain, stalls};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::progress::Progress;
-
-/// How often progress is drawn.
-const DRAW_EVERY: Duration = Duration::from_millis(250);
 
 /// Download torrents; run it again to go on after any stop.
 #[derive(Debug, clap::Args)]
@@ -55,23 +53,16 @@ pub(crate) struct Args {
     /// not there, time does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
-    /// Hash what is there instead of trusting what an earlier run remembered.
-    #[arg(long)]
-    recheck: bool,
     /// Take files that are below this folder already, under whatever name, by reflink or copy; again
     /// for more.
     #[arg(long, value_name = "DIR")]
     reuse: Vec<PathBuf>,
-    /// Don't look for missing files among those of other torrents.
-    #[arg(long)]
-    no_search: bool,
-    /// Cut longer files in the way, and write through hard links.
-    #[arg(long)]
-    overwrite: bool,
     #[command(flatten)]
     choosing: Choosing,
     #[command(flatten)]
     until: SeedOptions,
+    #[command(flatten)]
+    placing: Placing,
     #[command(flatten)]
     options: Options,
 }
@@ -179,11 +170,8 @@ impl Getting {
             .peers(self.peers.iter().copied())
             .web_seeds(self.args.web_seed.iter().cloned())
             .use_trackers(!self.args.options.no_tracker)
-            .recheck(self.args.recheck)
-            .reuse(self.args.reuse.iter().cloned())
-            .search(!self.args.no_search)
-            .overwrite(self.args.overwrite);
-        let handle = self.session.add(request).await?;
+            .reuse(self.args.reuse.iter().cloned());
+        let handle = self.session.add(self.args.placing.apply(request)).await?;
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());
         Ok(handle)
     }
@@ -204,7 +192,7 @@ impl Getting {
 
     /// Until it is complete, and seeded as asked, or failed.
     async fn finish(self: Arc<Self>, handle: TorrentHandle) -> Result<(), Failure> {
-        let _drawing = Drawing(draw(&handle, self.session.network(), self.output));
+        let _drawing = draw(&handle, self.session.network(), self.output);
         let patience = self.patience();
         tokio::select! {
             completed = session::complete(&handle, &patience) => completed?,
@@ -235,40 +223,5 @@ impl Failures {
     /// The first of them, for the exit code.
     fn result(self) -> Result<(), Failure> {
         self.first.map_or(Ok(()), Err)
-    }
-}
-
-/// Draws a torrent's progress until it is aborted.
-pub(crate) fn draw(
-    handle: &TorrentHandle,
-    network: &Network,
-    output: Output,
-) -> tokio::task::JoinHandle<()> {
-    let drawn = Drawn(Progress::new(output, &session::name(handle)));
-    let (handle, network) = (handle.clone(), network.clone());
-    tokio::spawn(async move {
-        let mut every = tokio::time::interval(DRAW_EVERY);
-        loop {
-            every.tick().await;
-            drawn.0.torrent(&handle.stats(), totals::ratio(&handle), network.absence());
-        }
-    })
-}
-
-/// Ends the drawing with what is drawn.
-struct Drawing(tokio::task::JoinHandle<()>);
-
-impl Drop for Drawing {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A bar that is cleared when its task is aborted.
-struct Drawn(Progress);
-
-impl Drop for Drawn {
-    fn drop(&mut self) {
-        self.0.finish();
     }
 }

@@ -7,7 +7,7 @@ use engine::wire::mse::Method;
 use engine::{HandshakeReport, HandshakeRequest};
 use serde_json::json;
 
-use super::network::Reach;
+use super::reach::Reach;
 use super::session::{Carrier, EncryptionMode, host_and_port};
 use super::source::Source;
 use crate::exit::Failure;

@@ -42,7 +42,7 @@ async fn watch(
     output: Output,
 ) -> Failure {
     let info_hash = search.hashes().on_the_wire().to_string();
-    let progress = Drawn(Progress::new(output, &info_hash));
+    let progress = Progress::new(output, &info_hash);
     let (mut last_company, mut told) = (Instant::now(), Instant::now());
     let mut every = tokio::time::interval(DRAW_EVERY);
     loop {
@@ -52,7 +52,7 @@ async fn watch(
         let size = metadata.size.unwrap_or(0);
         let absence = session.network().absence();
         let why = sentence(&stats, absence.clone());
-        progress.0.set(metadata.received.into(), size.into(), &why);
+        progress.set(metadata.received.into(), size.into(), &why);
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             output.value(&json!({
@@ -103,13 +103,4 @@ fn sentence(stats: &MagnetStats, absence: Option<String>) -> String {
     }
     why.extend(stats.tracker_error.as_deref().map(untrusted));
     why.join("; ")
-}
-
-/// A bar that is cleared when nobody waits any more.
-struct Drawn(Progress);
-
-impl Drop for Drawn {
-    fn drop(&mut self) {
-        self.0.finish();
-    }
 }

@@ -8,7 +8,7 @@ use engine::wire::PeerId;
 use engine::{AnnounceOptions, Subject, announce_all, scrape_all};
 use serde_json::{Value, json};
 
-use super::network::Reach;
+use super::reach::Reach;
 use super::source::Source;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};

@@ -2,7 +2,7 @@
 
 use engine::{Network, Proxy};
 
-use super::network::Reach;
+use super::reach::Reach;
 use crate::exit::Failure;
 use crate::output::Output;
 

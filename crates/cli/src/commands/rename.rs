@@ -1,6 +1,6 @@
 //! `peerless rename`: another name for one file of a torrent, which is remembered.
 
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use engine::metainfo::FileChoice;
 use serde_json::json;
@@ -17,7 +17,7 @@ Examples:
   peerless rename series.torrent '*.nfo' readme.txt
 
 A name without `/` stays in the folder that the file is in; any other is a path below the download \
-folder. End `get` and `seed` of this torrent first.")]
+folder. End `get` and `seed` of this torrent first. `check` goes by the torrent's own names.")]
 pub(crate) struct Args {
     /// The .torrent file.
     torrent: String,
@@ -31,6 +31,12 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        let leaves = |part| !matches!(part, Component::Normal(_) | Component::CurDir);
+        if self.name.components().any(leaves) {
+            let message = format!("{} is not below the download folder", self.name.display());
+            return Err(Failure::usage(message)
+                .advise("give a name or a path below it; `peerless move` goes to another folder"));
+        }
         let (session, handle) = self.place.open(&self.torrent).await?;
         let info = &handle.torrent().info;
         let chosen =

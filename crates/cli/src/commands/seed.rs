@@ -6,6 +6,7 @@ use std::time::Instant;
 use engine::AddTorrent;
 use serde_json::json;
 
+use super::drawing::draw;
 use super::network;
 use super::report;
 use super::seeding::{self, SeedOptions};
@@ -63,13 +64,12 @@ impl Args {
             .seed_limits(self.until.limits())
             .recheck(self.recheck);
         let handle = session.add(request).await?;
-        let bars = super::get::draw(&handle, &network, output);
+        let drawing = draw(&handle, &network, output);
         let result = tokio::select! {
             result = serve(&session, &handle, output) => result,
             () = interrupt.wait() => Err(Failure::interrupted()),
         };
-        bars.abort();
-        let _ = bars.await; // it was aborted
+        drawing.end().await;
         session.shutdown().await;
         reporting.abort();
         listing.abort();

@@ -12,7 +12,7 @@ use engine::{
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
-use super::network::Reach;
+use super::reach::Reach;
 use super::totals;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};

@@ -9,7 +9,8 @@ use engine::tracker::server::{Registry, ServerLimits};
 use engine::{AddTorrent, Network, Session, StateLocation, TrackerServer};
 use serde_json::json;
 
-use super::network::Reach;
+use super::drawing::draw;
+use super::reach::Reach;
 use super::{create, report, session};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
@@ -99,10 +100,9 @@ impl Args {
         output.note("sharing until Ctrl-C");
 
         let since = Instant::now();
-        let bars = super::get::draw(&handle, &network, output);
+        let drawing = draw(&handle, &network, output);
         interrupt.wait().await;
-        bars.abort();
-        let _ = bars.await; // it was aborted
+        drawing.end().await;
         session.shutdown().await;
         server.shutdown().await;
         reporting.abort();

@@ -15,9 +15,11 @@ use engine::{
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::drawing::draw;
+use super::placing::Placing;
 use super::session::{self, Options, Patience};
 use super::source::Source;
-use super::{get, magnet, report};
+use super::{magnet, report};
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
@@ -69,15 +71,8 @@ pub(crate) struct Args {
     /// not there, time does not count.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait_peers: u64,
-    /// Hash what is there instead of trusting what an earlier run remembered.
-    #[arg(long)]
-    recheck: bool,
-    /// Don't look for missing files among those of other torrents.
-    #[arg(long)]
-    no_search: bool,
-    /// Cut longer files in the way, and write through hard links.
-    #[arg(long)]
-    overwrite: bool,
+    #[command(flatten)]
+    placing: Placing,
     #[command(flatten)]
     options: Options,
 }
@@ -107,14 +102,13 @@ impl Args {
         let (result, handle) = match added {
             Err(failure) => (Err(failure), None),
             Ok((handle, file)) => {
-                let bars = get::draw(&handle, &network, output);
+                let drawing = draw(&handle, &network, output);
                 let result = tokio::select! {
                     result = self.play(&handle, file, output) => result,
                     failure = self.fails(&handle, &network) => Err(failure),
                     () = interrupt.wait() => Err(Failure::interrupted()),
                 };
-                bars.abort();
-                let _ = bars.await; // it was aborted
+                drawing.end().await;
                 (result, Some(handle))
             }
         };
@@ -173,11 +167,8 @@ impl Args {
         let request = request
             .peers(peers)
             .use_trackers(!self.options.no_tracker)
-            .wanted(info.pieces_of_file(file).collect())
-            .recheck(self.recheck)
-            .search(!self.no_search)
-            .overwrite(self.overwrite);
-        let handle = session.add(request).await?;
+            .wanted(info.pieces_of_file(file).collect());
+        let handle = session.add(self.placing.apply(request)).await?;
         tell(&info, file, output);
         Ok((handle, file))
     }

@@ -58,6 +58,9 @@ fn a_new_name_is_known_to_the_next_command() {
     assert_eq!(world.names_in("out"), ["sub"]);
     world.run(&rename("plain.bin")).expect(0);
     assert_eq!(world.names_in("out/sub"), ["plain.bin"], "it stays in its folder");
-    world.run(&rename("../plain.bin")).expect(5);
+    for outside in ["../plain.bin", "/plain.bin"] {
+        let done = world.run(&rename(outside)).expect(2);
+        assert!(done.err.contains("below the download folder"), "{}", done.err);
+    }
     world.run(&["rename", "file.bin.torrent", "*.avi", "x", "--from", "out"]).expect(2);
 }

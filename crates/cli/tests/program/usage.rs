@@ -86,7 +86,8 @@ fn help_names_the_group_that_an_option_belongs_to() {
     assert_eq!(group("--files"), Some("Choosing files:"));
     assert_eq!(group("--peer"), Some("Peers and network:"));
     assert_eq!(group("--ratio"), Some("When seeding ends:"));
-    assert_eq!(group("--overwrite"), Some("Options:"));
+    assert_eq!(group("--overwrite"), Some("Files that are there:"));
+    assert_eq!(group("--wait-peers"), Some("Options:"));
     assert_eq!(group("--json"), Some("Every command:"));
 }
 

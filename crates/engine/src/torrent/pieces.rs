@@ -36,7 +36,7 @@ impl Torrent {
         let tree = proving::tree_check(&state.swarm, piece);
         let done = self.piece_done(piece);
         let (pools, store) = (&self.context.pools, &self.shared.store);
-        pools.verify_all_and_write(store, piece, blocks, tree, want_digests, done);
+        pools.verify_and_write(store, piece, blocks, tree, want_digests, done);
     }
 
     /// Pieces that the pool has not answered for.

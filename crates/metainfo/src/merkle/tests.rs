@@ -8,6 +8,11 @@ fn hash(seed: u64) -> MerkleHash {
     leaf(&seed.to_be_bytes())
 }
 
+/// Hashes of a layer that cover bytes of the file.
+fn layer_length(leaves: u64, layer: u32) -> u64 {
+    leaves.div_ceil(1_u64.checked_shl(layer).unwrap_or(u64::MAX))
+}
+
 fn leaves(count: u64) -> Vec<MerkleHash> {
     (0..count).map(hash).collect()
 }

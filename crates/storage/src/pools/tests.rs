@@ -27,7 +27,9 @@ fn verify(
     want_digests: bool,
 ) -> PieceOutcome {
     let (done, outcome) = mpsc::channel();
-    pools.verify_and_write(store, piece, blocks, want_digests, move |o| done.send(o).unwrap());
+    pools.verify_and_write(store, piece, blocks, TreeCheck::None, want_digests, move |o| {
+        done.send(o).unwrap();
+    });
     outcome.recv_timeout(PATIENCE).unwrap()
 }
 
@@ -124,7 +126,7 @@ fn many_pieces_at_once_each_get_their_own_verdict() {
         }
         let done = done.clone();
         let send = move |outcome| done.send((piece, outcome)).unwrap();
-        pools.verify_and_write(&store, piece, blocks, false, send);
+        pools.verify_and_write(&store, piece, blocks, TreeCheck::None, false, send);
     }
     for _ in 0..30 {
         let (piece, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
@@ -165,14 +167,14 @@ fn neighbours_of_two_torrents_are_not_one_run() {
     let stores = [sample.open(one.path()), sample.open(other.path())];
     let (release, held) = mpsc::channel::<()>();
     // While the only thread is busy, what follows becomes one batch.
-    pools.verify_and_write(&stores[0], 0, Vec::new(), false, move |_| {
+    pools.verify_and_write(&stores[0], 0, Vec::new(), TreeCheck::None, false, move |_| {
         let _ = held.recv();
     });
     let (done, outcomes) = mpsc::channel();
     for (store, piece) in [(0, 0), (1, 2), (0, 1), (1, 3)] {
         let (blocks, done) = (sample.blocks(&Arena::new(0), piece), done.clone());
         let send = move |outcome| done.send(outcome).unwrap();
-        pools.verify_and_write(&stores[store], piece, blocks, false, send);
+        pools.verify_and_write(&stores[store], piece, blocks, TreeCheck::None, false, send);
     }
     drop((release, done));
     assert!(outcomes.iter().all(|outcome| matches!(outcome, PieceOutcome::Written { .. })));
@@ -205,7 +207,9 @@ fn a_panic_ends_one_job_and_no_thread() {
     let (store, arena) = (sample.open(dir.path()), Arena::new(64));
     pools.read(&store, 0, 0, 1, |_| panic!("a caller's bug"));
     pools.sync(&store, |_| panic!("a caller's bug"));
-    pools.verify_and_write(&store, 0, Vec::new(), false, |_| panic!("a caller's bug"));
+    pools.verify_and_write(&store, 0, Vec::new(), TreeCheck::None, false, |_| {
+        panic!("a caller's bug")
+    });
     let outcome = verify(&pools, &store, 0, sample.blocks(&arena, 0), false);
     assert!(matches!(outcome, PieceOutcome::Written { .. }));
     assert!(read(&pools, &store, 0, 0, 1).is_ok());
@@ -259,7 +263,14 @@ fn dropped_pools_finish_what_was_asked() {
     for piece in 0..8 {
         let done = done.clone();
         let send = move |outcome| done.send(outcome).unwrap();
-        pools.verify_and_write(&store, piece, sample.blocks(&arena, piece), false, send);
+        pools.verify_and_write(
+            &store,
+            piece,
+            sample.blocks(&arena, piece),
+            TreeCheck::None,
+            false,
+            send,
+        );
     }
     drop((pools, done));
     let outcomes: Vec<PieceOutcome> = outcomes.iter().collect(); // ends when the last job did

@@ -34,7 +34,7 @@ fn verify(
     tree: TreeCheck,
 ) -> PieceOutcome {
     let (done, outcome) = mpsc::channel();
-    pools.verify_all_and_write(store, piece, blocks, tree, false, move |o| done.send(o).unwrap());
+    pools.verify_and_write(store, piece, blocks, tree, false, move |o| done.send(o).unwrap());
     outcome.recv_timeout(PATIENCE).unwrap()
 }
 
