@@ -137,9 +137,10 @@ async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, ro
         }
     };
     let Some((torrent, shard)) = session.find(&info_hash) else {
-        match session.searches.find(&info_hash) {
-            Some(search) => magnet::accept(session, search, line, addr, first, stranger).await,
-            None => tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent"),
+        if let Some(search) = session.searches.find(&info_hash) {
+            magnet::accept(session, search, line, addr, first, stranger).await;
+        } else {
+            tracing::debug!(%addr, %info_hash, "inbound peer asked for an unknown torrent");
         }
         return;
     };
