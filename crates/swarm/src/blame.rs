@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use metainfo::PieceIndex;
 
+use crate::reach::owner;
+
 /// Failed pieces remembered at one time; the oldest index goes first. A swarm with more bad data
 /// than this keeps failing pieces anyway, and each failure is a new chance.
 const PIECES_MAX: usize = 32;
@@ -27,8 +29,9 @@ impl Blame {
         self.failed.is_empty() && self.banned.is_empty()
     }
 
+    /// Whoever has an address of IPv6 has many, and is not free again with the next.
     pub(crate) fn is_banned(&self, addr: IpAddr) -> bool {
-        self.banned.contains(&addr)
+        self.banned.contains(&owner(addr))
     }
 
     /// Whether an earlier copy of the piece was bad.
@@ -45,7 +48,7 @@ impl Blame {
     ) -> Option<IpAddr> {
         let mut known = senders.iter().flatten();
         if let Some(first) = known.next()
-            && known.all(|other| other == first)
+            && known.all(|other| owner(*other) == owner(*first))
         {
             return self.ban(*first);
         }
@@ -73,7 +76,7 @@ impl Blame {
 
     /// Whoever was proved guilty; `None` when that was known.
     pub(crate) fn ban(&mut self, who: IpAddr) -> Option<IpAddr> {
-        self.banned.insert(who).then_some(who)
+        self.banned.insert(owner(who)).then_some(who)
     }
 }
 
@@ -100,6 +103,19 @@ mod tests {
         assert_eq!(blame.good(5, &[1, 2]), [B]);
         assert!(blame.is_banned(B) && !blame.is_banned(A));
         assert!(!blame.suspects(5));
+    }
+
+    #[test]
+    fn who_has_many_addresses_is_one() {
+        let mut blame = Blame::default();
+        let of = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]);
+        assert_eq!(blame.failed(0, &[Some(of(1)), Some(of(2))], &[1, 2]), Some(of(1)));
+        assert!(blame.is_banned(of(3)));
+        assert_eq!(blame.ban(of(4)), None, "that was known");
+        assert!(!blame.is_banned([0x2001, 0xdb8, 0, 1, 0, 0, 0, 1].into()));
+        let at_home = |host: u16| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, host]);
+        blame.ban(at_home(1));
+        assert!(blame.is_banned(at_home(1)) && !blame.is_banned(at_home(2)));
     }
 
     #[test]

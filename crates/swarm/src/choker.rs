@@ -1,8 +1,10 @@
 //! Whom to serve (BEP 3): tit for tat while downloading, turns while seeding, and always one peer
 //! on trust.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::crowd::{Host, host};
 use crate::peer::Peer;
 use crate::{PeerKey, Swarm};
 
@@ -57,7 +59,9 @@ impl Swarm {
         if free == 0 {
             return; // a peer that changes its mind all the time has nobody ranked
         }
-        for key in self.ranked(|peer| peer.am_choking).into_iter().take(free) {
+        let served = self.peers.iter().filter(|peer| !peer.am_choking && !peer.closing);
+        let waiting = self.in_turns(self.ranked(|peer| peer.am_choking), served);
+        for key in waiting.into_iter().take(free) {
             self.unchoke(key);
         }
     }
@@ -76,6 +80,8 @@ impl Swarm {
             let optimistic = self.optimistic();
             let regular = slots.saturating_sub(usize::from(optimistic.is_some()));
             let ranked = self.ranked(|peer| Some(peer.key) != optimistic);
+            let on_trust = optimistic.and_then(|key| self.peers.get(key));
+            let ranked = self.in_turns(ranked, on_trust.into_iter());
             ranked.into_iter().take(regular).chain(optimistic).collect()
         };
         served.sort_unstable();
@@ -114,7 +120,31 @@ impl Swarm {
         ranked.into_iter().map(|(_, key)| key).collect()
     }
 
-    /// The peer served on trust: drawn anew when its turn is over.
+    /// The same, but nobody's second connection is before another's first, besides those that are served.
+    /// Who gives keeps the place that it earned.
+    fn in_turns<'a>(
+        &self,
+        ranked: Vec<PeerKey>,
+        served: impl Iterator<Item = &'a Peer>,
+    ) -> Vec<PeerKey> {
+        let (now, seeding) = (self.now, self.is_complete() || self.paused);
+        let mut turns: BTreeMap<Host, u32> = BTreeMap::new();
+        for peer in served {
+            *turns.entry(host(peer.hello.addr)).or_default() += 1;
+        }
+        let turn = |key: PeerKey| {
+            let peer = self.peers.get(key)?;
+            let gives = !seeding && peer.download.get(now) > 0;
+            let turn = turns.entry(host(peer.hello.addr)).or_default();
+            *turn += 1;
+            Some((if gives { 0 } else { *turn }, key))
+        };
+        let mut turns: Vec<_> = ranked.into_iter().filter_map(turn).collect();
+        turns.sort_by_key(|(turn, _)| *turn); // those of one turn stay in their order
+        turns.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// The peer served on trust: drawn anew when its turn is over, and each host is drawn as one.
     fn optimistic(&mut self) -> Option<PeerKey> {
         if self.settings.without.optimistic_unchoke {
             return None;
@@ -126,13 +156,25 @@ impl Swarm {
             return current;
         }
         let waiting = self.peers.iter().filter(|peer| is_candidate(peer) && peer.am_choking);
-        let tickets: Vec<PeerKey> = waiting
-            .flat_map(|peer| {
-                let new = now.saturating_sub(peer.connected_at) < NEWCOMER;
-                std::iter::repeat_n(peer.key, if new { NEWCOMER_WEIGHT } else { 1 })
-            })
-            .collect();
-        self.choker.optimistic = self.rng.choice(tickets);
+        let mut hosts: Vec<(Host, bool, Vec<PeerKey>)> = Vec::new();
+        for peer in waiting {
+            let new = now.saturating_sub(peer.connected_at) < NEWCOMER;
+            let whose = host(peer.hello.addr);
+            match hosts.iter_mut().find(|(host, ..)| *host == whose) {
+                Some((_, is_new, keys)) => {
+                    *is_new |= new;
+                    keys.push(peer.key);
+                }
+                None => hosts.push((whose, new, vec![peer.key])),
+            }
+        }
+        let tickets = hosts.iter().flat_map(|(_, new, keys)| {
+            std::iter::repeat_n(keys, if *new { NEWCOMER_WEIGHT } else { 1 })
+        });
+        self.choker.optimistic = match self.rng.choice(tickets.collect::<Vec<_>>()) {
+            Some(keys) if keys.len() > 1 => self.rng.choice(keys).copied(),
+            keys => keys.and_then(|keys| keys.first().copied()),
+        };
         self.choker.optimistic_until = now + OPTIMISTIC_TURN;
         self.choker.optimistic
     }

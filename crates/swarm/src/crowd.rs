@@ -2,7 +2,7 @@
 //! elsewhere. So a stranger needs about as many addresses as there are places to keep others out.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::reach::{Reach, owner, reach};
 
@@ -27,6 +27,16 @@ pub(crate) fn crowd(
     crowds.max_by_key(|(_, count)| *count).map(|(ip, _)| ip)
 }
 
+/// Who asks for a slot: all connections from one address of the internet are one host's.
+pub(crate) type Host = (IpAddr, u16);
+
+pub(crate) fn host(addr: SocketAddr) -> Host {
+    match reach(addr.ip()) {
+        Reach::World => (owner(addr.ip()), 0),
+        Reach::Machine | Reach::Network => (addr.ip(), addr.port()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +55,15 @@ mod tests {
         assert_eq!(of(&[("9.9.9.9", 6)], "9.9.9.9"), None, "its own");
         assert_eq!(of(&[("9.9.9.9", HOUSEHOLD)], "8.8.8.8"), None);
         assert_eq!(of(&[("192.168.1.1", 200), ("127.0.0.1", 200)], "8.8.8.8"), None);
+    }
+
+    #[test]
+    fn a_host_is_an_address_of_the_internet_or_a_peer_of_our_own_network() {
+        let of = |addr: &str| host(addr.parse().unwrap());
+        assert_eq!(of("9.9.9.9:1"), of("9.9.9.9:2"));
+        assert_eq!(of("[2600::1]:1"), of("[2600::2]:2"));
+        assert_ne!(of("9.9.9.9:1"), of("9.9.9.8:1"));
+        assert_ne!(of("10.0.0.1:1"), of("10.0.0.1:2"));
     }
 
     #[test]

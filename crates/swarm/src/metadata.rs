@@ -350,7 +350,7 @@ impl Metadata {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.copy = None;
             if self.liars.len() < LIARS_MAX {
-                self.liars.insert(peer.hello.addr.ip());
+                self.liars.insert(owner(peer.hello.addr.ip()));
             }
         }
         self.disconnect(key, MetadataFault::SentBadMetadata);

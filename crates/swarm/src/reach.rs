@@ -37,11 +37,12 @@ pub(crate) fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
     reach(addr) >= reach(other) && !is_stand_in(addr)
 }
 
-/// Whose an address is: who has one of IPv6 has the 64 bits behind it, too.
+/// Whose an address is: who has one of IPv6 has the 64 bits behind it, too, but on a network of our own,
+/// where all have them.
 pub(crate) fn owner(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
-        IpAddr::V6(ip) if !is_stand_in(ip.into()) => {
-            Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()
+        IpAddr::V6(v6) if reach(ip) == Reach::World && !is_stand_in(ip) => {
+            Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()
         }
         ip => ip,
     }
@@ -86,6 +87,7 @@ mod tests {
     fn who_has_one_address_has_all_behind_it() {
         assert_eq!(owner(ip("2600::1")), owner(ip("2600::2:3")));
         assert_ne!(owner(ip("2600::1")), owner(ip("2600:0:0:1::1")));
+        assert_ne!(owner(ip("fd00::1")), owner(ip("fd00::2")));
         assert_eq!(owner(ip("::ffff:9.9.9.9")), ip("9.9.9.9"));
         assert_ne!(owner(ip("9.9.9.9")), owner(ip("9.9.9.8")));
         assert_ne!(owner(crate::named_peer_ip(1)), owner(crate::named_peer_ip(2)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use wire::{BlockRequest, Extension, Message};
 
+use crate::reach::owner;
 use crate::{Action, Fault, PeerKey, Swarm};
 
 impl Swarm {
@@ -97,7 +98,7 @@ impl Swarm {
 
     pub(crate) fn banned(&mut self, addr: IpAddr) {
         self.actions.push_back(Action::Banned { addr });
-        let guilty = |peer: &&crate::peer::Peer| peer.hello.addr.ip() == addr;
+        let guilty = |peer: &&crate::peer::Peer| owner(peer.hello.addr.ip()) == owner(addr);
         let keys: Vec<PeerKey> = self.peers.iter().filter(guilty).map(|peer| peer.key).collect();
         for key in keys {
             self.disconnect(key, Fault::SentBadData);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Metadata;
+use crate::reach::owner;
 use crate::{Source, Way};
 
 impl Metadata {
@@ -15,7 +16,7 @@ impl Metadata {
             return None;
         }
         let liars = &self.liars;
-        self.candidates.next(now, false, |addr| liars.contains(&addr.ip()))
+        self.candidates.next(now, false, |addr| liars.contains(&owner(addr.ip())))
     }
 
     /// No connection came of it.

@@ -14,7 +14,7 @@ impl Metadata {
         if hello.peer_id == self.config.own_peer_id {
             return Err(Refusal::Ourselves);
         }
-        if self.liars.contains(&hello.addr.ip()) {
+        if self.liars.contains(&owner(hello.addr.ip())) {
             return Err(Refusal::Banned);
         }
         if self.candidates.refuses(hello.addr.ip()) {

@@ -99,3 +99,43 @@ fn who_comes_through_a_router_of_our_own_is_no_crowd() {
     taken_by(&mut script, "172.17.0.1");
     assert_eq!(script.refused(plain(1)), Refusal::Full);
 }
+
+/// Connections that are served, of a host that has all but three of them, and of the others.
+fn served(script: &Script) -> (usize, usize) {
+    let peers = script.swarm.peers(script.now);
+    let served = peers.iter().filter(|peer| peer.unchoked);
+    let (theirs, others): (Vec<_>, Vec<_>) = served.partition(|peer| peer.addr.port() >= 10_000);
+    (theirs.len(), others.len())
+}
+
+#[test]
+fn a_host_with_many_connections_does_not_have_all_the_slots() {
+    for is_seed in [true, false] {
+        let settings = Settings { upload_slots: 4, ..Settings::default() };
+        let have = if is_seed { Bitfield::full(8) } else { Bitfield::new(8) };
+        let mut script = Script::start(swarm::Config { settings, ..config(8, have) });
+        taken_by(&mut script, "198.51.100.1");
+        assert_eq!(served(&script), (4, 0));
+        script.seconds_later(1);
+        for number in 1..=3 {
+            let peer = script.joins(plain(number));
+            script.says(peer, &Message::Interested);
+        }
+        script.seconds_later(10);
+        let (theirs, others) = served(&script);
+        assert!(theirs <= 2 && others >= 2, "{theirs} and {others}, seeding: {is_seed}");
+    }
+}
+
+#[test]
+fn a_free_slot_is_for_who_has_none() {
+    let settings = Settings { upload_slots: 2, ..Settings::default() };
+    let mut script = Script::start(swarm::Config { settings, ..config(8, Bitfield::full(8)) });
+    let theirs = taken_by(&mut script, "198.51.100.1");
+    script.seconds_later(1);
+    let honest = script.joins(plain(1));
+    script.says(honest, &Message::Interested);
+    assert_eq!(served(&script), (2, 0));
+    script.says(theirs[0], &Message::NotInterested);
+    assert_eq!(served(&script), (1, 1), "although others of theirs waited for longer");
+}
