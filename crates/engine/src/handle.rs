@@ -19,6 +19,7 @@ use crate::events::{Event, Events};
 use crate::limits::{Bounds, RateLimits};
 use crate::seeding::SeedingShared;
 use crate::session::{STOP_LIMIT, SessionShared};
+use crate::shelving;
 use crate::stats::{TorrentState, TorrentStats};
 use crate::web_seed::WebSeedStatus;
 
@@ -461,6 +462,7 @@ impl TorrentHandle {
 
     /// Stops it: tells the trackers, closes its peers, saves its state. The files stay.
     pub async fn stop(&self) {
+        shelving::enter_running(&self.session).await;
         self.session.stop_torrent(&self.shared).await;
     }
 }

@@ -67,6 +67,7 @@ mod seeding;
 mod session;
 mod settings;
 mod shard;
+mod shelving;
 mod stats;
 mod stream;
 mod torrent;
