@@ -304,7 +304,7 @@ impl TorrentShared {
     /// It can't run, or not any longer: what waits for it hears why.
     pub(crate) fn fail(&self, events: &Events, error: TorrentError) {
         let (info_hash, message) = (self.info_hash(), error.to_string());
-        tracing::error!(torrent = %info_hash, error = message, "the torrent can't run");
+        tracing::warn!(torrent = %info_hash, error = message, "the torrent can't run"); // an event follows
         *lock(&self.failure) = Some(error);
         self.set_state(TorrentState::Stopped);
         self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
