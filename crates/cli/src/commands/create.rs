@@ -9,6 +9,8 @@ use engine::metainfo::{CreateOptions, Format, InfoHash, InfoHashV2, Torrent};
 use engine::storage::{Payload, Symlinks};
 use serde_json::json;
 
+use super::info;
+use super::remarks::Remarks;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
@@ -141,21 +143,25 @@ impl Args {
         let options =
             CreateOptions { format: self.format.into(), ..self.options.with_trackers(tiers) };
         let symlinks = if self.symlinks { Symlinks::Keep } else { Symlinks::Skip };
-        let bytes = create_with(&self.path, symlinks, options, output).await?;
+        let Made { bytes, payload } = create_with(&self.path, symlinks, options, output).await?;
         result_file::write(&target, &bytes, self.force)?;
         let torrent = Torrent::parse(&bytes).map_err(Failure::other)?;
+        let remarks = Remarks::of(&payload, &torrent);
         let geometry = torrent.info.geometry();
-        output.value(&json!({
+        let mut document = json!({
             "output": target,
             "name": torrent.info.name(),
             "info_hash": torrent.info_hash.to_string(),
             "info_hash_v1": torrent.info_hashes.v1().map(|hash| hash.to_string()),
             "info_hash_v2": torrent.info_hashes.v2().map(|hash| hash.to_string()),
             "total_length": geometry.total_length(),
+            "payload_length": info::payload_length(&torrent.info),
             "piece_length": geometry.piece_length(),
             "piece_count": geometry.piece_count(),
             "magnet": torrent.magnet(),
-        }));
+        });
+        remarks.add_to(&mut document, &self.path);
+        output.value(&document);
         output.line(format_args!("Wrote:     {}", untrusted(&target.display().to_string())));
         if let Some(v1) = torrent.info_hashes.v1() {
             output.line(format_args!("Info hash: {v1}"));
@@ -163,14 +169,21 @@ impl Args {
         if let Some(v2) = torrent.info_hashes.v2() {
             output.line(format_args!("v2 hash:   {v2}"));
         }
-        let size = format::bytes(geometry.total_length());
+        let size = format::bytes(info::payload_length(&torrent.info));
         let piece = format::bytes(u64::from(geometry.piece_length()));
         output.line(format_args!(
             "Size:      {size} in {} pieces of {piece}",
             geometry.piece_count()
         ));
+        remarks.tell(&self.path, output);
         Ok(())
     }
+}
+
+/// A .torrent, and what it was made of.
+pub(crate) struct Made {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) payload: Payload,
 }
 
 /// Hashes a payload with progress; Ctrl-C ends it.
@@ -178,7 +191,7 @@ pub(crate) async fn create(
     path: &Path,
     options: CreateOptions,
     output: Output,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Made, Failure> {
     create_with(path, Symlinks::Skip, options, output).await
 }
 
@@ -187,7 +200,7 @@ async fn create_with(
     symlinks: Symlinks,
     options: CreateOptions,
     output: Output,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Made, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let progress = Progress::new(output, &path.display().to_string());
     let hashing = {
@@ -197,8 +210,10 @@ async fn create_with(
                 progress.set(now.done_bytes, now.total_bytes, &format::bytes(now.done_bytes));
             };
             let payload = Payload::walk(&path, symlinks).map_err(CreateError::from);
-            let made =
-                payload.and_then(|payload| engine::create_of(&payload, &options, shown, &cancel));
+            let made = payload.and_then(|payload| {
+                let bytes = engine::create_of(&payload, &options, shown, &cancel)?;
+                Ok(Made { bytes, payload })
+            });
             progress.finish();
             made
         })

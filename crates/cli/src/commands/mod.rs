@@ -20,6 +20,7 @@ pub(crate) mod peers;
 pub(crate) mod piece;
 pub(crate) mod port_file;
 mod proxy;
+mod remarks;
 pub(crate) mod rename;
 mod report;
 pub(crate) mod seed;

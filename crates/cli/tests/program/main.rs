@@ -18,6 +18,7 @@ mod moving;
 mod network;
 mod peer;
 mod process;
+mod remarks;
 mod reusing;
 mod share;
 mod stream;
