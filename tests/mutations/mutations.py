@@ -92,7 +92,15 @@ MUTATIONS = [
         "peerless-storage",
         "pools::proof::tests::a_piece_is_written_only_if_it_fits_its_tree",
     ),
-    # Nobody is given hashes without end.
+    # Nobody is given hashes without end, nor has a shard hash for long.
+    Mutation(
+        "hashes/long-layers-on-the-shard",
+        "crates/swarm/src/hashes/serving.rs",
+        "if work.hashes() <= AT_ONCE_MAX {",
+        "if work.hashes() < u64::MAX {",
+        "peerless-swarm",
+        "hashes::tests::serving::the_top_of_a_long_layer_is_made_elsewhere_and_all_who_ask_meanwhile_wait_for_it",
+    ),
     Mutation(
         "hashes/without-end",
         "crates/swarm/src/hashes/allowance.rs",
@@ -104,8 +112,8 @@ MUTATIONS = [
     Mutation(
         "hashes/blocks-earn-none",
         "crates/swarm/src/hashes/allowance.rs",
-        "*at = at.saturating_sub(time(blocks.saturating_mul(PER_BLOCK)));",
-        "*at = at.saturating_sub(time(blocks.saturating_mul(0)));",
+        "*at = at.saturating_sub(Duration::from_nanos(paid));",
+        "*at = at.saturating_sub(Duration::from_nanos(paid / u64::MAX));",
         "peerless-swarm",
         "hashes::tests::serving::a_download_is_given_the_leaves_of_all_that_it_is_sent_however_fast",
     ),
@@ -441,10 +449,19 @@ MUTATIONS = [
     Mutation(
         "reuse/private-files-are-remembered",
         "crates/engine/src/reusing.rs",
-        "shared.record.get().filter(|_| !shared.torrent.info.is_private())",
-        "shared.record.get()",
+        "    if torrent.info.is_private() {",
+        "    if torrent.info.is_private() && false {",
         "peerless-engine",
         "reusing::files_of_private_torrents_and_of_nobody_are_not_given_away",
+        ("--test", "session"),
+    ),
+    Mutation(
+        "reuse/private-files-are-entered-later",
+        "crates/engine/src/reusing.rs",
+        "    if torrent.info.is_private() {",
+        "    if torrent.info.is_private() && false {",
+        "peerless-engine",
+        "shelving::a_private_one_is_not",
         ("--test", "session"),
     ),
     Mutation(
@@ -539,8 +556,8 @@ MUTATIONS = [
     Mutation(
         "private/the-network-is-heard",
         "crates/engine/src/local_search.rs",
-        "is_some_and(|(shared, _)| !shared.torrent.info.is_private())",
-        "is_some()",
+        "Some((shared, _)) => !shared.torrent.info.is_private(),",
+        "Some((shared, _)) => !shared.torrent.info.is_private() || true,",
         "peerless-engine",
         "local_search::tests::private_torrents_are_neither_told_of_nor_heard_of",
     ),
