@@ -77,7 +77,20 @@ SHA1_GOALS = (
     Goal("speed", 4, ("libtorrent",), least=True),
 )
 
-SEED_GOALS = (Goal("seed_cpu", 0.5, ("rtorrent",)), Goal("seed_cpu", 0.35, ("libtorrent",)))
+
+def serve(about, **options):
+    """A row of 1 GiB from each client to libtorrent."""
+    return Row(
+        about,
+        ("peerless", "libtorrent", "rtorrent", "rqbit", "aria2"),
+        lambda bench, payload, label: transfer(bench, payload, label, "libtorrent"),
+        SERVE,
+        ("seed_cpu", "wall"),
+        (Goal("seed_cpu", 0.5, ("rtorrent",)), Goal("seed_cpu", 0.35, ("libtorrent",))),
+        1024,
+        ("libtorrent",),
+        **options,
+    )
 
 
 def hashing(what, measure, rivals, goals=SHA1_GOALS, **options):
@@ -160,27 +173,8 @@ ROWS = {
         ("libtorrent",),
         base=UTP,
     ),
-    "seed": Row(
-        "each client to one libtorrent leecher",
-        ("peerless", "libtorrent", "rtorrent", "rqbit", "aria2"),
-        lambda bench, payload, label: transfer(bench, payload, label, "libtorrent"),
-        SERVE,
-        ("seed_cpu", "wall"),
-        SEED_GOALS,
-        1024,
-        ("libtorrent",),
-    ),
-    "seed-disk": Row(
-        "the same, of files that are in the page cache of a disk",
-        ("peerless", "libtorrent", "rtorrent", "rqbit", "aria2"),
-        lambda bench, payload, label: transfer(bench, payload, label, "libtorrent"),
-        SERVE,
-        ("seed_cpu", "wall"),
-        SEED_GOALS,
-        1024,
-        ("libtorrent",),
-        on_disk=True,
-    ),
+    "seed": serve("each client to one libtorrent leecher"),
+    "seed-disk": serve("the same, of files that are in the page cache of a disk", on_disk=True),
     "check": hashing(
         "hashing what is in the page cache, from the start of a process to its end", check, LEECHERS
     ),

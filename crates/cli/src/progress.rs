@@ -48,7 +48,8 @@ impl Progress {
         let Ok(mut last) = self.plain.lock() else { return };
         if last.elapsed() >= PLAIN_EVERY {
             *last = Instant::now();
-            let percent = done as f64 * 100.0 / total.max(1) as f64;
+            // Downwards: 100.0 is for the end alone.
+            let percent = (done as f64 * 1000.0 / total.max(1) as f64).floor() / 10.0;
             self.output.note(format_args!("{}: {percent:.1}% {message}", self.name));
         }
     }

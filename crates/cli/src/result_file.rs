@@ -22,7 +22,7 @@ pub(crate) fn refuse_existing(target: &Path, replace: bool) -> Result<(), Failur
 
 /// Writes it beside the target and moves it there.
 pub(crate) fn write(target: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::file(target, &error);
+    let failed = |error: io::Error| Failure::file(target, &reason(error));
     let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut part = tempfile::Builder::new()
         .prefix(".peerless-")
@@ -42,6 +42,11 @@ pub(crate) fn write(target: &Path, bytes: &[u8], replace: bool) -> Result<(), Fa
         // A file system without hard links, nor a rename that replaces nothing.
         Err(_) => write_new(target, bytes).map_err(failed),
     }
+}
+
+/// Without the name of a file that nobody asked for.
+fn reason(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() { error } else { error.kind().into() }
 }
 
 /// Straight into the target, which must be new.
@@ -67,7 +72,12 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"one");
         write(&target, b"two", true).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"two");
-        assert!(write(&dir.path().join("no/such/folder"), b"", true).is_err());
+        let failed = write(&dir.path().join("no/such/folder"), b"", true).unwrap_err();
+        assert!(
+            failed.message.contains("such/folder") && !failed.message.contains(".part"),
+            "{}",
+            failed.message
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

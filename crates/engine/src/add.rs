@@ -397,7 +397,7 @@ impl BringUp {
         let resumed_bytes = bytes(&findings.trusted);
         let mut have = findings.trusted.clone();
         let mut hashed_bytes = 0;
-        // What was hashed may be whole by now, and what is remembered may be from before there was a shelf.
+        // What was hashed may be whole by now.
         let shelves = findings.is_new() || checked.is_some();
         if let Some(report) = checked {
             hashed_bytes = bytes(&report.good);
@@ -419,6 +419,8 @@ impl BringUp {
         resume::begin(&self.session, &self.shared, findings, &have);
         if shelves {
             reusing::shelve(&self.shared); // as far as it is there whole
+        } else if have.count() > 0 {
+            self.session.shelving.note_resumed();
         }
         self.session.events.send(Event::Checked { info_hash, resumed_bytes, hashed_bytes });
         match self.prepare(&have, &arrangement) {

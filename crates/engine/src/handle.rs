@@ -20,6 +20,7 @@ use crate::events::{Event, Events};
 use crate::limits::{Bounds, RateLimits};
 use crate::seeding::SeedingShared;
 use crate::session::{STOP_LIMIT, SessionShared};
+use crate::shelving;
 use crate::stats::{TorrentState, TorrentStats};
 use crate::web_seed::WebSeedStatus;
 
@@ -304,7 +305,7 @@ impl TorrentShared {
     /// It can't run, or not any longer: what waits for it hears why.
     pub(crate) fn fail(&self, events: &Events, error: TorrentError) {
         let (info_hash, message) = (self.info_hash(), error.to_string());
-        tracing::warn!(torrent = %info_hash, error = message, "the torrent can't run");
+        tracing::warn!(torrent = %info_hash, error = message, "the torrent can't run"); // an event follows
         *lock(&self.failure) = Some(error);
         self.set_state(TorrentState::Stopped);
         self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
@@ -470,6 +471,7 @@ impl TorrentHandle {
 
     /// Stops it: tells the trackers, closes its peers, saves its state. The files stay.
     pub async fn stop(&self) {
+        shelving::enter_running(&self.session).await;
         self.session.stop_torrent(&self.shared).await;
     }
 }

@@ -69,6 +69,7 @@ mod seeding;
 mod session;
 mod settings;
 mod shard;
+mod shelving;
 mod stats;
 mod stream;
 mod torrent;

@@ -10,13 +10,15 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use metainfo::merkle::MerkleHash;
-use metainfo::{Hints, Torrent};
+use metainfo::{Hints, Info, Torrent};
 use storage::{FileStore, Reused, SHELF_FILES_MAX, Search, Shelf, ShelfFile, Source, Wanted};
+use wire::Bitfield;
 
 use crate::events::Event;
 use crate::handle::TorrentShared;
 use crate::resume::{self, Findings};
 use crate::session::SessionShared;
+use crate::shelving;
 
 /// Files that are looked at, at most, for one torrent.
 const SOURCES_MAX: usize = 10_000;
@@ -111,8 +113,11 @@ fn sources(session: &SessionShared, shared: &TorrentShared, missing: &[usize]) -
             lengths.contains(&source.length)
                 && (hinted || source.root.is_some_and(|root| roots.contains(&root)))
         };
-        found.extend(whole_files(&other, &other.store).map(|file| file.source).filter(may_be));
+        let have = other.have();
+        let files = whole_files(&other.torrent.info, &have, &other.store);
+        found.extend(files.map(|file| file.source).filter(may_be));
     }
+    shelving::enter_remembered(session);
     match session.state.sources(&wanted) {
         Ok(sources) => found.extend(sources),
         Err(error) => tracing::warn!(%error, "can't look for files of other torrents"),
@@ -136,10 +141,10 @@ fn are_hinted(one: &Torrent, other: &Torrent) -> bool {
 
 /// The files of which every piece is there, in this place.
 fn whole_files<'a>(
-    shared: &'a TorrentShared,
+    info: &'a Info,
+    have: &'a Bitfield,
     store: &'a FileStore,
 ) -> impl Iterator<Item = ShelfFile> + 'a {
-    let (info, have) = (&shared.torrent.info, shared.have());
     let entries = info.files().iter().enumerate();
     entries.filter_map(move |(file, entry)| {
         let is_data = entry.length > 0 && !entry.attributes.pad && !entry.attributes.symlink;
@@ -160,13 +165,20 @@ pub(crate) fn shelve(shared: &TorrentShared) {
 
 /// Its whole files as they are in this place, for the state to remember.
 pub(crate) fn shelf(shared: &TorrentShared, store: &FileStore) -> Option<Shelf> {
-    if shared.torrent.info.is_private() {
+    shelf_of(&shared.torrent, &shared.have(), store)
+}
+
+/// The same of one that has these pieces. `None` when it has nothing to offer.
+pub(crate) fn shelf_of(torrent: &Torrent, have: &Bitfield, store: &FileStore) -> Option<Shelf> {
+    if torrent.info.is_private() {
         return None;
     }
-    let files: Vec<_> = whole_files(shared, store).take(SHELF_FILES_MAX).collect();
+    let files: Vec<_> = whole_files(&torrent.info, have, store).take(SHELF_FILES_MAX).collect();
     if files.is_empty() {
         return None;
     }
-    let (names, hints) = (shared.names().collect(), shared.torrent.hints().clone());
-    Some(Shelf { names, hints, files })
+    let v1 = torrent.info_hashes.v1();
+    let v2 = torrent.info_hashes.v2().map(|hash| hash.truncated());
+    let names = v1.into_iter().chain(v2).collect();
+    Some(Shelf { names, hints: torrent.hints().clone(), files })
 }

@@ -41,6 +41,7 @@ use crate::resume;
 use crate::roster::Roster;
 use crate::settings::{SessionBuilder, Settings, Transport};
 use crate::shard::{ShardMessage, ShardSender};
+use crate::shelving::{self, Shelving};
 use crate::stats::SessionStats;
 use crate::utp_driver::Utp;
 
@@ -106,6 +107,7 @@ pub(crate) struct SessionShared {
     pub(crate) limits: Arc<Both>,
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) intake: Intake,
+    pub(crate) shelving: Shelving,
     pub(crate) gate: Arc<Gate>,
     pub(crate) mapping: Mapping,
     pub(crate) external: Mutex<swarm::ExternalVotes>,
@@ -387,6 +389,7 @@ impl Session {
         // On the control runtime, which the mapping's own task belongs to as well.
         let mapping = Arc::clone(session);
         let unmapping = tokio::spawn(async move { mapping.mapping.stop(STOP_LIMIT).await });
+        shelving::enter_running(session).await;
         let stopping = session.all().into_iter().map(|shared| {
             let session = Arc::clone(session);
             tokio::spawn(async move { session.stop_torrent(&shared).await })

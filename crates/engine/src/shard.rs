@@ -76,6 +76,8 @@ pub(crate) enum ShardMessage {
     Proved { info_hash: InfoHash, blocks: Vec<Unproved> },
     /// The disk pool hashed a piece block by block, or could not.
     Leaves { info_hash: InfoHash, piece: PieceIndex, result: Result<Vec<MerkleHash>, StorageError> },
+    /// What is above a file's piece layer was made, or could not be.
+    Upper { info_hash: InfoHash, tree: u32, upper: Option<swarm::Upper> },
     /// Pieces that were there before their layer were compared with it.
     Judged { info_hash: InfoHash, pieces: Bitfield, report: Box<Judgement> },
     /// The disk pool read a run for a peer, or could not.
@@ -263,6 +265,9 @@ impl Shard {
             }
             ShardMessage::Leaves { info_hash, piece, result } => {
                 self.with(&info_hash, |torrent| torrent.leaves_hashed(piece, result));
+            }
+            ShardMessage::Upper { info_hash, tree, upper } => {
+                self.with(&info_hash, |torrent| torrent.upper_hashed(tree, upper));
             }
             ShardMessage::Judged { info_hash, pieces, report } => {
                 self.with(&info_hash, |torrent| torrent.judged(&pieces, *report));

@@ -24,7 +24,8 @@ const PARTS_MAX: usize = 10_000;
 
 /// A list such as `0,3-5,*.mkv`: numbers and ranges, counted from 0 as `peerless info` shows them,
 /// and patterns. In a pattern `*` stands for any characters and `?` for one; one without `/` is
-/// compared with the file's name, any other with its path below the torrent's folder.
+/// compared with the file's name, any other with its path below the torrent's folder, or where that fits
+/// none, with its path from that folder on, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileChoice {
     parts: Vec<Part>,
@@ -129,21 +130,9 @@ impl Part {
                 is_whole
             }
             Self::Pattern(pattern) => {
-                let mut any = false;
-                for (entry, chosen) in info.files().iter().zip(chosen) {
-                    let below = usize::from(!info.is_single_file());
-                    let names: Vec<&[u8]> = entry.path.components().skip(below).collect();
-                    let is_match = if pattern.contains('/') {
-                        matches(pattern.as_bytes(), &names.join(&b'/'))
-                    } else {
-                        names.last().is_some_and(|name| matches(pattern.as_bytes(), name))
-                    };
-                    if is_match && !entry.attributes.pad {
-                        *chosen = true;
-                        any = true;
-                    }
-                }
-                any
+                let below = usize::from(!info.is_single_file());
+                mark_pattern(pattern, below, info, chosen)
+                    || below > 0 && pattern.contains('/') && mark_pattern(pattern, 0, info, chosen)
             }
         }
     }
@@ -155,6 +144,24 @@ impl Part {
             Self::Pattern(pattern) => pattern.clone(),
         }
     }
+}
+
+/// Marks the files that a pattern fits, whose paths are compared without their first names.
+fn mark_pattern(pattern: &str, without: usize, info: &Info, chosen: &mut [bool]) -> bool {
+    let mut any = false;
+    for (entry, chosen) in info.files().iter().zip(chosen) {
+        let names: Vec<&[u8]> = entry.path.components().skip(without).collect();
+        let is_match = if pattern.contains('/') {
+            matches(pattern.as_bytes(), &names.join(&b'/'))
+        } else {
+            names.last().is_some_and(|name| matches(pattern.as_bytes(), name))
+        };
+        if is_match && !entry.attributes.pad {
+            *chosen = true;
+            any = true;
+        }
+    }
+    any
 }
 
 /// Whether a pattern fits all of a name. Takes no more steps than their lengths multiplied.
@@ -238,6 +245,9 @@ mod tests {
         assert_eq!(chosen("x/?.mkv,*.srt", &paths), [1, 2]);
         assert_eq!(chosen("*", &paths), [0, 1, 2, 3, 4], "no pattern means padding");
         assert_eq!(chosen("4-4000000000", &paths), [4, 5]);
+        assert_eq!(chosen("t/x/*,t/a.mkv", &paths), [0, 2, 3], "paths as they are shown");
+        assert_eq!(chosen("t/*", &["t/a", "b"]), [0], "below the folder first");
+        assert_eq!(chosen("t/*", &["x/t/a", "b"]), [0, 1]);
     }
 
     #[test]

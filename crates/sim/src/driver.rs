@@ -377,6 +377,12 @@ impl World {
                 let at = self.now + VERIFY + self.nodes[node].disk.trouble.delay;
                 self.queue.push(at, Event::LeavesHashed { node, epoch, piece });
             }
+            Action::HashUpper { tree, work } => {
+                let now = self.now;
+                if let Some(brain) = &mut self.nodes[node].brain {
+                    brain.swarm.upper_hashed(now, tree, Some(work.make()));
+                }
+            }
             Action::SendHashes { peer, request } => {
                 if let Some(link) = link_of(self, peer) {
                     self.answer_hashes(node, request, out.entry(link).or_default());

@@ -169,6 +169,8 @@ pub enum Obstacle {
     File,
     /// A symbolic link; these are never followed below the download folder.
     Symlink,
+    /// A symbolic link to what is not there, where a link may be.
+    DeadLink,
     /// A device, a pipe or a socket.
     Special,
 }
@@ -179,6 +181,7 @@ impl std::fmt::Display for Obstacle {
             Self::Folder => "a folder where a file belongs",
             Self::File => "a file where a folder belongs",
             Self::Symlink => "a symbolic link, which is not followed",
+            Self::DeadLink => "a symbolic link that leads nowhere",
             Self::Special => "a device, pipe or socket",
         })
     }

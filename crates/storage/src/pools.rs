@@ -202,6 +202,17 @@ impl Pools {
         lane.disk.push(Box::new(move || done(guarded(|| proof::leaves(&store, piece, bytes)))));
     }
 
+    /// Does what takes long and needs no disk, in the place of reads of this torrent. `None` when it panicked.
+    pub fn compute<T>(
+        &self,
+        store: &FileStore,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(Option<T>) + Send + 'static,
+    ) {
+        let lane = self.0.lane(store);
+        lane.disk.push(Box::new(move || done(catch_unwind(AssertUnwindSafe(work)).ok())));
+    }
+
     /// What [`Self::read`] would give, at once and on this thread, where the kernel has it in
     /// memory: a hop to another thread would cost more than the copy. `None` for all else.
     pub fn read_cached(

@@ -156,13 +156,7 @@ impl StateStore for SqliteState {
         let mut rows = reader
             .prepare_cached("SELECT info_hash, root FROM torrents ORDER BY id")
             .map_err(from_sqlite)?;
-        let keys = rows
-            .query_map([], |row| {
-                let root: Vec<u8> = row.get(1)?;
-                let root = PathBuf::from(OsString::from_vec(root));
-                Ok(RecordKey { info_hash: InfoHash(row.get(0)?), root: root.into() })
-            })
-            .map_err(from_sqlite)?;
+        let keys = rows.query_map([], read_key).map_err(from_sqlite)?;
         keys.collect::<Result<_, _>>().map_err(from_sqlite)
     }
 
@@ -195,6 +189,11 @@ impl StateStore for SqliteState {
         let reader = lock(&self.reader);
         let _one_look = OneLook::begin(&reader).map_err(from_sqlite)?;
         shelf::look(&reader, wanted).map_err(from_sqlite)
+    }
+
+    fn unshelved(&self) -> Result<Vec<(RecordKey, bool)>, StateError> {
+        self.last_use.note();
+        shelf::without(&lock(&self.reader)).map_err(from_sqlite)
     }
 
     fn start_over(&self) -> Result<(), StateError> {
@@ -373,6 +372,12 @@ fn save_progress(change: &Connection, save: &Save, progress: &Progress) -> rusql
         };
     }
     Ok(())
+}
+
+/// Of a row that begins with the info hash and the root.
+fn read_key(row: &Row<'_>) -> rusqlite::Result<RecordKey> {
+    let root = PathBuf::from(OsString::from_vec(row.get(1)?));
+    Ok(RecordKey { info_hash: InfoHash(row.get(0)?), root: root.into() })
 }
 
 /// A torrent's row, not yet believed.

@@ -104,6 +104,15 @@ pub trait StateStore: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Torrents that nothing was kept of by [`Save::shelf`]: those that have nothing to offer, and those that
+    /// were complete before there was an index of files. True where the .torrent file is kept with them.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn unshelved(&self) -> Result<Vec<(RecordKey, bool)>, StateError> {
+        Ok(Vec::new())
+    }
+
     /// Sets damaged state aside and begins empty.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 mod handle;
 mod tracked;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use metainfo::InfoHash;
 
 use crate::record::{RecordKey, ResumeRecord};
-use crate::shelf::{Source, Wanted};
-use crate::state::{MemoryState, StateError, StateStore};
+use crate::shelf::{Shelf, Source, Wanted};
+use crate::state::{MemoryState, Save, StateError, StateStore};
 use crate::store::FileStore;
-use crate::totals::Meter;
+use crate::totals::{Meter, Totals};
 
 pub use handle::RecordHandle;
 use tracked::{ByKey, Tracked, TrackedState, Unsaved};
@@ -200,6 +200,36 @@ impl StateWriter {
     /// When they can't be read.
     pub fn sources(&self, wanted: &Wanted) -> Result<Vec<Source>, StateError> {
         self.0.shared.store.sources(wanted)
+    }
+
+    /// Torrents that [`RecordHandle::shelve`] was never told anything of, whether they run or not; true where
+    /// the .torrent file is kept. May wait for the disk.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn unshelved(&self) -> Result<Vec<(RecordKey, bool)>, StateError> {
+        let _ = self.flush(); // as for one record
+        self.0.shared.store.unshelved()
+    }
+
+    /// Keeps which whole files torrents have that do not run, and have records. Waits for the disk.
+    ///
+    /// # Errors
+    /// When nothing was kept.
+    pub fn shelve(&self, shelves: Vec<(RecordKey, Shelf)>) -> Result<(), StateError> {
+        let _saving = self.0.shared.saving();
+        let save = |(key, shelf): (RecordKey, Shelf)| Save {
+            key,
+            progress: None,
+            totals: Totals::default(),
+            files: BTreeMap::new(),
+            file_count: 0,
+            torrent: None,
+            arrangement: None,
+            shelf: Some(Arc::new(shelf)),
+        };
+        let batch: Vec<_> = shelves.into_iter().map(save).collect();
+        self.0.shared.store.save(&batch, false)
     }
 
     /// To be called now and then: when nothing was loaded or saved between two calls, the store

@@ -7,7 +7,7 @@ use metainfo::merkle::MerkleHash;
 use metainfo::{Geometry, InfoHash, PieceIndex};
 use wire::{Bitfield, BlockRequest, HashRequest, Message, PeerId, Reserved};
 
-use crate::SeedLimit;
+use crate::{SeedLimit, UpperWork};
 
 /// Names a connected peer. A key outlives its peer harmlessly: calls with it do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -209,6 +209,14 @@ pub enum Action {
         /// Which.
         piece: PieceIndex,
     },
+    /// Make what is above a file's piece layer, elsewhere: it takes long. For
+    /// [`crate::Swarm::upper_hashed`].
+    HashUpper {
+        /// The tree's number, for the outcome.
+        tree: u32,
+        /// What to do.
+        work: UpperWork,
+    },
     /// Send the hashes that [`crate::Swarm::hashes_for`] gives, or a rejection. They are made when
     /// they can be sent, so that one that asks and does not read costs no memory.
     SendHashes {
@@ -301,6 +309,7 @@ impl Action {
             Self::Verify { .. }
             | Self::Prove { .. }
             | Self::HashLeaves { .. }
+            | Self::HashUpper { .. }
             | Self::LayerKnown { .. }
             | Self::Judge { .. }
             | Self::Contradiction { .. }

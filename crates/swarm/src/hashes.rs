@@ -12,6 +12,7 @@ mod allowance;
 mod judging;
 mod serving;
 mod tree;
+mod upper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::{Action, BlockOutcome, Fault, PeerKey, Swarm};
 use serving::Serving;
 use tree::Parts;
 pub use tree::Tree;
+pub use upper::{Upper, UpperWork};
 
 /// Hashes of a piece layer asked for at once: what BEP 52 allows for sure.
 const LAYER_PART: u32 = 512;

@@ -79,7 +79,7 @@ pub use candidates::Way;
 use choker::Choker;
 pub use external::{ExternalVotes, Voter};
 use hashes::Hashes;
-pub use hashes::Tree;
+pub use hashes::{Tree, Upper, UpperWork};
 pub use ip_filter::{BadLine, IpFilter, IpFilterBuilder, LINE_BYTES_MAX, ListError, ListReport};
 use ledger::Ledger;
 pub use ledger::{Spending, Spent};

@@ -25,9 +25,9 @@ def every_block(path, _torrent):
             data.write(b"bad")
 
 
-def honest_and_liar(lab, torrent, spoil=damage, below=""):
+def honest_and_liar(lab, torrent, spoil=damage, below="", liar_limit=0):
     """Two libtorrents that seed it: an honest one, slow so that the other has its chance, and one whose
-    file `below` was spoilt."""
+    file `below` was spoilt. With a limit it can't have sent much before it is found out."""
     honest, liar = lab.client("libtorrent"), lab.client("libtorrent")
     honest.seed([torrent], torrent.home, upload_limit=2 << 20)
     rotten = lab.folder("rotten")
@@ -35,7 +35,7 @@ def honest_and_liar(lab, torrent, spoil=damage, below=""):
     (shutil.copytree if whole.is_dir() else shutil.copy)(whole, rotten / torrent.name)
     # Damaged only after libtorrent's own check: told to trust its files instead, it would still
     # hash each piece before it first sends it.
-    liar.seed([torrent], rotten)
+    liar.seed([torrent], rotten, **({"upload_limit": liar_limit} if liar_limit else {}))
     spoil(rotten / torrent.name / below if below else rotten / torrent.name, torrent)
     return honest, liar
 

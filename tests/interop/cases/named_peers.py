@@ -2,9 +2,8 @@
 
 import subprocess
 
-import netns
 import payloads
-from cases.proxy import UDP, Capture, Proxy, _name_server
+from behind_proxy import UDP, Far
 from clients.peerless import Exit
 from runner import case
 
@@ -13,15 +12,10 @@ def _through(kind):
     @case(f"named-peers/{kind}", cost=1)
     def named(lab):
         """`get` by `--peer` and by a link's `x.pe`, and `handshake`: the capture sees no look-up."""
-        _name_server(lab)
-        torrent = payloads.make(lab.directory, "far.bin", 1_000_000)
-        seeder = lab.client("libtorrent")
-        seeder.seed([torrent], torrent.home)
-        proxy = Proxy(lab, kind, {"seed.test": seeder.ip})
-        name = f"seed.test:{seeder.port}"
-        capture = Capture(lab)
+        far = Far(lab, kind, 1_000_000)
+        torrent, name = far.torrent, far.name
         leecher = lab.peerless()
-        where = ["--bind", leecher.ip, "--proxy", proxy.url]
+        where = ["--bind", leecher.ip, "--proxy", far.proxy.url]
         alone = [*where, "--no-tracker", "--no-dht"]
 
         answer = leecher.json("handshake", torrent.path, name, *where).json
@@ -42,7 +36,7 @@ def _through(kind):
         refused = leecher.run(*words, "--ip-filter", listed, code=Exit.USAGE)
         assert "can't judge its address" in refused.err, refused
 
-        capture.check(leecher.ip, proxy, [netns.split(seeder.endpoint)])
+        far.check(leecher)
 
 
 for _kind in ("dante", "tinyproxy"):
@@ -52,17 +46,13 @@ for _kind in ("dante", "tinyproxy"):
 @case("named-peers/handshake-utp-dante", cost=4)
 def handshake_by_utp(lab):
     """By its address a peer is reached by uTP through the proxy, too."""
-    torrent = payloads.make(lab.directory, "far.bin", 50_000)
-    seeder = lab.client("libtorrent", transport="utp")
-    seeder.seed([torrent], torrent.home)
-    proxy = Proxy(lab, "dante", {})
+    far = Far(lab, "dante", 50_000, transport="utp")
     asking = lab.peerless()
-    capture = Capture(lab)
-    words = ["handshake", torrent.path, seeder.endpoint, "--transport", "utp"]
-    answer = asking.json(*words, "--bind", asking.ip, "--proxy", proxy.url).json
+    words = ["handshake", far.torrent.path, far.seeder.endpoint, "--transport", "utp"]
+    answer = asking.json(*words, "--bind", asking.ip, "--proxy", far.proxy.url).json
     assert answer["transport"] == "utp" and "libtorrent" in answer["client"].lower(), answer
-    capture.check(asking.ip, proxy, [netns.split(seeder.endpoint)])
-    assert capture.between(proxy.ip, seeder.ip) == {UDP}
+    far.check(asking)
+    assert far.capture.between(far.proxy.ip, far.seeder.ip) == {UDP}
 
 
 @case("named-peers/hosts", cost=1)

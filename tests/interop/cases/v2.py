@@ -4,13 +4,13 @@ of v1 alone make of a hybrid is in `hybrids.py`.
 """
 
 import hashlib
-import shutil
 import socket
 import struct
 import threading
 
 import netns
 import payloads_v2
+from cases.corruption import assert_lied, every_block, honest_and_liar
 from clients.peerless import Exit
 from deadline import until
 from payloads import BLOCK, PIECE
@@ -60,16 +60,8 @@ def one_bad_block(lab):
     """A seeder with one bad block is known by that block alone: it costs 16 KiB, not a piece."""
     files = [(("poisoned",), 6 << 20), (("sound",), 1)]
     torrent = payloads_v2.make(lab.directory, "proved", files, 1 << 20)
-    honest, liar = lab.client("libtorrent"), lab.client("libtorrent")
-    rotten = lab.folder("rotten")
-    shutil.copytree(torrent.home / torrent.name, rotten / torrent.name)
-    honest.seed([torrent], torrent.home)
-    liar.seed([torrent], rotten)
-    # Every block, after its own check: whichever is asked of it first is bad.
-    with (rotten / torrent.name / "poisoned").open("r+b") as data:
-        for at in range(0, 6 << 20, BLOCK):
-            data.seek(at + 5)
-            data.write(b"bad")
+    # Whichever block is asked of the liar first is bad.
+    honest, liar = honest_and_liar(lab, torrent, every_block, "poisoned", liar_limit=2 << 20)
     leecher = lab.peerless()
     out = lab.folder("out")
     # The liar alone at first, so that it is asked.
@@ -79,8 +71,7 @@ def one_bad_block(lab):
     events = leecher.events(leecher.get)
     banned = [event for event in events if event["event"] == "peer_banned"]
     assert len(banned) == 1, banned
-    served = liar.status()[torrent.info_hash]["payload_uploaded"]
-    assert served, "the liar served nothing: the case proves nothing"
+    assert_lied(liar, torrent)
     failed = leecher.summary()["failed"]
     assert 0 < failed <= 64 * BLOCK, f"{failed} bytes failed"
 

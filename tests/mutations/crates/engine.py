@@ -98,10 +98,19 @@ MUTATIONS = [
     Mutation(
         "reuse/private-files-are-remembered",
         "crates/engine/src/reusing.rs",
-        "if shared.torrent.info.is_private() {",
-        "if shared.torrent.info.is_private() && false {",
+        "    if torrent.info.is_private() {",
+        "    if torrent.info.is_private() && false {",
         "peerless-engine",
         "reusing::files_of_private_torrents_and_of_nobody_are_not_given_away",
+        ("--test", "session"),
+    ),
+    Mutation(
+        "reuse/private-files-are-entered-later",
+        "crates/engine/src/reusing.rs",
+        "    if torrent.info.is_private() {",
+        "    if torrent.info.is_private() && false {",
+        "peerless-engine",
+        "shelving::a_private_one_is_not",
         ("--test", "session"),
     ),
     # What was moved counts over all runs.

@@ -14,6 +14,14 @@ MUTATIONS = [
     ),
     # Nobody is given hashes without end.
     Mutation(
+        "hashes/long-layers-on-the-shard",
+        "crates/swarm/src/hashes/serving.rs",
+        "if work.hashes() <= AT_ONCE_MAX {",
+        "if work.hashes() < u64::MAX {",
+        "peerless-swarm",
+        "hashes::tests::serving::the_top_of_a_long_layer_is_made_elsewhere_and_all_who_ask_meanwhile_wait_for_it",
+    ),
+    Mutation(
         "hashes/without-end",
         "crates/swarm/src/hashes/allowance.rs",
         "let fits = owed.is_zero() || owes <= self.debt_max;",

@@ -73,9 +73,16 @@ impl Args {
             return Err(Failure::new(Code::Disk, format!("{message}, and not all could be read"))
                 .advise("see to the files that can't be read, and check again"));
         }
-        let advice = if report.files.iter().all(|file| matches!(file.trouble, FileTrouble::Missing))
-            && report.good.count() == 0
-        {
+        let too_long = |file: &&FileReport| matches!(file.trouble, FileTrouble::Longer { .. });
+        let too_long = report.files.iter().filter(too_long).count();
+        if report.good.is_full() && too_long == report.files.len() {
+            let message =
+                format!("all pieces are good, but {too_long} files go on behind their ends");
+            return Err(Failure::new(Code::Verification, message)
+                .advise("cut them to the length that is named; seeding does not need it"));
+        }
+        let is_missing = |file: &FileReport| matches!(file.trouble, FileTrouble::Missing);
+        let advice = if report.files.iter().all(is_missing) && report.good.count() == 0 {
             super::PAYLOAD_FOLDER
         } else {
             "`peerless get` into the same folder fetches what is missing"

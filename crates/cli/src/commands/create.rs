@@ -9,15 +9,14 @@ use engine::metainfo::{CreateOptions, Format, InfoHash, InfoHashV2, Torrent};
 use engine::storage::{Payload, Symlinks};
 use serde_json::json;
 
+use super::info;
+use super::remarks::Remarks;
 use crate::exit::{Code, Failure};
 use crate::format::{self, untrusted};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::result_file;
-
-/// How many files that are left out are named.
-const LEFT_OUT_TOLD_MAX: usize = 10;
 
 /// Make a .torrent of a file or folder.
 #[derive(Debug, clap::Args)]
@@ -144,22 +143,25 @@ impl Args {
         let options =
             CreateOptions { format: self.format.into(), ..self.options.with_trackers(tiers) };
         let symlinks = if self.symlinks { Symlinks::Keep } else { Symlinks::Skip };
-        let (bytes, left_out) = create_with(&self.path, symlinks, options, output).await?;
+        let Made { bytes, payload } = create_with(&self.path, symlinks, options, output).await?;
         result_file::write(&target, &bytes, self.force)?;
         let torrent = Torrent::parse(&bytes).map_err(Failure::other)?;
+        let remarks = Remarks::of(&payload, &torrent);
         let geometry = torrent.info.geometry();
-        output.value(&json!({
+        let mut document = json!({
             "output": target,
             "name": torrent.info.name(),
             "info_hash": torrent.info_hash.to_string(),
             "info_hash_v1": torrent.info_hashes.v1().map(|hash| hash.to_string()),
             "info_hash_v2": torrent.info_hashes.v2().map(|hash| hash.to_string()),
             "total_length": geometry.total_length(),
+            "payload_length": info::payload_length(&torrent.info),
             "piece_length": geometry.piece_length(),
             "piece_count": geometry.piece_count(),
             "magnet": torrent.magnet(),
-            "left_out": left_out,
-        }));
+        });
+        remarks.add_to(&mut document, &self.path);
+        output.value(&document);
         output.line(format_args!("Wrote:     {}", untrusted(&target.display().to_string())));
         if let Some(v1) = torrent.info_hashes.v1() {
             output.line(format_args!("Info hash: {v1}"));
@@ -167,23 +169,30 @@ impl Args {
         if let Some(v2) = torrent.info_hashes.v2() {
             output.line(format_args!("v2 hash:   {v2}"));
         }
-        let size = format::bytes(geometry.total_length());
+        let size = format::bytes(info::payload_length(&torrent.info));
         let piece = format::bytes(u64::from(geometry.piece_length()));
         output.line(format_args!(
             "Size:      {size} in {} pieces of {piece}",
             geometry.piece_count()
         ));
+        remarks.tell(&self.path, output);
         Ok(())
     }
 }
 
-/// Hashes a payload with progress, and says what is left out; Ctrl-C ends it.
+/// A .torrent, and what it was made of.
+pub(crate) struct Made {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) payload: Payload,
+}
+
+/// Hashes a payload with progress; Ctrl-C ends it.
 pub(crate) async fn create(
     path: &Path,
     options: CreateOptions,
     output: Output,
-) -> Result<Vec<u8>, Failure> {
-    create_with(path, Symlinks::Skip, options, output).await.map(|(bytes, _)| bytes)
+) -> Result<Made, Failure> {
+    create_with(path, Symlinks::Skip, options, output).await
 }
 
 async fn create_with(
@@ -191,7 +200,7 @@ async fn create_with(
     symlinks: Symlinks,
     options: CreateOptions,
     output: Output,
-) -> Result<(Vec<u8>, Vec<PathBuf>), Failure> {
+) -> Result<Made, Failure> {
     let cancel = Arc::new(AtomicBool::new(false));
     let progress = Progress::new(output, &path.display().to_string());
     let hashing = {
@@ -202,9 +211,8 @@ async fn create_with(
             };
             let payload = Payload::walk(&path, symlinks).map_err(CreateError::from);
             payload.and_then(|payload| {
-                tell_left_out(&payload.skipped, output);
                 let bytes = engine::create_of(&payload, &options, shown, &cancel)?;
-                Ok((bytes, payload.skipped))
+                Ok(Made { bytes, payload })
             })
         })
     };
@@ -222,18 +230,6 @@ async fn create_with(
         CreateError::Files(error) => Failure::new(Code::Disk, error.to_string()),
         other => Failure::usage(other.to_string()),
     })
-}
-
-/// A person should not find out by what is missing elsewhere.
-fn tell_left_out(skipped: &[PathBuf], output: Output) {
-    for path in skipped.iter().take(LEFT_OUT_TOLD_MAX) {
-        let path = untrusted(&path.display().to_string());
-        output.note(format_args!("warning: {path} is left out: not a file, or a link"));
-    }
-    if skipped.len() > LEFT_OUT_TOLD_MAX {
-        let more = skipped.len() - LEFT_OUT_TOLD_MAX;
-        output.note(format_args!("warning: {more} more are left out; --json names all"));
-    }
 }
 
 fn default_output(path: &Path) -> Result<PathBuf, Failure> {

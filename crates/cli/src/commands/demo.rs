@@ -60,7 +60,7 @@ async fn demonstrate(dir: &Path, size: u64, output: Output) -> Result<(), Failur
     made.await.map_err(Failure::other)?.map_err(|error| Failure::file(&payload, &error))?;
 
     let hashing = Instant::now();
-    let torrent = create::create(&payload, CreateOptions::default(), output).await?;
+    let torrent = create::create(&payload, CreateOptions::default(), output).await?.bytes;
     let torrent = Torrent::parse(&torrent).map_err(Failure::other)?;
     output.line(format_args!("Created the torrent {}", torrent.info_hash));
     output.line(format_args!("  in {:.2} s", hashing.elapsed().as_secs_f64()));

@@ -88,6 +88,7 @@ fn document(torrent: &Torrent) -> serde_json::Value {
         "info_hash_v2": torrent.info_hashes.v2().map(|hash| hash.to_string()),
         "lacks_piece_layers": torrent.lacks_layers(),
         "total_length": geometry.total_length(),
+        "payload_length": payload_length(info),
         "piece_length": geometry.piece_length(),
         "piece_count": geometry.piece_count(),
         "private": info.is_private(),
@@ -108,7 +109,7 @@ fn document(torrent: &Torrent) -> serde_json::Value {
 fn text(torrent: &Torrent, output: Output) {
     let (info, geometry) = (&torrent.info, torrent.info.geometry());
     let row = |name: &str, value: String| output.line(format_args!("{name:<13}{value}"));
-    let total = geometry.total_length();
+    let (total, padding) = (payload_length(info), padding(info));
     row("Name:", untrusted(&info.name()));
     row("Version:", version(info).into());
     match (torrent.info_hashes.v1(), torrent.info_hashes.v2()) {
@@ -123,6 +124,9 @@ fn text(torrent: &Torrent, output: Output) {
         _ => row("Info hash:", torrent.info_hash.to_string()),
     }
     row("Size:", format!("{} ({total} bytes)", format::bytes(total)));
+    if padding > 0 {
+        row("Padding:", format!("{}, never sent nor stored", format::bytes(padding)));
+    }
     let piece_length = format::bytes(u64::from(geometry.piece_length()));
     row("Pieces:", format!("{} of {piece_length}", geometry.piece_count()));
     row("Private:", if info.is_private() { "yes" } else { "no" }.into());
@@ -164,6 +168,20 @@ fn text(torrent: &Torrent, output: Output) {
             output.line(format_args!("  {:>digits$}              root {}", "", hex(root)));
         }
     }
+}
+
+/// Bytes of its files, without the padding of hybrids.
+pub(super) fn payload_length(info: &Info) -> u64 {
+    length(info, false)
+}
+
+fn padding(info: &Info) -> u64 {
+    length(info, true)
+}
+
+fn length(info: &Info, of_padding: bool) -> u64 {
+    let files = info.files().iter().filter(|file| file.attributes.pad == of_padding);
+    files.map(|file| file.length).sum()
 }
 
 /// Torrents that may have the same files, in digits.

@@ -23,6 +23,7 @@ mod placing;
 pub(crate) mod port_file;
 mod proxy;
 mod reach;
+mod remarks;
 pub(crate) mod rename;
 mod report;
 pub(crate) mod seed;

@@ -320,7 +320,8 @@ pub(crate) fn summary_line(handle: &TorrentHandle, since: Instant) -> String {
     let name = untrusted(&name(handle));
     if stats.wanted_left > 0 {
         let have = format::bytes(stats.verified_bytes);
-        return format!("{name}: stopped with {have} of {}", format::bytes(stats.total_bytes));
+        let wanted = stats.verified_bytes.saturating_add(stats.wanted_left);
+        return format!("{name}: stopped with {have} of {}", format::bytes(wanted));
     }
     let resumed = match stats.resumed_bytes {
         0 => String::new(),

@@ -11,8 +11,10 @@ use serde_json::json;
 
 use super::drawing::draw;
 use super::reach::Reach;
+use super::remarks::Remarks;
 use super::{create, report, session};
 use crate::exit::{Code, Failure};
+use crate::format::untrusted;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
@@ -49,8 +51,14 @@ impl Args {
         let path = self.path.canonicalize().map_err(|error| Failure::file(&self.path, &error))?;
         let root =
             path.parent().ok_or_else(|| Failure::usage("give a file or folder, not a root"))?;
-        let bare = create::create(&path, CreateOptions::default(), output).await?;
-        let bare = Torrent::parse(&bare).map_err(Failure::other)?;
+        let made = create::create(&path, CreateOptions::default(), output).await?;
+        let bare = Torrent::parse(&made.bytes).map_err(Failure::other)?;
+        let remarks = Remarks::of(&made.payload, &bare);
+        if let Some(name) = remarks.changed().next() {
+            let message = format!("no client can have the name {}", untrusted(name));
+            return Err(Failure::usage(message).advise("rename it, and share again"));
+        }
+        remarks.tell(&path, output);
 
         let network = self.reach.network()?;
         let builder = Session::builder().port(self.port).state(StateLocation::Memory);

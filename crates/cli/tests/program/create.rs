@@ -149,18 +149,3 @@ fn impossible_requests() {
     assert!(done.err.contains("absent.bin"), "{}", done.err);
     assert_eq!(world.names_in("."), ["data", "home", "state", "tmp"]);
 }
-
-#[cfg(unix)]
-#[test]
-fn what_is_left_out_is_named() {
-    let world = World::new();
-    world.write("data/tree/a.bin", &noise(100));
-    std::os::unix::fs::symlink("a.bin", world.path("data/tree/link")).expect("a link");
-    let create = ["create", "data/tree", "--force"];
-    let done = world.run(&create).expect(0);
-    assert!(done.err.contains("data/tree/link is left out"), "{}", done.err);
-    let json = world.run(&[&create[..], &["--json"]].concat()).expect(0).json();
-    assert_eq!(json["left_out"], serde_json::json!(["data/tree/link"]));
-    let kept = world.run(&[&create[..], &["--symlinks"]].concat()).expect(0);
-    assert_eq!(kept.err, "");
-}

@@ -19,6 +19,7 @@ mod network;
 mod peer;
 mod piece;
 mod process;
+mod remarks;
 mod reusing;
 mod share;
 mod sources;

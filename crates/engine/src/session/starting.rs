@@ -21,6 +21,7 @@ use crate::net::{Listener, Purpose};
 use crate::panics::Panics;
 use crate::roster::Roster;
 use crate::settings::Settings;
+use crate::shelving::Shelving;
 use crate::utp_driver::Utp;
 use crate::{
     accept, dht, limits, link, listening, local_search, mapping, relaying, rest, resume, shard,
@@ -77,6 +78,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         limits: Arc::default(),
         schedule: Arc::default(),
         intake: Intake::default(),
+        shelving: Shelving::default(),
         gate: Arc::clone(datagrams.gate()),
         mapping: Mapping::default(),
         external: Mutex::default(),

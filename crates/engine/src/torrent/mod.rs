@@ -385,6 +385,7 @@ impl Torrent {
                 Self::prove(state, block, leaf, length, opened);
             }
             Action::HashLeaves { piece } => self.hash_leaves(state, now, piece),
+            Action::HashUpper { tree, work } => self.hash_upper(tree, work),
             Action::SendHashes { peer, request } => Self::send_hashes(state, peer, request),
             Action::Judge { pieces } => self.judge(pieces),
             Action::LayerKnown { root, layer } => self.layer_known(state, root, &layer),

@@ -111,7 +111,8 @@ impl Torrent {
     ) {
         let message = error.to_string();
         if state.storage_error.as_ref() != Some(&message) {
-            tracing::error!(torrent = %self.shared.info_hash(), error = %message, "write failed");
+            // An event says it too: who shows those need not see it twice.
+            tracing::warn!(torrent = %self.shared.info_hash(), error = %message, "write failed");
             let info_hash = self.shared.info_hash();
             let message = message.clone();
             self.context.session.events.send(Event::StorageError { info_hash, message });

@@ -12,7 +12,7 @@ use std::time::Duration;
 use metainfo::PieceIndex;
 use metainfo::merkle::MerkleHash;
 use storage::{StorageError, TreeCheck, Unproved};
-use swarm::{BlockOutcome, PeerKey, Swarm, Tree};
+use swarm::{BlockOutcome, PeerKey, Swarm, Tree, Upper, UpperWork};
 use wire::{BlockRequest, HashRequest, Message};
 
 use super::{State, Torrent, touch};
@@ -130,6 +130,22 @@ impl Torrent {
             }
             state.swarm.leaves_hashed(now, piece, result.ok());
         });
+    }
+
+    /// Has the pool make what is above a piece layer.
+    pub(super) fn hash_upper(&self, tree: u32, work: UpperWork) {
+        let (shard, info_hash) = (self.context.sender.clone(), self.shared.info_hash());
+        let make = move || work.make();
+        self.context.pools.compute(&self.shared.store, make, move |upper| {
+            let _ = shard.send(ShardMessage::Upper { info_hash, tree, upper });
+        });
+    }
+
+    /// The pool made it.
+    pub(crate) fn upper_hashed(&self, tree: u32, upper: Option<Upper>) {
+        if !self.stopped.get() {
+            self.change(|state, now| state.swarm.upper_hashed(now, tree, upper));
+        }
     }
 
     /// Answers a request for hashes.

@@ -26,6 +26,7 @@ mod resume;
 mod reusing;
 mod script;
 mod seeding;
+mod shelving;
 mod support;
 mod totals;
 mod transfer;

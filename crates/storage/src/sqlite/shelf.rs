@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, Row, params};
 
-use super::to_integer;
+use super::{read_key, to_integer};
 use crate::record::RecordKey;
 use crate::shelf::{SHELF_FILES_MAX, Shelf, Source, Wanted};
 
@@ -73,6 +73,15 @@ pub(super) fn look(reader: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec
     }
     found.retain(|source| source.path.is_absolute()); // a damaged database may say anything
     Ok(found)
+}
+
+/// Torrents without a file here, and whether their .torrent files are kept.
+pub(super) fn without(reader: &Connection) -> rusqlite::Result<Vec<(RecordKey, bool)>> {
+    let mut find = reader.prepare_cached(
+        "SELECT info_hash, root, torrent IS NOT NULL FROM torrents
+         WHERE NOT EXISTS (SELECT 1 FROM shelf WHERE shelf.torrent = torrents.id) ORDER BY id",
+    )?;
+    find.query_map([], |row| Ok((read_key(row)?, row.get(2)?)))?.collect()
 }
 
 fn hinted(reader: &Connection, wanted: &Wanted) -> rusqlite::Result<HashSet<i64>> {
@@ -178,6 +187,8 @@ mod tests {
         assert_eq!(names(&state, &wants(group("g"), None)), ["/c", "/e"]);
         assert_eq!(names(&state, &wants(group("h"), None)), ["/e"]);
         assert_eq!(names(&state, &wants(naming(4), None)), ["/e", "/f"]);
+        let left: Vec<_> = state.unshelved().unwrap();
+        assert_eq!(left, [(key(5), false)], "nothing was kept of it");
         // What is put again is instead, and goes with the torrent.
         put(3, none(), &[]);
         put(4, group("g"), &[source("/g", 9, None)]);

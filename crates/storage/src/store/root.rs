@@ -44,6 +44,11 @@ impl Root {
                     let rest = absolute.strip_prefix(existing).unwrap_or(Path::new(""));
                     return Self::below(real, rest);
                 }
+                // Its target may be on a volume that is not there: nothing is made beside it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && existing.is_symlink() => {
+                    let (path, found) = (existing.to_path_buf(), Obstacle::DeadLink);
+                    return Err(StorageError::InTheWay { path, found });
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match existing.parent() {
                     Some(parent) => existing = parent,
                     None => return Err(failed(path, &error)),

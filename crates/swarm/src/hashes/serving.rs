@@ -2,12 +2,14 @@
 //!
 //! What is asked for is checked before anything is done for it. To give leaves, a whole piece has to
 //! be read and hashed, so that is done for one piece at a time, in the order of the requests, and
-//! the last few pieces' leaves are kept. How much anybody may ask for is bounded in time
+//! the last few pieces' leaves are kept. What is above a long piece layer is made elsewhere, too, once
+//! (`upper.rs`). How much anybody may ask for is bounded in time
 //! (`allowance.rs`).
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metainfo::PieceIndex;
@@ -15,6 +17,7 @@ use metainfo::merkle::{HashRun, MerkleHash, MerkleTree};
 use wire::{HashRequest, Message};
 
 use super::allowance::Allowance;
+use super::upper::{AT_ONCE_MAX, Upper, UpperWork, count, run_of_layer};
 use super::{Hashes, Tree};
 use crate::{Action, PeerKey, Swarm};
 
@@ -38,7 +41,9 @@ pub(super) struct Serving {
     /// Leaves, and what is above them, of some pieces; the last used is the last.
     kept: VecDeque<(PieceIndex, MerkleTree)>,
     /// What is above the piece layers of some files, by the tree's number.
-    pub(super) upper: BTreeMap<u32, MerkleTree>,
+    pub(super) upper: BTreeMap<u32, Upper>,
+    /// Where that is being made, and who waits for it.
+    making: BTreeMap<u32, Vec<(PeerKey, HashRequest)>>,
 }
 
 impl Serving {
@@ -51,7 +56,20 @@ impl Serving {
             hashing: None,
             kept: VecDeque::new(),
             upper: BTreeMap::new(),
+            making: BTreeMap::new(),
         }
+    }
+
+    /// Whether one more request of the peer may wait.
+    fn has_room(&self, peer: PeerKey) -> bool {
+        let of_leaves = self.waiting.iter().map(|(whose, ..)| *whose);
+        let of_upper = self.making.values().flatten().map(|(whose, _)| *whose);
+        let (mut all, mut of_peer) = (0, 0);
+        for whose in of_leaves.chain(of_upper) {
+            all += 1;
+            of_peer += usize::from(whose == peer);
+        }
+        all < WAITING_MAX && of_peer < WAITING_OF_ONE_MAX
     }
 
     /// Forgets whose debts are paid.
@@ -61,6 +79,7 @@ impl Serving {
 
     pub(super) fn forget(&mut self, peer: PeerKey) {
         self.waiting.retain(|(whose, ..)| *whose != peer);
+        self.making.values_mut().for_each(|waiting| waiting.retain(|(whose, _)| *whose != peer));
     }
 
     fn keep(&mut self, piece: PieceIndex, tree: MerkleTree) {
@@ -100,46 +119,72 @@ impl Hashes {
         (fits && exists).then(|| tree.first_piece.checked_add(number)).flatten()
     }
 
-    /// The nodes from a file's piece layer to its root. They are made of a copy of the whole layer, once.
-    fn upper(&mut self, number: u32) -> Option<&MerkleTree> {
-        let room = match self.serving.upper.entry(number) {
-            Entry::Occupied(made) => return Some(made.into_mut()),
-            Entry::Vacant(room) => room,
-        };
+    /// A tree's piece layer. That of a file of one piece is its root.
+    fn layer(&self, number: u32) -> Option<(Arc<[MerkleHash]>, u32, u32)> {
         let tree = self.trees.get(number as usize)?;
-        let base = tree.piece_top(self.piece_length);
-        let top = tree.height();
-        let hashes = match &tree.layer {
-            _ if base == top => vec![tree.root],
-            Some(layer) => layer.to_vec(),
-            None => return None,
-        };
-        Some(room.insert(MerkleTree::new(hashes, base, top)))
+        let (base, top) = (tree.piece_top(self.piece_length), tree.height());
+        let layer = if base == top { Arc::from([tree.root]) } else { tree.layer.clone()? };
+        Some((layer, base, top))
+    }
+
+    /// The layer of which an answer has upper nodes that are not there.
+    fn to_be_made(&self, number: u32, request: &HashRequest) -> Option<UpperWork> {
+        let (layer, base, top) = self.layer(number)?;
+        let reaches = run_of(request).top().saturating_add(request.uncles());
+        let has_upper = request.uncles() > 0 && reaches > base && top > base;
+        (has_upper && !self.serving.upper.contains_key(&number))
+            .then(|| UpperWork::new(layer, base, top))
     }
 
     /// Whether the answer to a request about this tree may be given: then the address owes what is
     /// sent, and what is `read` for it, and the file's piece layer where what is above that has to be
-    /// made, which is done at once, so that nobody pays it twice.
+    /// made, which is begun at once, so that nobody pays it twice.
     fn may_have(
         &mut self,
         (now, ip): (Duration, IpAddr),
         number: u32,
         request: &HashRequest,
         read: u64,
+        actions: &mut VecDeque<Action>,
     ) -> bool {
-        let Some(tree) = self.trees.get(number as usize) else { return false };
         let sent = u64::from(request.length).saturating_add(u64::from(request.uncles()));
-        let top = run_of(request).top().saturating_add(request.uncles());
-        let layer = tree.layer.as_ref().filter(|_| {
-            top > tree.piece_top(self.piece_length) && !self.serving.upper.contains_key(&number)
-        });
-        let made = layer.map_or(0, |layer| layer.len() as u64);
+        let is_begun = self.serving.making.contains_key(&number);
+        let work = self.to_be_made(number, request).filter(|_| !is_begun);
+        let made = work.as_ref().map_or(0, UpperWork::hashes);
         let all = sent.saturating_add(read).saturating_add(made);
         let may = self.serving.allowance.take(now, ip, all);
-        if may && made > 0 {
-            self.upper(number);
+        if let Some(work) = work.filter(|_| may) {
+            self.make(number, work, actions);
         }
         may
+    }
+
+    /// At once, or elsewhere.
+    fn make(&mut self, number: u32, work: UpperWork, actions: &mut VecDeque<Action>) {
+        if work.hashes() <= AT_ONCE_MAX {
+            self.serving.upper.insert(number, work.make());
+        } else if let Entry::Vacant(room) = self.serving.making.entry(number) {
+            room.insert(Vec::new());
+            actions.push_back(Action::HashUpper { tree: number, work });
+        }
+    }
+
+    /// Sends the answer, once what is above the piece layer is there.
+    fn give(
+        &mut self,
+        number: u32,
+        (peer, request): (PeerKey, HashRequest),
+        actions: &mut VecDeque<Action>,
+    ) -> Option<()> {
+        if let Some(work) = self.to_be_made(number, &request) {
+            self.make(number, work, actions);
+            let has_room = self.serving.has_room(peer);
+            if let Some(waiting) = self.serving.making.get_mut(&number) {
+                return has_room.then(|| waiting.push((peer, request)));
+            }
+        }
+        actions.push_back(Action::SendHashes { peer, request });
+        Some(())
     }
 
     /// When the last debt will be paid for what was given; `None` when all are.
@@ -148,7 +193,7 @@ impl Hashes {
     }
 
     /// The answer, if all that it takes is at hand.
-    fn answer(&mut self, request: &HashRequest) -> Option<Vec<MerkleHash>> {
+    fn answer(&self, request: &HashRequest) -> Option<Vec<MerkleHash>> {
         let (number, tree) = self.by_root(request.root).next()?;
         if !request.is_sound(tree.height()) {
             return None;
@@ -157,9 +202,11 @@ impl Hashes {
         let run = run_of(request);
         let uncles = request.uncles() as usize;
         if request.base_layer == piece_top && tree.layer.is_some() {
-            let upper = self.upper(number)?;
-            let mut hashes = upper.hashes(run)?;
-            hashes.extend(proofs(upper, run, uncles)?);
+            let (layer, ..) = self.layer(number)?;
+            let mut hashes = run_of_layer(&layer, run)?;
+            if uncles > 0 {
+                hashes.extend(self.serving.upper.get(&number)?.proofs(&layer, run, uncles)?);
+            }
             return Some(hashes);
         }
         if request.base_layer != 0 {
@@ -179,7 +226,8 @@ impl Hashes {
         drop(kept);
         if above > 0 {
             let node = HashRun { layer: piece_top, index: u64::from(first), length: 1 };
-            hashes.extend(proofs(self.upper(number)?, node, above)?);
+            let (layer, ..) = self.layer(number)?;
+            hashes.extend(self.serving.upper.get(&number)?.proofs(&layer, node, above)?);
         }
         Some(hashes)
     }
@@ -193,9 +241,8 @@ fn run_of(request: &HashRequest) -> HashRun {
     }
 }
 
-/// Uncles of a run, exactly so many.
-fn proofs(upper: &MerkleTree, run: HashRun, uncles: usize) -> Option<Vec<MerkleHash>> {
-    upper.proofs(run, uncles).filter(|proofs| proofs.len() == uncles)
+fn rejection(peer: PeerKey, request: HashRequest) -> Action {
+    Action::Send { peer, message: Message::HashReject(request) }
 }
 
 impl Swarm {
@@ -218,11 +265,8 @@ impl Swarm {
         }
         let piece_top = tree.piece_top(hashes.piece_length);
         if request.base_layer == piece_top && tree.layer.is_some() {
-            if !hashes.may_have(who, number, &request, 0) {
-                return None;
-            }
-            self.actions.push_back(Action::SendHashes { peer: key, request });
-            return Some(());
+            let may = hashes.may_have(who, number, &request, 0, &mut self.actions);
+            return may.then(|| hashes.give(number, (key, request), &mut self.actions)).flatten();
         }
         if request.base_layer != 0 {
             return None;
@@ -233,19 +277,13 @@ impl Swarm {
             pieces.find(|piece| self.have.has(*piece))?
         };
         if hashes.serving.leaves(piece).is_some() {
-            if !hashes.may_have(who, number, &request, 0) {
-                return None;
-            }
-            self.actions.push_back(Action::SendHashes { peer: key, request });
-            return Some(());
+            let may = hashes.may_have(who, number, &request, 0, &mut self.actions);
+            return may.then(|| hashes.give(number, (key, request), &mut self.actions)).flatten();
         }
         let read = hashes.piece_tree(piece).map_or(0, |tree| u64::from(tree.leaf_count()));
-        let waiting = &hashes.serving.waiting;
-        let of_peer = waiting.iter().filter(|(peer, ..)| *peer == key).count();
-        if waiting.len() >= WAITING_MAX || of_peer >= WAITING_OF_ONE_MAX {
-            return None;
-        }
-        if !hashes.may_have(who, number, &request, read) {
+        if !hashes.serving.has_room(key)
+            || !hashes.may_have(who, number, &request, read, &mut self.actions)
+        {
             return None;
         }
         hashes.serving.waiting.push_back((key, request, piece));
@@ -274,8 +312,8 @@ impl Swarm {
     }
 
     /// The hashes for [`Action::SendHashes`]; without them, reject.
-    pub fn hashes_for(&mut self, request: &HashRequest) -> Option<Vec<MerkleHash>> {
-        self.hashes.as_deref_mut()?.answer(request)
+    pub fn hashes_for(&self, request: &HashRequest) -> Option<Vec<MerkleHash>> {
+        self.hashes.as_deref()?.answer(request)
     }
 
     /// The leaves of a piece that [`Action::HashLeaves`] named, as they are on the disk; `None` when
@@ -289,7 +327,10 @@ impl Swarm {
         self.now = now;
         let Some(hashes) = self.hashes.as_deref_mut() else { return };
         let sound = hashes.piece_tree(piece).zip(leaves).and_then(|(known, leaves)| {
-            known.is_over(&leaves).then(|| MerkleTree::new(leaves, 0, known.top))
+            let is_long = leaves.len() as u64 == u64::from(known.leaf_count());
+            count(leaves.len());
+            let tree = is_long.then(|| MerkleTree::new(leaves, 0, known.top));
+            tree.filter(|tree| tree.root() == known.root)
         });
         let is_sound = sound.is_some();
         if let Some(tree) = sound {
@@ -306,13 +347,36 @@ impl Swarm {
             *of != piece
         });
         for (peer, request) in waited {
-            if is_sound {
-                self.actions.push_back(Action::SendHashes { peer, request });
-            } else {
-                self.send(peer, Message::HashReject(request));
+            let number = hashes.by_root(request.root).next().map(|(number, _)| number);
+            let given = number
+                .filter(|_| is_sound)
+                .and_then(|number| hashes.give(number, (peer, request), &mut self.actions));
+            if given.is_none() {
+                self.actions.push_back(rejection(peer, request));
             }
         }
         self.hash_next();
+    }
+
+    /// What came of [`Action::HashUpper`]; `None` when it could not be made.
+    pub fn upper_hashed(&mut self, now: Duration, tree: u32, upper: Option<Upper>) {
+        self.now = now;
+        let Some(hashes) = self.hashes.as_deref_mut() else { return };
+        let waited = hashes.serving.making.remove(&tree); // nobody any more, after a rest
+        let fits =
+            |upper: &Upper| hashes.layer(tree).is_some_and(|(_, base, top)| upper.is_of(base, top));
+        let upper = upper.filter(fits);
+        let is_made = upper.is_some();
+        if let Some(upper) = upper {
+            hashes.serving.upper.insert(tree, upper);
+        }
+        for (peer, request) in waited.into_iter().flatten() {
+            self.actions.push_back(if is_made {
+                Action::SendHashes { peer, request }
+            } else {
+                rejection(peer, request)
+            });
+        }
     }
 
     /// Gives memory back that nobody may need again.
@@ -321,6 +385,7 @@ impl Swarm {
             // Not who owes us: it does not rest before that is paid.
             hashes.serving.kept = VecDeque::new();
             hashes.serving.upper = BTreeMap::new();
+            hashes.serving.making = BTreeMap::new();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Hashes that peers ask us for: what is given, what is not, and how much in which time.
 
 use super::*;
+use crate::hashes::upper::{AT_ONCE_MAX, counting};
 
 /// What a seed of `sample` answers: hashes, or nothing for a rejection. `None` while it is asked
 /// for leaves first.
@@ -16,6 +17,9 @@ fn ask(swarm: &mut Swarm, sample: &Sample, request: HashRequest) -> Option<Vec<M
                 }
                 Action::Send { message: Message::HashReject(of), .. } if *of == request => {
                     return None;
+                }
+                Action::HashUpper { tree, work } => {
+                    swarm.upper_hashed(START, *tree, Some(work.make()));
                 }
                 Action::HashLeaves { piece } => {
                     let leaves = (piece * 4..sample.blocks.min(piece * 4 + 4)).map(leaf);
@@ -120,6 +124,10 @@ fn costs(swarm: &mut Swarm, now: Duration, peer: PeerKey, request: HashRequest) 
         for action in &said {
             match action {
                 Action::SendHashes { request, .. } => cost += request.length + request.uncles(),
+                Action::HashUpper { tree, work } => {
+                    cost += work.hashes() as u32;
+                    swarm.upper_hashed(now, *tree, Some(work.make()));
+                }
                 Action::HashLeaves { piece } => {
                     let leaves: Vec<_> = (piece * 4..piece * 4 + 4).map(leaf).collect();
                     cost += 4;
@@ -181,7 +189,9 @@ fn what_is_above_a_layer_is_made_once_and_paid_by_who_has_it_made() {
         |length, proof_layers| HashRequest { root, base_layer: 2, index: 0, length, proof_layers };
     assert_eq!(costs(&mut swarm, START, peer, leaves_of(&sample, 0)), 8, "nothing is made for it");
     assert!(!is_made(&swarm));
-    assert_eq!(costs(&mut swarm, START, peer, asks(2, 0)), 8192 + 2);
+    assert_eq!(costs(&mut swarm, START, peer, asks(2, 0)), 2, "nor for a run alone");
+    assert!(!is_made(&swarm));
+    assert_eq!(costs(&mut swarm, START, peer, asks(2, 1)), 8192 + 2 + 1);
     // A copy of the layer alone is 256 KiB.
     let one_answer = || drop(swarm.hashes_for(&asks(2, 12)).unwrap());
     let info = allocation_counter::measure(one_answer);
@@ -193,9 +203,83 @@ fn what_is_above_a_layer_is_made_once_and_paid_by_who_has_it_made() {
         let peer = swarm.peers.keys()[0];
         swarm.remove_peer(START, peer);
         let peer = swarm.add_peer(START, hello(1, true)).unwrap();
-        times += u32::from(costs(&mut swarm, START, peer, asks(2, 0)) > 0);
+        times += u32::from(costs(&mut swarm, START, peer, asks(2, 1)) > 0);
     }
     assert_eq!(times, (3 * 8192 + 16 * 1024) / 8200);
+}
+
+/// Hashes of a long layer are hashed elsewhere: no step of ours takes more than those of a short one, whatever
+/// is asked.
+#[test]
+fn the_top_of_a_long_layer_is_made_elsewhere_and_all_who_ask_meanwhile_wait_for_it() {
+    let sample = Sample::new(4 * 20_000);
+    let mut swarm = sample.swarm(true, true);
+    let peers = [1, 2, 3].map(|number| swarm.add_peer(START, hello(number, true)).unwrap());
+    actions(&mut swarm);
+    let root = sample.tree.root();
+    let of_layer = HashRequest { root, base_layer: 2, index: 512, length: 512, proof_layers: 14 };
+    let of_leaves = HashRequest { root, base_layer: 0, index: 0, length: 4, proof_layers: 16 };
+    let mut most = 0;
+    let mut step = || most = most.max(counting::hashed());
+    counting::hashed();
+    let mut works = Vec::new();
+    for (peer, request) in [(0, of_layer), (1, of_layer), (1, of_leaves), (2, of_layer)] {
+        swarm.handle(START, peers[peer], &Message::HashRequest(request)).unwrap();
+        step();
+        for action in actions(&mut swarm) {
+            match action {
+                Action::HashUpper { tree: 0, work } => works.push(work),
+                Action::HashLeaves { piece: 0 } => {
+                    swarm.leaves_hashed(START, 0, Some((0..4).map(leaf).collect()));
+                    step();
+                }
+                other => panic!("{other:?} before it is made"),
+            }
+        }
+    }
+    assert_eq!(works.len(), 1, "once for all");
+    swarm.remove_peer(START, peers[2]);
+    actions(&mut swarm);
+    let upper = works.pop().unwrap().make();
+    assert_eq!(counting::hashed(), 20_000, "elsewhere");
+    swarm.upper_hashed(START, 0, Some(upper));
+    step();
+    let given = actions(&mut swarm);
+    let expected = [(0, of_layer), (1, of_layer), (1, of_leaves)];
+    let answer = |(peer, request): (usize, _)| Action::SendHashes { peer: peers[peer], request };
+    assert_eq!(given, expected.map(answer), "who left is not answered");
+    for request in [of_layer, of_leaves] {
+        assert_eq!(swarm.hashes_for(&request), Some(sample.honest(&request)));
+        step();
+    }
+    assert!(most <= AT_ONCE_MAX as usize, "{most} hashes at once");
+}
+
+#[test]
+fn what_can_not_be_made_is_refused_and_tried_again_and_a_late_outcome_changes_nothing() {
+    let sample = Sample::new(4 * 5000);
+    let mut swarm = sample.swarm(true, true);
+    let peer = swarm.add_peer(START, hello(1, true)).unwrap();
+    actions(&mut swarm);
+    let root = sample.tree.root();
+    let request = HashRequest { root, base_layer: 2, index: 0, length: 2, proof_layers: 3 };
+    let asks = |swarm: &mut Swarm| {
+        swarm.handle(START, peer, &Message::HashRequest(request)).unwrap();
+        let [Action::HashUpper { tree: 0, work }] = &actions(swarm)[..] else { panic!("no work") };
+        work.make()
+    };
+    asks(&mut swarm);
+    swarm.upper_hashed(START, 0, None);
+    let reject = Action::Send { peer, message: Message::HashReject(request) };
+    assert_eq!(actions(&mut swarm), [reject]);
+    let upper = asks(&mut swarm);
+    swarm.upper_hashed(START, 7, Some(upper.clone())); // of no tree
+    assert_eq!(actions(&mut swarm), []);
+    for _ in 0..2 {
+        swarm.upper_hashed(START, 0, Some(upper.clone()));
+    }
+    assert_eq!(actions(&mut swarm), [Action::SendHashes { peer, request }]);
+    assert_eq!(swarm.hashes_for(&request), Some(sample.honest(&request)));
 }
 
 #[test]
