@@ -4,12 +4,16 @@
     tests/coverage/run.py                 # a line for each crate; fails below 90 %
     tests/coverage/run.py --missed swarm  # and the lines of one that no test came through
 
+It runs the tests of the pure crates. `.ci/run` has them run already, and lets that run be counted:
+
+    env $(tests/coverage/run.py --prepare FOLDER) cargo test --workspace
+    tests/coverage/run.py --of FOLDER
+
 Tests of other crates do not count, nor do lines of tests. Dependencies are taken as they were built
-for `cargo test`; only the crates themselves are compiled once more.
+for `cargo test`; only the crates of the workspace are compiled anew, the pure ones with counters.
 """
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -20,7 +24,8 @@ from pathlib import Path
 
 import llvm_profile as profile
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 CRATES = ("metainfo", "digest", "wire", "tracker", "dht", "dns", "utp", "portmap", "webseed", "swarm")
 PERCENT_MIN = 90
 NOT_JUDGED = ("digest",)
@@ -33,18 +38,49 @@ TEST_MODULE = re.compile(r"^#\[cfg\(test\)\]\n(?:#\[.*\]\n)*mod \w+ \{\n.*?^\}\n
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--missed", metavar="CRATE", choices=CRATES, action="append", default=[])
+    parser.add_argument("--prepare", metavar="FOLDER", type=Path,
+                        help="print what `cargo test` needs in its environment to leave its counts there")
+    parser.add_argument("--of", metavar="FOLDER", type=Path, help="judge a run that left its counts there")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder))
+    if arguments.prepare:
+        print("\n".join(f"{name}={value}" for name, value in prepare(arguments.prepare).items()))
+        return 0
+    if arguments.of:
+        return judge(arguments.of, arguments.missed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        packages = [word for crate in CRATES for word in ("-p", f"peerless-{crate}")]
+        ran = subprocess.run(
+            [os.environ.get("CARGO", "cargo"), "test", "--locked", "--quiet", "--lib", "--tests", *packages],
+            cwd=ROOT, env={**os.environ, **prepare(folder)},
+        )
+        return ran.returncode or judge(folder, arguments.missed)
+
+
+def prepare(folder):
+    """A folder for each crate, and what makes `cargo test` fill them."""
+    for crate in CRATES:
+        (folder / crate).mkdir(parents=True, exist_ok=True)
+    about = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    host = re.search(r"^host: (.*)$", about, re.M).group(1).upper().replace("-", "_")
+    return {
+        "COVERAGE_FOLDER": folder.resolve(),
+        "RUSTC_WORKSPACE_WRAPPER": HERE / "rustc",
+        f"CARGO_TARGET_{host}_RUNNER": HERE / "runner",
+    }
+
+
+def judge(folder, show_missed):
+    """The exit code: whether any crate is below what is asked of it."""
     low = False
     for crate in CRATES:
-        files = {file: lines for file, lines in found.items() if file.parts[1] == crate}
+        files = measure(crate, folder / crate)
         covered = sum(count > 0 for lines in files.values() for count in lines.values())
         lines = sum(map(len, files.values()))
         percent = 100 * covered / max(lines, 1)
         low |= percent < PERCENT_MIN and crate not in NOT_JUDGED
-        print(f"{crate:9} {percent:5.1f} %  {covered} of {lines} lines")
-        if crate in arguments.missed:
+        print(f"{crate:9} {percent:5.1f} %  {covered} of {lines} lines", flush=True)
+        if crate in show_missed:
             for file, lines in sorted(files.items()):
                 missed = [line for line, count in sorted(lines.items()) if not count]
                 if missed:
@@ -52,34 +88,12 @@ def main():
     return int(low)
 
 
-def measure(folder):
-    """Counts by line, by file."""
-    environment = {
-        **os.environ,
-        "RUSTC_WORKSPACE_WRAPPER": str(Path(__file__).with_name("rustc").resolve()),
-        "LLVM_PROFILE_FILE": str(folder / "elsewhere-%p.profraw"),
-    }
-    packages = [word for crate in CRATES for word in ("-p", f"peerless-{crate}")]
-    command = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--lib", "--tests"]
-    command += [*packages, "--no-run", "--message-format=json"]
-    built = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    if built.returncode:
-        sys.exit(built.returncode)
-    messages = map(json.loads, built.stdout.splitlines())
-    programs = {(m["executable"], m["package_id"]) for m in messages if m.get("executable")}
+def measure(crate, folder):
+    """Counts by line, by file of the crate."""
     regions = defaultdict(lambda: defaultdict(int))
-    for number, (program, package) in enumerate(sorted(programs)):
-        raw = folder / f"{number}.profraw"
-        crate = next(crate for crate in CRATES if f"/{crate}#" in package)
-        ran = subprocess.run(
-            [program, "--quiet"], cwd=ROOT / "crates" / crate, stdout=subprocess.PIPE,
-            env={**environment, "LLVM_PROFILE_FILE": str(raw)},
-        )
-        if ran.returncode:
-            sys.exit(f"{program} failed:\n{ran.stdout.decode(errors='replace')[-3000:]}")
-        counted = profile.counts(raw.read_bytes())
-        raw.unlink()
-        for name, region, count in profile.regions(Path(program).read_bytes(), counted):
+    for program in filter(Path.is_symlink, sorted(folder.iterdir())):
+        counted = profile.counts(Path(f"{program}.profraw").read_bytes())
+        for name, region, count in profile.regions(program.read_bytes(), counted):
             file = source(name)
             if file and file.parts[1] == crate:
                 regions[file][region] += count

@@ -22,7 +22,7 @@ import netns
 import runner
 import tools
 
-WORKERS = 4
+WORKERS = 6
 START_SECONDS = 30
 
 
