@@ -120,7 +120,7 @@ impl Drop for Stranger {
 
 async fn route(session: Arc<SessionShared>, stream: Stream, addr: SocketAddr, rooms: WaitingRooms) {
     let stranger = rooms.enter();
-    let mode = session.settings.encryption;
+    let mode = session.settings.encryption_in;
     let find = |mark: &_| session.find_mark(mark);
     let routed = tokio::select! {
         routed = handshake::routing(stream, mode, find, ROUTING_LIMIT) => routed,

@@ -54,7 +54,8 @@ pub(crate) struct Settings {
     pub(crate) peers_per_torrent_max: usize,
     pub(crate) allow_private_trackers: bool,
     pub(crate) local_discovery: bool,
-    pub(crate) encryption: Encryption,
+    pub(crate) encryption_in: Encryption,
+    pub(crate) encryption_out: Encryption,
     pub(crate) client_name: String,
     pub(crate) port_mapping: bool,
     pub(crate) dht: bool,
@@ -95,7 +96,8 @@ impl Default for Settings {
             allow_private_trackers: false,
             local_discovery: false, // it tells everybody on the network what is shared
             // Reaches every peer, and costs nothing where nobody insists on it.
-            encryption: Encryption::Allow,
+            encryption_in: Encryption::Allow,
+            encryption_out: Encryption::Allow,
             client_name: concat!("peerless ", env!("CARGO_PKG_VERSION")).into(),
             port_mapping: false, // it changes somebody's router: the program asks for it
             dht: true,
@@ -319,8 +321,21 @@ impl SessionBuilder {
 
     /// Whether connections are encrypted, both ways. Default: [`Encryption::Allow`].
     #[must_use]
-    pub fn encryption(mut self, mode: Encryption) -> Self {
-        self.settings.encryption = mode;
+    pub fn encryption(self, mode: Encryption) -> Self {
+        self.encryption_in(mode).encryption_out(mode)
+    }
+
+    /// Whether peers that connect to us have to encrypt, or may.
+    #[must_use]
+    pub fn encryption_in(mut self, mode: Encryption) -> Self {
+        self.settings.encryption_in = mode;
+        self
+    }
+
+    /// Whether connections that we make are encrypted.
+    #[must_use]
+    pub fn encryption_out(mut self, mode: Encryption) -> Self {
+        self.settings.encryption_out = mode;
         self
     }
 

@@ -46,7 +46,7 @@ pub(crate) async fn open(
     way: Way,
 ) -> Result<Opened, Unopened> {
     let worked = way.encrypted.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
-    let (first, other) = session.settings.encryption.openings(worked);
+    let (first, other) = session.settings.encryption_out.openings(worked);
     let patience = match (first, other) {
         (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
         _ => HANDSHAKE_LIMIT,

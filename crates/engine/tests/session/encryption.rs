@@ -88,6 +88,27 @@ async fn each_mode_meets_each_other() {
     }
 }
 
+/// Whom we dial has to encrypt, and who dials us can't: each way has a mode of its own.
+#[tokio::test]
+async fn each_way_has_its_own_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = payload(100_000, 1);
+    let torrent = single_file(&dir.path().join("seed"), "file.bin", &data, PIECE);
+    let (seeding, addr) = seeder(&torrent, &dir.path().join("seed"), Encryption::Require).await;
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let builder = Session::builder().bind(loopback);
+    let builder = builder.encryption_in(Encryption::Off).encryption_out(Encryption::Require);
+    let session = builder.start().await.unwrap();
+    let request = AddTorrent::new(torrent.clone(), dir.path().join("out")).use_trackers(false);
+    let handle = session.add(request.peers([addr])).await.unwrap();
+    within(handle.wait()).await.unwrap();
+    let own = session.listen_addresses()[0];
+    assert!(asks(&torrent, own, Encryption::Require).await.is_err());
+    assert_eq!(asks(&torrent, own, Encryption::Off).await.unwrap().encryption, None);
+    session.shutdown().await;
+    seeding.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_download_goes_through_whoever_requires_it() {
     for (seeds, fetches) in [
