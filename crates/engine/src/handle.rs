@@ -24,6 +24,10 @@ use crate::shelving;
 use crate::stats::{TorrentState, TorrentStats};
 use crate::web_seed::WebSeedStatus;
 
+/// Addresses kept for a torrent that does not run yet, or never will: whoever is on our network can name
+/// them without end.
+pub(crate) const EARLY_MAX: usize = 2000;
+
 /// Why a torrent did not get where its owner wanted it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -312,7 +316,7 @@ impl TorrentShared {
         events.send(Event::TorrentFailed { info_hash, message });
     }
 
-    /// Keeps addresses until it runs; gives them back if it does.
+    /// Keeps addresses until it runs, and no more than its brain would; gives them back if it does.
     pub(crate) fn keep_early(
         &self,
         source: swarm::Source,
@@ -320,7 +324,8 @@ impl TorrentShared {
     ) -> Result<(), Vec<SocketAddr>> {
         let mut early = lock(&self.early);
         let Some(early) = &mut *early else { return Err(addrs) };
-        early.extend(addrs.into_iter().map(|addr| (source, addr)));
+        let room = EARLY_MAX.saturating_sub(early.len());
+        early.extend(addrs.into_iter().map(|addr| (source, addr)).take(room));
         Ok(())
     }
 

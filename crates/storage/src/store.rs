@@ -27,7 +27,7 @@ mod tests;
 mod write;
 mod write_back;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -139,7 +139,7 @@ struct Changes {
     /// Bytes that a file had, of those that never had all.
     lengths: BTreeMap<usize, u64>,
     /// The files that were opened to be written, by the numbers that the file system has for them.
-    inodes: HashMap<u64, usize>,
+    inodes: BTreeMap<u64, usize>,
     /// Pieces with bytes that went to the part store while this store was open.
     in_parts: BTreeSet<PieceIndex>,
 }

@@ -57,3 +57,34 @@ impl SessionShared {
         self.external.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use metainfo::{CreateOptions, Torrent};
+
+    use super::*;
+    use crate::handle::EARLY_MAX;
+    use crate::{AddTorrent, Session};
+
+    #[tokio::test]
+    async fn addresses_for_a_torrent_that_never_runs_are_not_kept_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, [1; 100]).unwrap();
+        let bytes = crate::create(&path, &CreateOptions::default(), |_| {}, &false.into()).unwrap();
+        std::fs::write(&path, [2; 100]).unwrap(); // somebody's own
+        let session = Session::builder().listen(false).start().await.unwrap();
+        let torrent = AddTorrent::new(Torrent::parse(&bytes).unwrap(), dir.path());
+        let handle = session.add(torrent.use_trackers(false)).await.unwrap();
+        handle.checked().await.unwrap_err();
+        for number in 0..2 * EARLY_MAX as u32 {
+            let addr = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + number), 6881));
+            let source = Source::LocalDiscovery;
+            session.inner.shared.candidates(handle.info_hash(), source, vec![addr]);
+        }
+        assert_eq!(handle.shared.take_early().len(), EARLY_MAX);
+        session.shutdown().await;
+    }
+}

@@ -150,6 +150,7 @@ impl FileStore {
             if removed.is_err() {
                 return; // something is in it
             }
+            self.changes().unsynced_folders.remove(&folder.under(&self.root));
         }
     }
 
@@ -201,6 +202,8 @@ impl FileStore {
         arrangement: &mut Arrangement,
         switch: impl FnOnce(&Arrangement) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
+        // A sync that is under way would miss a folder that goes.
+        let _no_sync = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let _alone = self.placing.write().unwrap_or_else(PoisonError::into_inner);
         let before = self.safe_path(file)?.into_owned();
         if before == *name {

@@ -241,6 +241,18 @@ fn a_file_has_both_names_until_the_record_knows_the_new_one() {
 }
 
 #[test]
+fn a_folder_that_a_new_name_left_empty_is_not_due_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, old, _) = places(dir.path());
+    let folder = old.root().join("t/x");
+    assert!(old.unsynced().1.contains(&folder));
+    old.rename(1, &path("t/y/b"), &mut Arrangement::default(), |_| Ok(())).unwrap();
+    assert!(!folder.exists());
+    old.sync().unwrap();
+    assert_eq!(old.unsynced(), (vec![], vec![]));
+}
+
+#[test]
 fn a_name_that_is_taken_or_leads_out_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (sample, old, _) = places(dir.path());
