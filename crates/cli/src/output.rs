@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Code, Failure};
-use crate::progress;
+use crate::{format, progress};
 
 /// How this run reports.
 #[derive(Debug, Clone, Copy)]
@@ -27,14 +27,14 @@ impl Output {
     /// A line of the command's answer; not in JSON mode.
     pub(crate) fn line(self, text: impl Display) {
         if !self.json {
-            print(format_args!("{text}"));
+            print(format_args!("{}", format::lines(text)));
         }
     }
 
     /// The command's answer, or one event of it, as a line of JSON; only in JSON mode.
     pub(crate) fn value(self, value: &Value) {
         if self.json {
-            print(format_args!("{value}"));
+            print(format_args!("{}", format::document(value)));
         }
     }
 
@@ -42,6 +42,7 @@ impl Output {
     pub(crate) fn note(self, text: impl Display) {
         if !self.json && !self.quiet {
             // Nowhere is left to complain.
+            let text = format::lines(text);
             progress::bars().suspend(|| drop(writeln!(io::stderr(), "{text}")));
         }
     }
@@ -59,7 +60,8 @@ impl Output {
         }));
         let advice = failure.advice.map_or(String::new(), |advice| format!("\n  {advice}"));
         progress::bars().suspend(|| {
-            let _ = writeln!(io::stderr(), "error: {}{advice}", failure.message);
+            let message = format::lines(&failure.message);
+            let _ = writeln!(io::stderr(), "error: {message}{advice}");
         });
     }
 
