@@ -1,6 +1,6 @@
 //! Sizes, rates, times and untrusted text, for people.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
 /// `1.5 GiB`
@@ -105,6 +105,36 @@ pub(crate) fn untrusted(text: &str) -> String {
     safe
 }
 
+/// Lines for a terminal that may have a stranger's words in them: the same is escaped, but for the ends
+/// of lines and tabs.
+pub(crate) fn lines(text: impl Display) -> String {
+    let text = text.to_string();
+    let parts = text.split_inclusive(['\n', '\t']);
+    let safe = parts.map(|part| match part.strip_suffix(['\n', '\t']) {
+        Some(words) => untrusted(words) + part.get(words.len()..).unwrap_or_default(),
+        None => untrusted(part),
+    });
+    safe.collect()
+}
+
+/// A JSON document on one line, which a terminal may be shown as well. What is escaped is within strings:
+/// JSON has none of it elsewhere.
+pub(crate) fn document(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if engine::metainfo::is_deceptive(character) {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                let _ = write!(safe, "\\u{unit:04x}"); // writing to a String can't fail
+            }
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +188,25 @@ mod tests {
     fn strangers_cannot_drive_the_terminal() {
         assert_eq!(untrusted("a\x1b[2Jb\u{202e}c\n"), "a\\u{1b}[2Jb\\u{202e}c\\n");
         assert_eq!(untrusted("Größe ✓"), "Größe ✓");
+    }
+
+    #[test]
+    fn strangers_words_among_ours_cannot_either() {
+        assert_eq!(
+            lines("a\tb\n\x1b[2Jc\u{9b}\u{202e}\r\n"),
+            "a\tb\n\\u{1b}[2Jc\\u{9b}\\u{202e}\\r\n"
+        );
+        assert_eq!(lines("one line"), "one line");
+        assert_eq!(lines(""), "");
+    }
+
+    #[test]
+    fn a_document_shows_nothing_but_itself_and_says_the_same() {
+        let value =
+            serde_json::json!({ "na\u{202e}me": "a\u{9b}2J\x7f\x1b[1m\n", "n": [1, "Größe ✓"] });
+        let text = document(&value);
+        assert!(!text.chars().any(engine::metainfo::is_deceptive), "{text}");
+        assert!(text.contains("Größe ✓"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

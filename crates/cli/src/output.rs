@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Code, Failure};
+use crate::format;
 
 /// How this run reports.
 #[derive(Debug, Clone, Copy)]
@@ -27,14 +28,14 @@ impl Output {
     /// A line of the command's answer; not in JSON mode.
     pub(crate) fn line(self, text: impl Display) {
         if !self.json {
-            print(format!("{text}\n").as_bytes());
+            print(format!("{}\n", format::lines(text)).as_bytes());
         }
     }
 
     /// The command's answer, or one event of it, as a line of JSON; only in JSON mode.
     pub(crate) fn value(self, value: &Value) {
         if self.json {
-            print(format!("{value}\n").as_bytes());
+            print(format!("{}\n", format::document(value)).as_bytes());
         }
     }
 
@@ -42,6 +43,7 @@ impl Output {
     pub(crate) fn note(self, text: impl Display) {
         if !self.json && !self.quiet {
             // Nowhere is left to complain.
+            let text = format::lines(text);
             bars().suspend(|| drop(writeln!(io::stderr(), "{text}")));
         }
     }
@@ -61,7 +63,8 @@ impl Output {
         // That a person stopped it is no error of anybody's.
         let kind = if failure.code == Code::Interrupted { "" } else { "error: " };
         bars().suspend(|| {
-            let _ = writeln!(io::stderr(), "{kind}{}{advice}", failure.message);
+            let message = format::lines(&failure.message);
+            let _ = writeln!(io::stderr(), "{kind}{message}{advice}");
         });
     }
 

@@ -11,9 +11,10 @@ use crate::output::Output;
 pub(crate) struct Through {
     /// Connect through this proxy alone: socks5://USER:PASSWORD@HOST:PORT or http://…; names are
     /// looked up there. What can't go through it is off: local discovery, port mapping, peers that come
-    /// in, and with http, or where the proxy relays no datagrams, uTP, the DHT and UDP trackers.
+    /// in, and with http, or where the proxy relays no datagrams, uTP, the DHT and UDP trackers. Other
+    /// users of the machine see arguments: a password is better said in the environment.
     // A plain string: what clap says of a bad value would repeat the password.
-    #[arg(long, value_name = "URL", global = true)]
+    #[arg(long, value_name = "URL", global = true, env = "PEERLESS_PROXY", hide_env_values = true)]
     proxy: Option<String>,
 }
 

@@ -44,3 +44,17 @@ fn a_proxy_that_is_none_is_refused_without_its_password() {
     let done = world.run(&[&get[..], &LOCAL].concat()).expect(2);
     assert!(done.err.contains("uTP can't go through the proxy"), "{}", done.err);
 }
+
+/// Where nobody sees it who lists processes.
+#[cfg(unix)]
+#[test]
+fn a_proxy_may_be_named_in_the_environment() {
+    let world = World::new();
+    world.torrent("file.bin", 1000, "16K");
+    let get = format!("peerless get file.bin.torrent {}", LOCAL.join(" "));
+    let line =
+        format!("export PEERLESS_PROXY=http://user:secret@127.0.0.1:1; {get} --transport utp");
+    let done = world.shell(&line).expect(2);
+    assert!(done.err.contains("uTP can't go through the proxy"), "{}", done.err);
+    assert!(!done.err.contains("secret"), "{}", done.err);
+}

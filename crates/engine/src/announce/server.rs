@@ -1,6 +1,7 @@
 //! A small HTTP tracker on a socket: for sharing a torrent from one machine, and for tests. What
 //! it answers is decided by [`tracker::server::Registry`].
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -16,14 +17,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracker::server::Registry;
 
 use crate::net::{Held, Listener, Network, Purpose};
 
-/// Connections served at once by one listener; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections served at once by one listener. One more ends the one that has taken longest: most take a
+/// moment, and nobody who says nothing keeps others waiting.
+pub(super) const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes of a request's head: the longest scrape that is answered has 8 KiB.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -102,18 +104,22 @@ impl Shared {
 
 async fn accept(mut listener: Listener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new(); // dropped with this task: closes them all
+    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    connections.spawn(serve(stream, remote, Arc::clone(&shared)));
+                    if by_age.len() >= CONNECTIONS_MAX && let Some(oldest) = by_age.pop_front() {
+                        oldest.abort();
+                    }
+                    by_age.push_back(connections.spawn(serve(stream, remote, Arc::clone(&shared))));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the tracker can't accept a connection");
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => by_age.retain(|one| !one.is_finished()),
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{advance, pause, resume};
 use tracker::server::{Registry, ServerLimits};
 
 use super::*;
+use crate::announce::server::CONNECTIONS_MAX;
 
 fn serve(on: impl Into<IpAddr>) -> TrackerServer {
     let mut registry = Registry::new(ServerLimits::default(), 1);
@@ -100,6 +101,21 @@ async fn a_head_that_never_ends_ends_in_time() {
     let limit = Duration::from_secs(5);
     let end = tokio::time::timeout(limit, slow.read_to_end(&mut Vec::new())).await;
     assert!(end.is_ok(), "it is still open");
+}
+
+#[tokio::test]
+async fn who_says_nothing_keeps_nobody_waiting() {
+    let server = serve([127, 0, 0, 1]);
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS_MAX + 20 {
+        silent.push(TcpStream::connect(server.local_addr()).await.unwrap());
+    }
+    // They would have twice as long to say something.
+    let limit = Duration::from_secs(5);
+    let answer = tokio::time::timeout(limit, say(&server, b"GET / HTTP/1.1\r\n\r\n")).await;
+    assert!(answer.expect("an answer at once").starts_with("HTTP/1.1 404"));
+    let ended = tokio::time::timeout(limit, silent[0].read(&mut [0])).await;
+    assert_eq!(ended.expect("who came first has gone").unwrap_or_default(), 0);
 }
 
 #[tokio::test]
