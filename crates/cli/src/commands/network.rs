@@ -9,8 +9,8 @@ use engine::{
 };
 use serde_json::{Value, json};
 
-use super::gateway;
 use super::session::Options;
+use super::gateway;
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -85,6 +85,7 @@ impl Args {
             let _ = tokio::time::timeout(GATEWAY_LIMIT, answered(&session)).await;
         }
         let (mapping, holes) = (session.port_mapping(), session.pinholes());
+        let told = session.told_ports();
         let servers = network.name_servers().await;
         let interfaces = engine::interfaces().map_err(Failure::other)?;
         let sockets = session.sockets();
@@ -108,6 +109,7 @@ impl Args {
             output.line(format_args!("Port mapping: {}", gateway::mapped(&mapping)));
             output.line(format_args!("Pinholes: {}", gateway::let_in(&holes)));
         }
+        output.line(format_args!("Peers are told: {}", gateway::told(told)));
         output.line("Sockets:");
         sockets.iter().for_each(|socket| output.line(format_args!("  {}", sentence(socket))));
         output.line("Interfaces:");
@@ -126,6 +128,7 @@ impl Args {
             "name_servers": servers, "sockets": documents(&sockets), "interfaces": interfaces,
             "port_mapping": self.gateway.then(|| gateway::port_mapping(&mapping)),
             "pinholes": self.gateway.then(|| gateway::pinholes(&holes)),
+            "told_ports": { "ipv4": told.v4, "ipv6": told.v6 },
         }));
         Ok(())
     }
