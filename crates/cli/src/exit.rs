@@ -175,6 +175,10 @@ impl From<HandshakeFailure> for Failure {
                 "the peer may want encryption (`--encryption prefer`), or be overloaded",
             ),
             F::ConnectTimeout { .. } => (Code::TimedOut, "check address, port and firewall"),
+            F::NoWay { .. } => (
+                Code::CantConnect,
+                "the peer was not asked: see to the interface or proxy that the message names",
+            ),
             F::Resolve(_) | F::Connect { .. } => {
                 (Code::CantConnect, "check that the peer runs and listens on this address and port")
             }

@@ -112,6 +112,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     mapping::start(&shared);
     drop(guard);
     control.spawn(link::watch(Arc::clone(&shared)));
+    control.spawn(link::watch_proxy(Arc::clone(&shared)));
     if !is_open {
         control.spawn(listening::open_when_there(Arc::downgrade(&shared)));
     }

@@ -21,6 +21,7 @@ mod moving;
 mod named_peers;
 mod overload;
 mod private;
+mod proxy_trouble;
 mod reader;
 mod resume;
 mod reusing;
