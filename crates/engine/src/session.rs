@@ -374,7 +374,7 @@ impl Session {
     }
 
     /// Stops every torrent, saves all state, and ends the engine's threads. Trackers get two
-    /// seconds to hear of it.
+    /// seconds to hear of it. Event streams end behind the last event.
     pub async fn shutdown(&self) {
         let session = &self.inner.shared;
         // On the control runtime, which the mapping's own task belongs to as well.
@@ -411,6 +411,7 @@ impl Inner {
         if let Some(runtime) = control {
             runtime.shutdown_background(); // never blocks the caller's own runtime
         }
+        self.shared.events.close();
     }
 }
 

@@ -6,6 +6,7 @@ mod binding;
 mod choosing;
 mod dht;
 mod encryption;
+mod events;
 mod exchange;
 mod explain;
 mod fallback;
