@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
         match what % 12 {
             0 => drop(dht.find_node(now, target)),
             1 => {
-                let announce = Announce { port: 1, is_port_implied: who & 1 == 0, is_seed: true };
+                let announce = Announce { port: 1, port_v6: None, is_port_implied: who & 1 == 0, is_seed: true };
                 let query = PeersQuery { announce: Some(announce), no_seeds: false, scrape: true };
                 dht.get_peers(now, target, query);
             }

@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
         Duration::ZERO,
         MetadataConfig {
             hashes: InfoHashes::new(Some(hash), None).unwrap(),
-            listen_port: None,
+            listen_ports: swarm::OwnPorts::default(),
             client_version: String::new(),
             own_peer_id: PeerId([0; 20]),
             seed: 1,

@@ -10,11 +10,11 @@ from scripted_gateway import KINDS, MAPPING_PORT, SEARCH_PORT, Doors, Upnp, foun
 
 
 class Firewall:
-    """`speaks`: `pcp`, `upnp`, or `both`: PCP then, but it would lead another port to ours. `life`: seconds
-    that it gives (PCP)."""
+    """`speaks`: `pcp`, `upnp`, or `both`: PCP then, but it would lead another port to ours for each
+    protocol. `life`: seconds that it gives, `offset`: what it adds to the port (both PCP)."""
 
-    def __init__(self, lab, house, speaks, life=3600):
-        self.speaks, self.house, self.life = speaks, house, life
+    def __init__(self, lab, house, speaks, life=3600, offset=0):
+        self.speaks, self.house, self.life, self.offset = speaks, house, life, offset
         self.began = time.monotonic() - 1000
         self.open = {}  # (address, protocol, port) -> its number
         self.asked = []  # (what, address, protocol, port); of what is known by its number alone, that
@@ -64,12 +64,13 @@ class Firewall:
         kind, internal, external = asked[36], *struct.unpack_from(">HH", asked, 40)
         ip = socket.inet_ntop(socket.AF_INET6, client)
         assert ip == source, f"{ip} is not where it came from, {source}"
-        assert internal == external and asked[44:] == b"\0" * 16, asked
+        assert asked[44:] == b"\0" * 16, asked
         key = (ip, KINDS[kind], internal)
         if self.speaks == "both":
             self.asked.append(("translate" if seconds else "forget", *key))
-            external ^= 1
+            external = internal + kind
         elif seconds:
+            external = internal + self.offset
             self.opened(*key)
         else:
             self.asked.append(("close", *key))

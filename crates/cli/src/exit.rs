@@ -178,6 +178,10 @@ impl From<HandshakeFailure> for Failure {
                 "the peer may want encryption (`--encryption prefer`), or be overloaded",
             ),
             F::ConnectTimeout { .. } => (Code::TimedOut, "check address, port and firewall"),
+            F::NoWay { .. } => (
+                Code::CantConnect,
+                "the peer was not asked: see to the interface or proxy that the message names",
+            ),
             F::Resolve(_) => {
                 (Code::CantConnect, "check the name and your name server, or give the address")
             }

@@ -30,11 +30,23 @@ pub struct OperationId(u64);
 pub struct Announce {
     /// Where we take peers' connections; not zero.
     pub port: u16,
+    /// The same over IPv6, where it is another: a gateway maps ports over IPv4.
+    pub port_v6: Option<u16>,
     /// Nodes are to take the port our packet comes from instead: right when peers are taken on
-    /// the same socket, since it is also what a router made of it.
+    /// the same socket, since it is also what a router made of it. Not with `port_v6`.
     pub is_port_implied: bool,
     /// We have everything (BEP 33).
     pub is_seed: bool,
+}
+
+impl Announce {
+    /// The port that a node is told, and whether it is to take our packet's instead.
+    pub(crate) fn over(self, node: SocketAddr) -> (u16, bool) {
+        match self.port_v6.filter(|_| node.is_ipv6()) {
+            Some(port) => (port, false),
+            None => (self.port, self.is_port_implied),
+        }
+    }
 }
 
 /// What to look for beside peers.

@@ -164,8 +164,8 @@ impl Task {
             let fields = match (&self.goal, &signed) {
                 (Goal::Peers { announce: Some(announce), .. }, _) => fields
                     .bytes(b"info_hash", &self.lookup.target.0)
-                    .int(b"implied_port", announce.is_port_implied.into())
-                    .int(b"port", announce.port.into())
+                    .int(b"implied_port", announce.over(node.addr).1.into())
+                    .int(b"port", announce.over(node.addr).0.into())
                     .int(b"seed", announce.is_seed.into()),
                 (Goal::Put(NewItem::Immutable { value }), _) => fields.raw(b"v", value),
                 (Goal::Put(NewItem::Mutable { salt, value, cas, .. }), Some(signed)) => {

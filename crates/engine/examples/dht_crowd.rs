@@ -118,7 +118,7 @@ async fn run(
                 None => return,
                 Some(Ask::Peers(torrent, port, done)) => {
                     let is_port_implied = false;
-                    let announce = Announce { port, is_port_implied, is_seed: false };
+                    let announce = Announce { port, port_v6: None, is_port_implied, is_seed: false };
                     let announce = Some(announce).filter(|_| port != 0);
                     core.get_peers(origin.elapsed(), torrent, PeersQuery { announce, ..PeersQuery::default() });
                     asking = Some(done);

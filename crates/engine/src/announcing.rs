@@ -69,7 +69,7 @@ fn announcer(
     let config = AnnouncerConfig {
         info_hash: name,
         peer_id: session.peer_id.0,
-        port: Arc::clone(&session.announced_port),
+        ports: Arc::clone(&session.told_ports),
         schedule: ScheduleConfig {
             tiers: shared.torrent.trackers.clone(),
             policy: policy(shared.torrent.info.is_private()),

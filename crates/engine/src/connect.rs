@@ -51,8 +51,21 @@ impl Dialler<'_> {
         let peer = || self.network.peer_name(addr);
         match timeout(limit, self.connect_any(addr, utp_alone)).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(HandshakeFailure::Connect { peer: peer(), error }),
-            Err(_) => Err(HandshakeFailure::ConnectTimeout { peer: peer(), limit }),
+            Ok(Err(error)) => {
+                let is_ours = error.kind() == io::ErrorKind::NetworkDown;
+                let peer = peer();
+                Err(if is_ours || self.network.proxy_trouble().is_some() {
+                    HandshakeFailure::NoWay { peer, error }
+                } else {
+                    HandshakeFailure::Connect { peer, error }
+                })
+            }
+            Err(_) => {
+                // Silent is the one or the other, which nobody can tell here.
+                let through = |proxy| format!("{}, through the proxy {proxy},", peer());
+                let peer = self.network.proxy().map_or_else(peer, through);
+                Err(HandshakeFailure::ConnectTimeout { peer, limit })
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
 
 use metainfo::{InfoHash, PieceIndex};
 use swarm::SeedLimit;
@@ -167,24 +168,34 @@ pub enum Event {
     },
 }
 
-/// The sending end.
-pub(crate) struct Events(broadcast::Sender<Event>);
+/// The sending end; `None` once the session has ended, though handles of it may still be there.
+pub(crate) struct Events(RwLock<Option<broadcast::Sender<Event>>>);
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self(broadcast::channel(EVENTS_KEPT).0)
+        Self(RwLock::new(Some(broadcast::channel(EVENTS_KEPT).0)))
     }
 
     pub(crate) fn send(&self, event: Event) {
-        let _ = self.0.send(event); // nobody listens: nothing to do
+        if let Some(sender) = &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            let _ = sender.send(event); // nobody listens: nothing to do
+        }
     }
 
     pub(crate) fn subscribe(&self) -> EventStream {
-        EventStream(self.0.subscribe())
+        let sender = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // One whose sender is gone at once has come to its end.
+        let ended = || broadcast::channel(1).1;
+        EventStream(sender.as_ref().map_or_else(ended, broadcast::Sender::subscribe))
+    }
+
+    /// Who listens hears what there still is, and then that it was all.
+    pub(crate) fn close(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// A session's events from the moment it was asked for.
+/// A session's events from the moment it was asked for, to its shutdown.
 pub struct EventStream(broadcast::Receiver<Event>);
 
 impl fmt::Debug for EventStream {
@@ -194,7 +205,8 @@ impl fmt::Debug for EventStream {
 }
 
 impl EventStream {
-    /// The next event; `None` once the session is gone. A listener that falls more than 1,024
+    /// The next event; `None` when there are no more, since the session was shut down or nobody has a
+    /// handle to it: what happened until then is heard before. A listener that falls more than 1,024
     /// events behind misses the oldest.
     pub async fn next(&mut self) -> Option<Event> {
         loop {

@@ -175,6 +175,9 @@ fn cause_of(
     if is_alone && session.network.is_lost() {
         return Cause::NetworkLost;
     }
+    if is_alone && session.network.proxy_trouble().is_some() {
+        return Cause::ProxyFails;
+    }
     match spent {
         Spent::Sending => Cause::PeersRate,
         Spent::Window => Cause::Window,

@@ -55,6 +55,7 @@ mod moving;
 #[allow(clippy::disallowed_methods)] // here, and nowhere else
 mod net;
 mod oneoff;
+mod own_ports;
 mod panics;
 mod payload;
 mod peer;
@@ -112,8 +113,8 @@ pub use session::{Session, StartError};
 pub use settings::{SessionBuilder, StateLocation, Transport};
 pub use stats::{SessionStats, TorrentState, TorrentStats};
 pub use swarm::{
-    BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, PeerStats, SeedLimit, SeedLimits,
-    Spent, is_named_peer,
+    BadLine, IpFilter, IpFilterBuilder, ListError, ListReport, OwnPorts, PeerStats, SeedLimit,
+    SeedLimits, Spent, is_named_peer,
 };
 pub use totals::TorrentTotals;
 pub use web_seed::{WebSeedState, WebSeedStatus};

@@ -18,6 +18,26 @@ pub(crate) async fn watch(session: Arc<SessionShared>) {
     network.watch(move |change| tell(&weak, &change)).await;
 }
 
+/// The same of a proxy that could not be reached and can be again.
+pub(crate) async fn watch_proxy(session: Arc<SessionShared>) {
+    let (network, weak) = (session.network.clone(), Arc::downgrade(&session));
+    drop(session);
+    let Some(proxy) = network.proxy().cloned() else { return };
+    loop {
+        network.proxy_back(&proxy).await;
+        let Some(session) = weak.upgrade() else { return };
+        tracing::info!("the proxy can be reached again");
+        go_on(&session, Prompt::User); // not moved: others see the proxy's address
+    }
+}
+
+/// What failed for want of a network is tried again.
+fn go_on(session: &SessionShared, prompt: Prompt) {
+    session.tell_shards(|| ShardMessage::NetworkBack);
+    session.searches.all().iter().for_each(|search| search.network_back());
+    session.all().iter().for_each(|shared| shared.announce_now(prompt));
+}
+
 fn tell(session: &Weak<SessionShared>, change: &Change) {
     let Some(session) = session.upgrade() else { return };
     match change {
@@ -36,11 +56,7 @@ fn tell(session: &Weak<SessionShared>, change: &Change) {
                 tracing::debug!(%error, "not listening yet"); // it is tried again, and told
             }
             session.mapping.look_again();
-            session.tell_shards(|| ShardMessage::NetworkBack);
-            session.searches.all().iter().for_each(|search| search.network_back());
-            for shared in session.all() {
-                shared.announce_now(Prompt::Moved); // its address may be another
-            }
+            go_on(&session, Prompt::Moved); // its address may be another
             session.events.send(Event::NetworkBack);
         }
     }

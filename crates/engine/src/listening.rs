@@ -3,22 +3,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracker::Prompt;
 
 use crate::accept::{self, WaitingRooms};
 use crate::events::Event;
-use crate::handle::TorrentShared;
 use crate::mapping;
 use crate::net::{Listener, Purpose};
 use crate::session::{Session, SessionShared};
-use crate::shard::ShardMessage;
 
 /// How often is looked whether the last uTP connection of a port that was left is over.
 const EVERY: Duration = Duration::from_secs(1);
@@ -111,55 +107,6 @@ impl SessionShared {
         lock(&self.listening.state).addrs.first().map_or(0, SocketAddr::port)
     }
 
-    /// Where peers from elsewhere can reach us, as far as we know: the gateway's port, or ours.
-    pub(crate) fn announced_port(&self) -> u16 {
-        self.announced_port.load(Ordering::Relaxed)
-    }
-
-    /// Where the DHT node is, for a torrent's peers.
-    pub(crate) fn dht_port(&self, shared: &TorrentShared) -> Option<u16> {
-        self.dht_for(shared).and_then(|_| self.datagrams.port())
-    }
-
-    /// Another port leads to us, as far as we know.
-    pub(crate) fn announced_port_changed(&self) {
-        let port = self.port_to_announce();
-        if self.announced_port.swap(port, Ordering::Relaxed) != port {
-            self.tell_port(port);
-        }
-    }
-
-    /// Whether it is another or not, it is told.
-    fn tell_port_to_announce(&self) {
-        let port = self.port_to_announce();
-        self.announced_port.store(port, Ordering::Relaxed);
-        self.tell_port(port);
-    }
-
-    fn port_to_announce(&self) -> u16 {
-        self.mapping.external_port().unwrap_or_else(|| self.listen_port())
-    }
-
-    /// Whoever was told of a port of ours is told the new one.
-    fn tell_port(&self, port: u16) {
-        self.tell_peers(port);
-        self.all().iter().for_each(|shared| shared.announce_now(Prompt::Moved));
-        self.searches.all().iter().for_each(|search| search.port_changed(port));
-    }
-
-    /// Peers and the DHT are.
-    fn tell_peers(&self, port: u16) {
-        for shared in self.all() {
-            let (info_hash, dht_port) = (shared.info_hash(), self.dht_port(&shared));
-            if let Some(shard) = self.shard_of(&info_hash) {
-                shard.send(ShardMessage::ListenPort { info_hash, port, dht_port });
-            }
-        }
-        if let Some(dht) = &self.dht {
-            dht.port_changed();
-        }
-    }
-
     /// Opens the sockets of another port, of which none has come in yet.
     fn open_port(&self, port: u16) -> io::Result<Vec<Listener>> {
         let mut tries = if port == 0 { TRIES } else { 1 };
@@ -193,14 +140,12 @@ fn change(session: &Arc<SessionShared>, port: u16) -> Result<Vec<JoinHandle<()>>
     let listeners = session.open_port(port).map_err(taken)?;
     let ending = session.listening.accept(session, listeners);
     tokio::spawn(let_go(Arc::downgrade(session), old));
-    let was_mapped = session.mapping.external_port().is_some();
+    let was_mapped = session.mapping.external_ports().is_some();
     session.mapping.port_changed(session);
     if was_mapped {
-        // What was told is the gateway's port. Its next one is told when there is one, or that there is
-        // none: trackers don't want to hear of us twice.
-        session.tell_peers(session.announced_port());
+        session.tell_peers_meanwhile();
     } else {
-        session.tell_port_to_announce();
+        session.tell_own_ports();
     }
     Ok(ending)
 }
@@ -228,7 +173,7 @@ fn open_on(session: &Arc<SessionShared>, port: u16) -> io::Result<()> {
     }
     session.listening.is_open.send_replace(true);
     mapping::start(session);
-    session.tell_port_to_announce();
+    session.tell_own_ports();
     Ok(())
 }
 

@@ -67,7 +67,7 @@ async fn tell(session: Weak<SessionShared>, socket: &UdpSocket, group: SocketAdd
     loop {
         tokio::time::sleep(STEP).await;
         let Some(session) = session.upgrade() else { return };
-        let port = session.listen_port();
+        let port = session.port_on_link();
         if std::mem::replace(&mut told_port, port) != port {
             told = Told::default();
         }

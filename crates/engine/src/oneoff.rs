@@ -74,7 +74,7 @@ impl AnnounceOptions {
         let http = HttpClient::new(HttpSettings::over(&self.network));
         let private_addresses =
             if self.allow_private { PrivatePolicy::Allow } else { PrivatePolicy::Refuse };
-        let options = AskOptions { private_addresses, deadline: self.timeout };
+        let options = AskOptions { private_addresses, port_v6: None, deadline: self.timeout };
         (TrackerClient::new(http, self.network.clone()), options)
     }
 }

@@ -10,7 +10,6 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,6 +35,7 @@ use crate::listening::Listening;
 use crate::magnet::Searches;
 use crate::mapping::{Mapping, Pinholes, PortMapping};
 use crate::net::{Network, Proxy, SocketInfo};
+use crate::own_ports::ToldPorts;
 use crate::panics::Panics;
 use crate::resume;
 use crate::roster::Roster;
@@ -111,8 +111,7 @@ pub(crate) struct SessionShared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) mapping: Mapping,
     pub(crate) external: Mutex<swarm::ExternalVotes>,
-    /// The port that trackers are told.
-    pub(crate) announced_port: Arc<AtomicU16>,
+    pub(crate) told_ports: Arc<ToldPorts>,
     pub(crate) listening: Listening,
     /// The UDP sockets beside the listeners, or by themselves when the session does not listen.
     pub(crate) datagrams: Arc<Datagrams>,
@@ -166,7 +165,7 @@ impl SessionShared {
             metadata_size: (!info.is_private())
                 .then(|| u32::try_from(shared.torrent.info_bytes.len()).ok())
                 .flatten(),
-            listen_port: Some(self.announced_port()).filter(|port| *port != 0),
+            listen_port: None, // see its settings
             client_version: self.settings.client_name.clone(),
             own_peer_id: self.peer_id,
             settings: swarm::Settings {
@@ -174,7 +173,8 @@ impl SessionShared {
                 peer_exchange: !info.is_private(),
                 holepunch: self.settings.transport != Transport::Tcp
                     && self.network.proxy().is_none(),
-                dht_port: self.dht_port(shared),
+                dht_ports: self.dht_ports(shared),
+                listen_ports: Some(self.told_ports.now()),
                 super_seed: shared.seeding.super_seeds(),
                 ..swarm::Settings::default()
             },
@@ -383,7 +383,7 @@ impl Session {
     }
 
     /// Stops every torrent, saves all state, and ends the engine's threads. Trackers get two
-    /// seconds to hear of it.
+    /// seconds to hear of it. Event streams end behind the last event.
     pub async fn shutdown(&self) {
         let session = &self.inner.shared;
         // On the control runtime, which the mapping's own task belongs to as well.
@@ -421,6 +421,7 @@ impl Inner {
         if let Some(runtime) = control {
             runtime.shutdown_background(); // never blocks the caller's own runtime
         }
+        self.shared.events.close();
     }
 }
 

@@ -17,7 +17,7 @@ use std::thread;
 use metainfo::merkle::MerkleHash;
 use metainfo::{InfoHash, PieceIndex};
 use storage::{Arena, PieceOutcome, Pools, ReadBuffer, StorageError, Unproved};
-use swarm::{IpFilter, PeerKey, ReaderId, SeedLimits, Source, Swarm, Wishes};
+use swarm::{IpFilter, OwnPorts, PeerKey, ReaderId, SeedLimits, Source, Swarm, Wishes};
 use tokio::sync::{mpsc, oneshot};
 use wire::Bitfield;
 
@@ -65,7 +65,7 @@ pub(crate) enum ShardMessage {
     /// The user's IP filter is another one now.
     IpFilter(Arc<IpFilter>),
     /// Peers are to be told these ports.
-    ListenPort { info_hash: InfoHash, port: u16, dht_port: Option<u16> },
+    OwnPorts { info_hash: InfoHash, ports: OwnPorts, dht: Option<OwnPorts> },
     /// A tracker told us our address.
     ExternalIp { info_hash: InfoHash, ip: IpAddr },
     /// A torrent's owner wants other files, or in another order; `done` hears when the brain knows.
@@ -237,11 +237,11 @@ impl Shard {
                     });
                 }
             }
-            ShardMessage::ListenPort { info_hash, port, dht_port } => {
+            ShardMessage::OwnPorts { info_hash, ports, dht } => {
                 self.with(&info_hash, |torrent| {
                     torrent.tell_if_awake(|swarm, _| {
-                        swarm.set_listen_port(port);
-                        swarm.set_dht_port(dht_port);
+                        swarm.set_listen_ports(ports);
+                        swarm.set_dht_ports(dht);
                     });
                 });
             }

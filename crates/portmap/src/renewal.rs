@@ -9,8 +9,11 @@ pub const LIFETIME_SECONDS: u32 = 3600;
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// However short a life a gateway gives, it is not asked without pause.
 const SOONEST: Duration = Duration::from_secs(1);
-/// After the first failure; doubles with each more.
-const RETRY_FIRST: Duration = Duration::from_secs(30);
+/// After the first failure; doubles with each more. A gateway that restarts is asked again about as long
+/// after that as it took.
+const RETRY_FIRST: Duration = Duration::from_secs(10);
+/// After a renewal that failed, at the soonest (RFC 6887, 11.2.1).
+const RETRY_SOONEST: Duration = Duration::from_secs(4);
 const RETRY_MAX: Duration = Duration::from_mins(30);
 
 /// What follows from a try to map our port.
@@ -26,11 +29,16 @@ impl Renewal {
         Duration::from_secs((seconds / 2).into()).clamp(SOONEST, LOOK_EVERY)
     }
 
-    /// It is not: when to try again.
-    pub fn failed(&mut self) -> Duration {
+    /// It is not: when to try again. What was mapped before and not renewed lasts for `left` more, in
+    /// which it is tried more often.
+    pub fn failed(&mut self, left: Duration) -> Duration {
         let wait = RETRY_FIRST.saturating_mul(1 << self.failures.min(10)).min(RETRY_MAX);
-        self.failures = self.failures.saturating_add(1);
-        wait
+        if left.is_zero() {
+            self.failures = self.failures.saturating_add(1);
+            return wait;
+        }
+        let half = left.checked_div(2).unwrap_or_default();
+        wait.min(half.max(RETRY_SOONEST))
     }
 }
 
@@ -49,9 +57,18 @@ mod tests {
     #[test]
     fn failures_make_patient() {
         let mut renewal = Renewal::default();
-        let waits: Vec<_> = (0..9).map(|_| renewal.failed().as_secs()).collect();
-        assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]);
+        let waits: Vec<_> = (0..10).map(|_| renewal.failed(Duration::ZERO).as_secs()).collect();
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800]);
         renewal.mapped(100);
-        assert_eq!(renewal.failed(), RETRY_FIRST);
+        assert_eq!(renewal.failed(Duration::ZERO), RETRY_FIRST);
+    }
+
+    #[test]
+    fn what_was_not_renewed_is_asked_for_while_it_lasts_and_then_anew() {
+        let mut renewal = Renewal::default();
+        renewal.mapped(40);
+        let mut wait = |left| renewal.failed(Duration::from_secs(left)).as_secs();
+        assert_eq!([1800, 18, 9, 1].map(&mut wait), [10, 9, 4, 4]);
+        assert_eq!([0, 0, 0].map(wait), [10, 20, 40]);
     }
 }

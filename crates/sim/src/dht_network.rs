@@ -208,8 +208,12 @@ impl Network {
             Happening::Announces { torrent } => {
                 let Some(node) = self.somebody() else { return };
                 let addr = self.nodes[node].addr;
-                let announce =
-                    Announce { port: addr.port(), is_port_implied: false, is_seed: false };
+                let announce = Announce {
+                    port: addr.port(),
+                    port_v6: None,
+                    is_port_implied: false,
+                    is_seed: false,
+                };
                 let query = PeersQuery { announce: Some(announce), ..PeersQuery::default() };
                 self.torrents[torrent].peer = Some(addr);
                 let info_hash = self.torrents[torrent].info_hash;

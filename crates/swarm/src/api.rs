@@ -7,7 +7,7 @@ use metainfo::merkle::MerkleHash;
 use metainfo::{Geometry, InfoHash, PieceIndex};
 use wire::{Bitfield, BlockRequest, HashRequest, Message, PeerId, Reserved};
 
-use crate::{SeedLimit, UpperWork};
+use crate::{OwnPorts, SeedLimit, UpperWork};
 
 /// Names a connected peer. A key outlives its peer harmlessly: calls with it do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,9 +76,11 @@ pub struct Settings {
     /// Whether peers bring each other together (BEP 55), for which uTP must be there. Only where
     /// there is peer exchange.
     pub holepunch: bool,
-    /// Where our DHT node listens (BEP 5): peers that have one are told, and what they say of
+    /// Where our DHT node can be reached (BEP 5): peers that have one are told, and what they say of
     /// theirs comes as [`Action::DhtNode`]. `None` for a private torrent, or without a DHT.
-    pub dht_port: Option<u16>,
+    pub dht_ports: Option<OwnPorts>,
+    /// Where peers can connect to us, if that is not [`Config::listen_port`] over both families.
+    pub listen_ports: Option<OwnPorts>,
     /// Whether a seed tells each peer of one piece at a time (BEP 16), so that it sends little more
     /// than one copy. For the first seed of a torrent; slower for any other.
     pub super_seed: bool,
@@ -103,7 +105,8 @@ impl Default for Settings {
             reqq: 2000, // 31 MiB of blocks: fills 1 Gbit/s over a quarter of a second
             peer_exchange: true,
             holepunch: true,
-            dht_port: None,
+            dht_ports: None,
+            listen_ports: None,
             super_seed: false,
             without: Without::default(),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use wire::PexFlags;
 
 use crate::reach::{Reach, reach};
-use crate::{IpFilter, PeerKey, Source, steps};
+use crate::{IpFilter, OwnPorts, PeerKey, Source, steps};
 pub use ways::Way;
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
@@ -104,9 +104,9 @@ impl Candidates {
         *if addr.is_ipv4() { v4 } else { v6 } = Some(addr);
     }
 
-    pub(crate) fn set_external_port(&mut self, port: u16) {
+    pub(crate) fn set_external_ports(&mut self, ports: OwnPorts) {
         for external in self.external.iter_mut().flatten() {
-            external.set_port(port);
+            external.set_port(ports.over(external.ip()).unwrap_or_default());
         }
     }
 

@@ -38,6 +38,7 @@ mod ledger;
 mod levels;
 mod messages;
 mod metadata;
+mod own_ports;
 mod peer;
 mod peers;
 mod pex;
@@ -87,6 +88,7 @@ use levels::Levels;
 pub use metadata::{
     Acquainted, Metadata, MetadataAction, MetadataConfig, MetadataFault, MetadataStats,
 };
+pub use own_ports::OwnPorts;
 use peers::Peers;
 use pieces::Pieces;
 pub use rest::Resting;
@@ -107,7 +109,7 @@ pub struct Swarm {
     info_hash: InfoHash,
     own_peer_id: PeerId,
     metadata_size: Option<u32>,
-    listen_port: Option<u16>,
+    listen_ports: OwnPorts,
     client_version: String,
     settings: Settings,
     rng: fastrand::Rng,
@@ -160,7 +162,8 @@ impl Swarm {
             info_hash: config.info_hash,
             own_peer_id: config.own_peer_id,
             metadata_size: config.metadata_size,
-            listen_port: config.listen_port,
+            listen_ports: (config.settings.listen_ports)
+                .unwrap_or_else(|| config.listen_port.unwrap_or_default().into()),
             client_version: config.client_version,
             settings: config.settings,
             rng: fastrand::Rng::with_seed(config.seed),
@@ -352,28 +355,29 @@ impl Swarm {
     /// Our address as others see it, one of each family: orders candidates canonically (BEP 40), and is
     /// not dialled.
     pub fn set_external_ip(&mut self, ip: IpAddr) {
-        self.candidates.set_external(SocketAddr::new(ip, self.listen_port.unwrap_or_default()));
+        let port = self.listen_ports.over(ip).unwrap_or_default();
+        self.candidates.set_external(SocketAddr::new(ip, port));
     }
 
-    /// Peers are told this port from now on (BEP 10 `p`); 0: none.
-    pub fn set_listen_port(&mut self, port: u16) {
-        let before = self.listen_port;
-        self.listen_port = Some(port).filter(|port| *port != 0);
-        self.candidates.set_external_port(port);
-        if self.listen_port != before {
-            self.introduce_again();
-        }
+    /// Each peer is told the port of its family from now on (BEP 10 `p`).
+    pub fn set_listen_ports(&mut self, ports: OwnPorts) {
+        let before = std::mem::replace(&mut self.listen_ports, ports);
+        self.candidates.set_external_ports(ports);
+        self.introduce_again(|to| before.over(to) != ports.over(to));
     }
 
-    /// Peers are told of our DHT node at this port from now on (BEP 5); `None`: of none.
-    pub fn set_dht_port(&mut self, port: Option<u16>) {
-        if std::mem::replace(&mut self.settings.dht_port, port) == port {
-            return;
-        }
-        let Some(port) = port else { return };
+    /// Peers are told of our DHT node at these ports from now on (BEP 5); `None`: of none.
+    pub fn set_dht_ports(&mut self, ports: Option<OwnPorts>) {
+        let before = std::mem::replace(&mut self.settings.dht_ports, ports);
         let nodes = self.peers.iter().filter(|peer| peer.hello.reserved.dht());
-        let nodes: Vec<PeerKey> = nodes.map(|peer| peer.key).collect();
-        nodes.into_iter().for_each(|peer| self.send(peer, Message::Port(port)));
+        let news = nodes.filter_map(|peer| {
+            let ip = peer.hello.addr.ip();
+            let old = before.and_then(|ports| ports.over(ip));
+            let port = ports?.over(ip).filter(|port| old != Some(*port))?;
+            Some((peer.key, port))
+        });
+        let news: Vec<(PeerKey, u16)> = news.collect();
+        news.into_iter().for_each(|(peer, port)| self.send(peer, Message::Port(port)));
     }
 
     /// Whether a piece is wanted and not there.

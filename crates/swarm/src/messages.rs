@@ -74,7 +74,7 @@ impl Swarm {
                 let is_news = !std::mem::replace(&mut peer.named_node, true);
                 let addr = SocketAddr::new(peer.hello.addr.ip(), port);
                 let is_node = port != 0 && !is_stand_in(addr.ip());
-                if is_news && is_node && self.settings.dht_port.is_some() {
+                if is_news && is_node && self.settings.dht_ports.is_some() {
                     self.actions.push_back(Action::DhtNode { addr });
                 }
                 Ok(())

@@ -21,7 +21,7 @@ use wire::{ExtendedHandshake, Extension, Message, MetadataMessage, PeerExtension
 
 use crate::candidates::Candidates;
 use crate::reach::owner;
-use crate::{Hello, PeerKey, Refusal, Source, is_stand_in};
+use crate::{Hello, OwnPorts, PeerKey, Refusal, Source, is_stand_in};
 use copy::Copy;
 pub use handover::Acquainted;
 
@@ -55,7 +55,7 @@ pub struct MetadataConfig {
     /// What the torrent is known by.
     pub hashes: InfoHashes,
     /// Where peers can connect to us (BEP 10 `p`).
-    pub listen_port: Option<u16>,
+    pub listen_ports: OwnPorts,
     /// Our name and version (BEP 10 `v`).
     pub client_version: String,
     /// Our own peer id.
@@ -250,9 +250,9 @@ impl Metadata {
         Ok(key)
     }
 
-    /// Peers that come from now on are told this port.
-    pub fn set_listen_port(&mut self, port: u16) {
-        self.config.listen_port = Some(port).filter(|port| *port != 0);
+    /// Peers that come from now on are told the port of their family.
+    pub fn set_listen_ports(&mut self, ports: OwnPorts) {
+        self.config.listen_ports = ports;
     }
 
     /// Without pieces there is nothing to say but that, and what we are after.
@@ -266,7 +266,7 @@ impl Metadata {
                 extensions: vec![(metadata.name().to_string(), metadata.our_id())],
                 client: Some(self.config.client_version.clone()),
                 yourip: Some(hello.addr.ip()).filter(|ip| !is_stand_in(*ip)),
-                port: self.config.listen_port,
+                port: self.config.listen_ports.over(hello.addr.ip()),
                 ..ExtendedHandshake::default()
             };
             let payload = ours.encode();

@@ -311,7 +311,8 @@ impl Swarm {
         if hello.reserved.extended() {
             self.introduce(peer, hello.addr.ip());
         }
-        if let (true, Some(port)) = (hello.reserved.dht(), self.settings.dht_port) {
+        let dht_port = self.settings.dht_ports.and_then(|ports| ports.over(hello.addr.ip()));
+        if let (true, Some(port)) = (hello.reserved.dht(), dht_port) {
             self.send(peer, Message::Port(port));
         }
         if super_seeds {
@@ -338,21 +339,22 @@ impl Swarm {
             client: Some(self.client_version.clone()),
             yourip: Some(to).filter(|ip| !is_stand_in(*ip)),
             reqq: Some(self.settings.reqq),
-            port: self.listen_port,
+            port: self.listen_ports.over(to),
             upload_only: (self.is_complete() && !self.super_seeds()).then_some(true),
             metadata_size: self.metadata_size,
         };
         self.actions.push_back(Action::SendExtended { peer, id: 0, payload: ours.encode() });
     }
 
-    /// Tells everybody anew: the later one holds.
-    pub(crate) fn introduce_again(&mut self) {
+    /// Tells those at these addresses anew: the later one holds.
+    pub(crate) fn introduce_again(&mut self, whom: impl Fn(IpAddr) -> bool) {
         let open = self
             .peers
             .iter()
             .filter(|peer| !peer.closing && !peer.web_seed && peer.hello.reserved.extended());
         let open: Vec<_> = open.map(|peer| (peer.key, peer.hello.addr.ip())).collect();
-        open.into_iter().for_each(|(peer, to)| self.introduce(peer, to));
+        let open = open.into_iter().filter(|(_, to)| whom(*to));
+        open.for_each(|(peer, to)| self.introduce(peer, to));
     }
 
     /// The connection ended, whatever the reason. Unknown and stale keys are ignored.

@@ -97,6 +97,11 @@ impl Failure {
         )
     }
 
+    /// Whether a network of ours that leads nowhere looks like this too.
+    fn may_be_our_own(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Broken(_) | Self::TooSlow)
+    }
+
     /// What to do about it.
     pub fn next_step(&self) -> &'static str {
         match self {
@@ -130,6 +135,8 @@ impl Failure {
 pub struct Standing {
     failures: u32,
     rests_until: Option<Duration>,
+    /// For what the server did, or asked for.
+    has_earned_rest: bool,
     is_out: bool,
 }
 
@@ -157,6 +164,15 @@ impl Standing {
             _ => rest,
         };
         self.rests_until = Some(now.saturating_add(rest));
+        self.has_earned_rest = !failure.may_be_our_own();
+    }
+
+    /// Our network was away and is back: what may have failed for that says nothing of the server. A rest
+    /// that the server asked for, or earned, goes on.
+    pub fn network_back(&mut self) {
+        if !self.has_earned_rest {
+            (self.failures, self.rests_until) = (0, None);
+        }
     }
 
     /// Whether it is never asked again.
@@ -226,6 +242,36 @@ mod tests {
         assert_eq!(rest(&mut standing, &busy(0), 1), REST_MIN);
         assert!(rest(&mut standing, &busy(0), 1) >= Duration::from_secs(7), "not again and again");
         assert_eq!(rest(&mut standing, &busy(3600), 1), Duration::from_hours(1));
+    }
+
+    #[test]
+    fn a_network_that_is_back_ends_what_its_absence_may_have_caused_and_nothing_else() {
+        let wait = Some(Duration::from_hours(1));
+        let text = String::new;
+        for (failure, ends) in [
+            (Failure::Unreachable(text()), true),
+            (Failure::Broken(text()), true),
+            (Failure::TooSlow, true),
+            (Failure::Busy { wait }, false),
+            (Failure::Status { status: 500 }, false),
+            (Failure::Untrusted(text()), false),
+            (Failure::WrongRange, false),
+        ] {
+            let mut standing = Standing::default();
+            rest(&mut standing, &BROKEN(), 1);
+            let before = rest(&mut standing, &failure, 1);
+            standing.network_back();
+            let at = standing.ready_at().unwrap();
+            assert_eq!(at, if ends { Duration::ZERO } else { Duration::from_secs(1000) + before });
+            // As if none of them had been.
+            let next = rest(&mut standing, &BROKEN(), 1);
+            assert_eq!(next < Duration::from_secs(7), ends, "{failure}: {next:?}");
+        }
+        let mut standing = Standing::default();
+        rest(&mut standing, &BROKEN(), 1);
+        standing.failed(Duration::ZERO, &Failure::SentBadData, &mut fastrand::Rng::with_seed(1));
+        standing.network_back();
+        assert_eq!(standing.ready_at(), None, "wrong data is wrong by any network");
     }
 
     #[test]

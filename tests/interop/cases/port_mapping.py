@@ -14,13 +14,13 @@ SOON_SECONDS = 30
 
 
 class Dweller:
-    """A seed of ours in a house, announced to a tracker outside."""
+    """A seed of ours in a house, announced to a tracker outside, and to more."""
 
-    def __init__(self, lab, house):
+    def __init__(self, lab, house, *trackers):
         self.port = lab.port()
         self.tracker = lab.plain_tracker
         torrent = payloads.make(lab.directory, "mapped.bin", 100_000)
-        torrent = torrent.announcing(self.tracker.url)
+        torrent = self.torrent = torrent.announcing(self.tracker.url, *trackers)
         peerless = lab.peerless()
         peerless.program = house.program(lab.peerless_path)
         self.named = lab.directory / "port"
@@ -44,6 +44,10 @@ class Dweller:
         """Another port, as a VPN's program would have it."""
         self.named.write_text(str(port))
         self.port = port
+
+    def states(self, kind="port_mapping"):
+        """What was told of it, one after the other."""
+        return [event["state"] for event in self.peerless.events(self.process) if event["event"] == kind]
 
     def announced(self):
         return [int(announce["port"]) for announce in self.tracker.announces]
@@ -174,7 +178,47 @@ _miniupnpd("PCP", True)
 _miniupnpd("UPnP", False)
 
 
-def start_miniupnpd(lab, house, speaks_pcp, maps=True):
+@case("port-mapping/miniupnpd-restarted", cost=10, seconds=60)
+def restarted(lab):
+    """The gateway goes, and what it mapped with it: that is told, and asked for anew until it is there."""
+    house = House(lab, 7)
+    server = start_miniupnpd(lab, house, True, more="max_lifetime=4\nmin_lifetime=2")
+    dweller = Dweller(lab, house)
+    mapped = dweller.wait_for("mapped")
+    server.kill()
+    failed = dweller.wait_for("failed")
+    assert house.gateway in failed["reason"] and "by hand" in failed["reason"], failed
+    _forget(lab)
+    server = start_again(lab)
+    rule = f"dport {mapped['tcp']} dnat ip to {house.ip}:{dweller.port}"
+    until(lambda: _redirects(lab).count(rule) == 2, 20, "the port to be mapped once more")
+    until(lambda: dweller.states()[-1] == "mapped", 10, "that to be told")
+    # It may be gone and back between two questions, too: its clock says so (RFC 6887, 8.5).
+    server.kill()
+    _forget(lab)
+    server = start_again(lab)
+    until(lambda: _redirects(lab).count(rule) == 2, 20, "the port to be mapped a third time")
+    dweller.process.stop(2)
+    assert "dnat" not in _redirects(lab), _redirects(lab)
+
+
+def _forget(lab):
+    """What a gateway that restarts has lost."""
+    words = ["flush", "chain", "inet", "filter", "prerouting_miniupnpd"]
+    assert run([tools.program("nft"), *words], lab.folder("nft"), 5).code == 0
+
+
+def start_again(lab):
+    home = lab.folder("miniupnpd")
+    (home / "leases").unlink(missing_ok=True)
+    daemon = [tools.program("miniupnpd"), "-d", "-f", home / "miniupnpd.conf", "-P", home / "pid"]
+    server = Process(daemon, home, "miniupnpd-again")
+    lab.at_end(server.stop)
+    server.wait_for_log("listening on", 10)
+    return server
+
+
+def start_miniupnpd(lab, house, speaks_pcp, maps=True, more=""):
     home = lab.folder("miniupnpd")
     for words in (["ip", "link", "add", "ext0", "type", "bridge"],
                   ["ip", "addr", "add", f"{EXTERNAL_IP}/24", "dev", "ext0"],
@@ -188,8 +232,9 @@ def start_miniupnpd(lab, house, speaks_pcp, maps=True):
     options = {"external": EXTERNAL_IP, "inside": house.outside, "leases": home / "leases"}
     options["rule"] = "allow" if maps else "deny"
     options["pcp"] = "yes" if speaks_pcp else "no"
-    config.write_text(MINIUPNPD.format(**options))
+    config.write_text(f"{more}\n{MINIUPNPD.format(**options)}")
     daemon = [tools.program("miniupnpd"), "-d", "-f", config, "-P", home / "pid"]
     server = Process(daemon, home, "miniupnpd")
     lab.at_end(server.stop)
     server.wait_for_log("listening on", 10)
+    return server

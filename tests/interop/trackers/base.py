@@ -13,9 +13,9 @@ START_SECONDS = 20
 class Tracker:
     name = "?"
 
-    def __init__(self, lab, torrents):
-        """Start it for `torrents`; returns when it answers."""
-        self.ip = lab.ip()
+    def __init__(self, lab, torrents, ip=None):
+        """Start it for `torrents`, at `ip` if that matters; returns when it answers."""
+        self.ip = ip or lab.ip()
         self.port = lab.port()
         self.home = lab.folder(f"{self.name}-{self.port}")
         self.process = self.start(torrents)

@@ -126,8 +126,12 @@ impl Args {
             What::Ping { node } => ping(session, &dht, node, output).await,
             What::Peers { hash, scrape, announce } => {
                 self.join(&dht, output).await?;
-                let announce =
-                    announce.map(|port| Announce { port, is_port_implied: false, is_seed: false });
+                let announce = announce.map(|port| Announce {
+                    port,
+                    port_v6: None,
+                    is_port_implied: false,
+                    is_seed: false,
+                });
                 let query = PeersQuery { announce, no_seeds: false, scrape: *scrape };
                 peers(&dht, *hash, query, output).await
             }

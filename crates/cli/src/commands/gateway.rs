@@ -1,6 +1,6 @@
 //! What a gateway gives, for programs and for people: its ports, and pinholes for IPv6.
 
-use engine::{Pinholes, PortMapping};
+use engine::{OwnPorts, Pinholes, PortMapping};
 use serde_json::{Value, json};
 
 use crate::format::untrusted;
@@ -13,6 +13,7 @@ pub(super) fn pinholes(status: &Pinholes) -> Value {
             json!({
                 "method": open.method.to_string(), "gateway": open.gateway,
                 "addresses": open.addresses, "port": open.port,
+                "external_port": open.external_port,
             }),
         ),
         Pinholes::Failed { reason } => ("failed", json!({ "reason": reason })),
@@ -69,7 +70,11 @@ pub(super) fn let_in(holes: &Pinholes) -> String {
     match holes {
         Pinholes::Open(open) => {
             let all: Vec<_> = open.addresses.iter().map(ToString::to_string).collect();
-            format!("TCP and UDP {} to {}, by {}", open.port, all.join(", "), open.method)
+            let port = match (open.external_port, open.port) {
+                (outside, own) if outside == own => own.to_string(),
+                (outside, own) => format!("{outside}, which lead to {own},"),
+            };
+            format!("TCP and UDP {port} to {}, by {}", all.join(", "), open.method)
         }
         Pinholes::Failed { reason } => untrusted(reason),
         Pinholes::Needless { reason } => format!("not needed: {}", untrusted(reason)),
@@ -78,9 +83,25 @@ pub(super) fn let_in(holes: &Pinholes) -> String {
     }
 }
 
+/// Which port peers are told.
+pub(super) fn told(ports: OwnPorts) -> String {
+    match ports {
+        OwnPorts { v4: 0, v6: 0 } => "no port: nobody can come in".into(),
+        OwnPorts { v4, v6 } if v4 == v6 => format!("port {v4}"),
+        OwnPorts { v4, v6 } => format!("port {v4} over IPv4, {v6} over IPv6"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ports_are_named_where_they_differ() {
+        assert_eq!(told(7000.into()), "port 7000");
+        assert_eq!(told(OwnPorts { v4: 7000, v6: 6881 }), "port 7000 over IPv4, 6881 over IPv6");
+        assert!(told(OwnPorts::default()).contains("nobody"));
+    }
 
     #[test]
     fn who_asks_nobody_is_not_said_to_ask() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use engine::{Pinholes, PortMapping, Session, SocketInfo, StateLocation};
 use serde_json::{Value, json};
 
-use super::gateway;
 use super::session::Options;
+use super::{gateway, proxy};
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -18,8 +18,8 @@ Examples:
   peerless network --bind 192.0.2.7 --port 6881 --local-discovery --json
   peerless network --gateway
 
-Opens them, shows them and ends; nothing is sent, unless --gateway asks for it. \
-`get` and `seed` tell of theirs while they run: send them SIGUSR1.")]
+Opens them, shows them and ends; nothing is sent, unless --gateway asks for it, but to a proxy, to see \
+whether it lets us through. `get` and `seed` tell of theirs while they run: send them SIGUSR1.")]
 pub(crate) struct Args {
     /// Ask the gateway too, as a session would, and show what it gives: its ports, and pinholes for IPv6.
     /// It gets them back at the end.
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: Options,
 }
+
+/// The same of a proxy, which says at once whether it lets us through.
+const PROXY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a gateway may take: it is asked by one way after the other.
 const GATEWAY_LIMIT: Duration = Duration::from_secs(20);
@@ -43,7 +46,12 @@ impl Args {
             // What is shown then says that it is still being asked.
             let _ = tokio::time::timeout(GATEWAY_LIMIT, answered(&session)).await;
         }
+        let proxy = match network.proxy() {
+            Some(_) => Some(tokio::time::timeout(PROXY_LIMIT, network.try_proxy()).await),
+            None => None,
+        };
         let (mapping, holes) = (session.port_mapping(), session.pinholes());
+        let told = session.told_ports();
         let servers = network.name_servers().await;
         let interfaces = engine::interfaces().map_err(Failure::other)?;
         let sockets = session.sockets();
@@ -53,7 +61,13 @@ impl Args {
         if let Some(absence) = network.absence() {
             output.line(format_args!("Not there: {absence}"));
         }
+        if let (Some(url), Some(state)) = (network.proxy(), &proxy) {
+            output.line(format_args!("Proxy: {}", proxy::state(url, state)));
+        }
         match &servers {
+            None if network.proxy().is_some() => {
+                output.line("Names: looked up by the proxy; its own by the system's resolver");
+            }
             None => output.line("Names: by the system's resolver"),
             Some(servers) if servers.is_empty() => {
                 output.line("Names: no server can be reached; name one with --dns");
@@ -67,6 +81,7 @@ impl Args {
             output.line(format_args!("Port mapping: {}", gateway::mapped(&mapping)));
             output.line(format_args!("Pinholes: {}", gateway::let_in(&holes)));
         }
+        output.line(format_args!("Peers are told: {}", gateway::told(told)));
         output.line("Sockets:");
         sockets.iter().for_each(|socket| output.line(format_args!("  {}", sentence(socket))));
         output.line("Interfaces:");
@@ -82,9 +97,14 @@ impl Args {
         output.value(&json!({
             "interface": network.binding().interface(), "address": network.binding().address(),
             "absence": network.absence(),
+            "proxy": network.proxy().zip(proxy.as_ref()).map(|(url, state)| {
+                let problem = !matches!(state, Ok(Ok(())));
+                json!({ "url": url.to_string(), "problem": problem.then(|| proxy::state(url, state)) })
+            }),
             "name_servers": servers, "sockets": documents(&sockets), "interfaces": interfaces,
             "port_mapping": self.gateway.then(|| gateway::port_mapping(&mapping)),
             "pinholes": self.gateway.then(|| gateway::pinholes(&holes)),
+            "told_ports": { "ipv4": told.v4, "ipv6": told.v6 },
         }));
         Ok(())
     }

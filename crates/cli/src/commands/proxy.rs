@@ -1,9 +1,13 @@
 //! `--proxy`: everything goes through it or nowhere.
 
+use std::io;
+
 use engine::{Network, Proxy};
+use tokio::time::error::Elapsed;
 
 use super::reach::Reach;
 use crate::exit::Failure;
+use crate::format::untrusted;
 use crate::output::Output;
 
 /// The proxy.
@@ -28,6 +32,16 @@ impl Through {
                 options.proxy(proxy.map_err(|error| Failure::usage(format!("--proxy: {error}")))?);
         }
         Ok(Network::new(options))
+    }
+}
+
+/// What came of asking it, in a line.
+pub(super) fn state(proxy: &Proxy, asked: &Result<io::Result<()>, Elapsed>) -> String {
+    match asked {
+        Ok(Ok(())) if proxy.relays() => format!("{proxy}, which lets us through, datagrams too"),
+        Ok(Ok(())) => format!("{proxy}, which is there"),
+        Ok(Err(error)) => untrusted(&error.to_string()),
+        Err(_) => format!("{proxy} does not answer; check its address, and that it runs"),
     }
 }
 

@@ -80,7 +80,8 @@ fn samples_tell_which_torrents_are_kept() {
     let mut world = World::of(12);
     for n in 0..5 {
         let now = world.now;
-        let announce = dht::Announce { port: 7000, is_port_implied: false, is_seed: false };
+        let announce =
+            dht::Announce { port: 7000, port_v6: None, is_port_implied: false, is_seed: false };
         let query = dht::PeersQuery { announce: Some(announce), ..Default::default() };
         let operation = world.nodes[1].dht.get_peers(now, Id([n; 20]), query);
         world.outcome(1, operation);

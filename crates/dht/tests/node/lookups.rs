@@ -1,5 +1,6 @@
 //! Joining, announcing and finding; churn; what is kept for the next start.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dht::{Announce, Event, Id, Outcome, PeersQuery, Settings, is_secure};
@@ -9,7 +10,7 @@ use crate::world::{World, addr};
 const TORRENT: Id = Id([0x5a; 20]);
 
 fn announce(port: u16, is_seed: bool) -> PeersQuery {
-    let announce = Announce { port, is_port_implied: false, is_seed };
+    let announce = Announce { port, port_v6: None, is_port_implied: false, is_seed };
     PeersQuery { announce: Some(announce), ..PeersQuery::default() }
 }
 
@@ -63,7 +64,7 @@ fn forty_nodes_find_an_announce_and_count_the_swarm() {
 #[test]
 fn an_implied_port_is_the_one_the_packet_came_from() {
     let mut world = World::of(10);
-    let announce = Announce { port: 9999, is_port_implied: true, is_seed: false };
+    let announce = Announce { port: 9999, port_v6: None, is_port_implied: true, is_seed: false };
     let query = PeersQuery { announce: Some(announce), ..PeersQuery::default() };
     let now = world.now;
     let operation = world.nodes[3].dht.get_peers(now, TORRENT, query);
@@ -72,6 +73,39 @@ fn an_implied_port_is_the_one_the_packet_came_from() {
     let operation = world.nodes[4].dht.get_peers(now, TORRENT, PeersQuery::default());
     world.outcome(4, operation);
     assert_eq!(world.peers(4, operation), [addr(3)]);
+}
+
+/// BEP 7 and 32: a port that a gateway maps over IPv4 leads nowhere over IPv6.
+#[test]
+fn over_ipv6_another_port_may_be_announced() {
+    let mut world = World::of(4);
+    let v6 = |n: usize| SocketAddr::from(([0x2001, 0x470, n as u16, 0, 0, 0, 0, 9], 6881));
+    let keepers: Vec<usize> = (1..4).map(|n| world.add(v6(n), Settings::default())).collect();
+    let both = world.add(addr(40), Settings::default());
+    let now = world.now;
+    let node = &mut world.nodes[both];
+    let interface = node.dht.add_interface(now, v6(40));
+    node.addrs.push((v6(40), interface));
+    node.dht.add_bootstrap(now, addr(0));
+    for node in keepers.iter().chain([&both]) {
+        world.nodes[*node].dht.add_bootstrap(now, v6(1));
+    }
+    world.run(Duration::from_mins(1));
+    for is_port_implied in [false, true] {
+        let announce =
+            Announce { port: 7000, port_v6: Some(7006), is_port_implied, is_seed: false };
+        let query = PeersQuery { announce: Some(announce), ..PeersQuery::default() };
+        let now = world.now;
+        let operation = world.nodes[both].dht.get_peers(now, TORRENT, query);
+        world.outcome(both, operation);
+        let over_v4 = if is_port_implied { addr(40).port() } else { 7000 };
+        for (finder, port) in [(1, (addr(40).ip(), over_v4)), (keepers[2], (v6(40).ip(), 7006))] {
+            let now = world.now;
+            let operation = world.nodes[finder].dht.get_peers(now, TORRENT, PeersQuery::default());
+            world.outcome(finder, operation);
+            assert_eq!(world.peers(finder, operation), [port.into()], "{is_port_implied}");
+        }
+    }
 }
 
 #[test]

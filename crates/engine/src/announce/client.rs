@@ -43,6 +43,8 @@ const NAMED_PEERS_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct AskOptions {
     /// Whether the tracker's URL may lead to private addresses.
     pub private_addresses: PrivatePolicy,
+    /// What is told of our port over IPv6, where that is another than over IPv4 (BEP 7).
+    pub port_v6: Option<u16>,
     /// Time for everything: names, redirects, retransmissions.
     pub deadline: Duration,
 }
@@ -50,7 +52,11 @@ pub(crate) struct AskOptions {
 impl Default for AskOptions {
     /// No private addresses; 60 seconds, in which UDP packets are sent at 0, 15 and 45 s.
     fn default() -> Self {
-        Self { private_addresses: PrivatePolicy::Refuse, deadline: Duration::from_mins(1) }
+        Self {
+            private_addresses: PrivatePolicy::Refuse,
+            port_v6: None,
+            deadline: Duration::from_mins(1),
+        }
     }
 }
 
@@ -96,7 +102,11 @@ impl TrackerClient {
         early: impl Fn(&AnnounceReply),
     ) -> FamilyReplies {
         let ask = async |family| {
-            let reply = self.announce_over(family, url, request, options).await;
+            let mut request = request.clone();
+            if let (Family::V6, Some(port)) = (family, options.port_v6) {
+                request.port = port;
+            }
+            let reply = self.announce_over(family, url, &request, options).await;
             reply.inspect(&early)
         };
         let both = async {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tracker::{
 use super::client::{AskOptions, TrackerClient};
 use super::families::FamilyReplies;
 use super::status::{TrackerStatus, host_of};
+use crate::own_ports::ToldPorts;
 
 /// Addresses taken of one answer: more than anybody connects to.
 const PEERS_MAX: usize = 10_000;
@@ -26,8 +26,8 @@ const PEERS_MAX: usize = 10_000;
 pub(crate) struct AnnouncerConfig {
     pub(crate) info_hash: InfoHash,
     pub(crate) peer_id: [u8; 20],
-    /// The TCP port where we accept peers; it may change.
-    pub(crate) port: Arc<AtomicU16>,
+    /// Where we accept peers; it may change.
+    pub(crate) ports: Arc<ToldPorts>,
     pub(crate) schedule: ScheduleConfig,
     pub(crate) ask: AskOptions,
 }
@@ -164,7 +164,7 @@ where
             let Some(due) = due else { return };
             let request = self.request(&due);
             let (client, news) = (self.client.clone(), Arc::clone(&self.news));
-            let (url, options) = (Arc::clone(&due.url), self.config.ask);
+            let (url, options) = (Arc::clone(&due.url), self.options());
             let ask = async move {
                 let found = |peers: &[SocketAddr]| {
                     if !peers.is_empty() {
@@ -186,12 +186,16 @@ where
         }
     }
 
+    fn options(&self) -> AskOptions {
+        AskOptions { port_v6: Some(self.config.ports.now().v6), ..self.config.ask }
+    }
+
     fn request(&self, due: &Due) -> AnnounceRequest {
         let Numbers { uploaded, downloaded, left, partial } = (self.numbers)();
         AnnounceRequest {
             info_hash: self.config.info_hash,
             peer_id: self.config.peer_id,
-            port: self.config.port.load(Ordering::Relaxed),
+            port: self.config.ports.now().v4,
             uploaded,
             downloaded,
             left,
@@ -250,7 +254,7 @@ where
         let mut farewells = JoinSet::new();
         for due in dues {
             let request = self.request(&due);
-            let (client, options) = (self.client.clone(), self.config.ask);
+            let (client, options) = (self.client.clone(), self.options());
             farewells.spawn(async move { client.announce(&due.url, &request, options).await });
         }
         let _ = timeout_at(until, async { while farewells.join_next().await.is_some() {} }).await;

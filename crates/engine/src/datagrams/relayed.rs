@@ -150,7 +150,7 @@ pub(super) async fn run(hub: Weak<Datagrams>, relay: Arc<Relayed>, network: Netw
             relay.anew.notified().await;
             continue;
         }
-        let text = format!("{error}; no uTP and no DHT until it does, nothing is sent past it");
+        let text = format!("{error}; uTP and the DHT are off meanwhile");
         relay.set(None, RelayState::Failing(text));
         tokio::select! {
             () = sleep(wait) => wait = (wait * 2).min(WAIT_MAX),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dht::{Announce, Event, InterfaceId, ItemError, OperationId, Outcome, PeersQuery};
 use metainfo::InfoHash;
+use swarm::OwnPorts;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use wire::proxy::ProxyTarget;
@@ -314,11 +315,13 @@ impl Driver {
     fn query(&self, shared: &TorrentShared) -> PeersQuery {
         let is_seed = crate::announcing::is_complete(&shared.stats());
         let session = self.session.upgrade();
-        let mapped = session.as_ref().and_then(|session| session.mapping.external_port());
-        let port = session.map_or(0, |session| session.announced_port());
+        let mapped = session.as_ref().and_then(|session| session.mapping.external_ports());
+        let ports = session.map_or(OwnPorts::default(), |session| session.told_ports.now());
         // Our UDP port is the one for TCP, so what a router made of it is the better guess, unless it
         // was told what to make of it.
-        let announce = Announce { port, is_port_implied: mapped.is_none(), is_seed };
+        let port_v6 = Some(ports.v6).filter(|port| *port != ports.v4);
+        let is_port_implied = mapped.is_none();
+        let announce = Announce { port: ports.v4, port_v6, is_port_implied, is_seed };
         // Through a proxy nobody can come in.
         let announce = Some(announce).filter(|_| self.network.proxy().is_none());
         PeersQuery { announce, no_seeds: is_seed, scrape: false }

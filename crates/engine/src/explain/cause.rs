@@ -34,6 +34,8 @@ pub enum Cause {
     SeedOnly,
     /// What the session is bound to is gone.
     NetworkLost,
+    /// The proxy that everything goes through lets nothing through.
+    ProxyFails,
     /// Known addresses are being tried.
     Connecting,
     /// The session has all the connections that it may have.
@@ -156,6 +158,11 @@ impl Cause {
                 "network-lost",
                 "the network that the session is bound to is gone, and no other is used",
                 "bring it up as the message says: the torrent goes on by itself",
+            ),
+            Self::ProxyFails => (
+                "proxy-fails",
+                "the proxy lets nothing through, and nothing is sent past it",
+                "see that it runs, and that --proxy has its address, kind, user and password",
             ),
             Self::Connecting => (
                 "connecting",

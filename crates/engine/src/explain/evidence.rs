@@ -127,6 +127,10 @@ pub(super) fn of(
     if let Some(message) = session.network.absence().filter(|_| cause == Cause::NetworkLost) {
         facts.text("message", message);
     }
+    if let Some(message) = session.network.proxy_trouble().filter(|_| cause == Cause::ProxyFails) {
+        facts.text("message", message);
+        return facts.0; // all else says the same of everybody
+    }
     match line.what {
         Spent::Sending => {
             facts.add("rate", Amount::Rate(stats.download_rate)).count("seeds", stats.seeds);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use dht::PeersQuery;
 use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 use swarm::{
-    Acquainted, Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal,
-    Source, Way,
+    Acquainted, Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, OwnPorts, PeerKey,
+    Refusal, Source, Way,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ impl Search {
     pub(super) fn new(session: &SessionShared, magnet: Magnet) -> Arc<Self> {
         let config = MetadataConfig {
             hashes: magnet.hashes,
-            listen_port: Some(session.announced_port()).filter(|port| *port != 0),
+            listen_ports: session.told_ports.now(),
             client_version: session.settings.client_name.clone(),
             own_peer_id: session.peer_id,
             seed: fastrand::u64(..),
@@ -164,9 +164,9 @@ impl Search {
         self.wake.notify_one();
     }
 
-    /// Another port leads to us.
-    pub(crate) fn port_changed(&self, port: u16) {
-        self.change(|state, _| state.brain.set_listen_port(port));
+    /// Other ports lead to us.
+    pub(crate) fn ports_changed(&self, ports: OwnPorts) {
+        self.change(|state, _| state.brain.set_listen_ports(ports));
         self.announcers().for_each(|announcer| announcer.announce_now(Prompt::Moved));
     }
 
@@ -367,7 +367,7 @@ fn announcer(
     let config = AnnouncerConfig {
         info_hash,
         peer_id: session.peer_id.0,
-        port: Arc::clone(&session.announced_port),
+        ports: Arc::clone(&session.told_ports),
         schedule: ScheduleConfig {
             tiers: search.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
             policy: Policy::default(),

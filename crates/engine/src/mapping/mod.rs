@@ -146,6 +146,8 @@ pub(super) struct Wish<'a> {
 #[derive(Default)]
 pub(crate) struct Mapping {
     status: Mutex<PortMapping>,
+    /// What leads to us, for all we know: one that was not renewed lasts a while.
+    external_ports: Mutex<Option<[u16; 2]>>,
     stop: Notify,
     stopped: Notify,
     /// Another port of ours is to be mapped.
@@ -162,23 +164,27 @@ impl Mapping {
         self.pinholes.status()
     }
 
-    /// The port by which the gateway leads TCP to us.
-    pub(crate) fn external_port(&self) -> Option<u16> {
-        match &*lock(&self.status) {
-            PortMapping::Mapped(ports) => Some(ports.tcp),
-            _ => None,
-        }
+    /// The ports by which the gateway leads TCP and UDP to us over IPv4.
+    pub(crate) fn external_ports(&self) -> Option<[u16; 2]> {
+        *lock(&self.external_ports)
+    }
+
+    /// The same of both over IPv6.
+    pub(crate) fn port_v6(&self) -> Option<u16> {
+        self.pinholes.external_port()
     }
 
     /// We listen on another port: what was mapped leads nowhere.
     pub(crate) fn port_changed(&self, session: &SessionShared) {
-        self.pinholes.port_changed(session);
         let mut status = lock(&self.status);
         if *status != PortMapping::Off {
             *status = PortMapping::Asking;
             session.events.send(Event::PortMapping(PortMapping::Asking));
             self.again.notify_one();
         }
+        drop(status);
+        *lock(&self.external_ports) = None;
+        self.pinholes.port_changed(session);
     }
 
     /// There may be another gateway.
@@ -202,12 +208,13 @@ impl Mapping {
         }
     }
 
-    fn set(&self, status: PortMapping, session: &SessionShared) {
+    fn set(&self, status: PortMapping, held: Option<&Held>, session: &SessionShared) {
+        *lock(&self.external_ports) = held.map(|held| [held.ports.tcp, held.ports.udp]);
         let before = std::mem::replace(&mut *lock(&self.status), status.clone());
+        session.own_ports_changed();
         if before == status {
             return;
         }
-        session.announced_port_changed(); // if it is another
         if let PortMapping::Mapped(MappedPorts { external_ip: Some(ip), .. }) = status {
             session.seen_at(swarm::Voter::Gateway, ip);
         }
@@ -244,14 +251,18 @@ pub(crate) fn start(session: &Arc<SessionShared>) {
 async fn run(session: Weak<SessionShared>, network: Network, nonce: [u8; 12]) {
     let (mut renewal, mut epoch) = (Renewal::default(), Epoch::default());
     let mut held: Option<Held> = None;
+    let (mut suggested, mut until) = ([0; 2], Duration::ZERO);
     loop {
         let Some(now_session) = session.upgrade() else { return };
-        let port = now_session.listen_port();
+        let (port, clock) = (now_session.listen_port(), now_session.clock);
         if let Some(old) = held.take_if(|held| held.internal_port != port) {
             take_back(&network, &old, nonce).await; // the new one may get the same port outside
         }
+        if held.is_none() {
+            suggested = [port; 2];
+        }
         let done = tokio::select! {
-            done = map(&network, port, held.as_ref(), nonce, &mut epoch, now_session.clock) => Some(done),
+            done = map(&network, port, suggested, held.as_ref(), nonce, &mut epoch, clock) => Some(done),
             () = now_session.mapping.stop.notified() => None,
         };
         let wait = match done {
@@ -259,21 +270,27 @@ async fn run(session: Weak<SessionShared>, network: Network, nonce: [u8; 12]) {
             Some(Ok(mapped)) => {
                 let seconds = mapped.seconds;
                 let status = PortMapping::Mapped(mapped.ports);
+                suggested = [mapped.ports.tcp, mapped.ports.udp];
+                until = clock.now() + Duration::from_secs(seconds.into());
                 held = Some(mapped);
                 if now_session.listen_port() != port {
                     continue; // meanwhile
                 }
-                now_session.mapping.set(status, &now_session);
+                now_session.mapping.set(status, held.as_ref(), &now_session);
                 renewal.mapped(seconds)
             }
             Some(Err(error)) => {
-                held = None;
+                let left = until.saturating_sub(clock.now());
                 let status = match error {
-                    MappingError::Needless(_) => PortMapping::Needless,
+                    MappingError::Needless(_) => {
+                        held = None;
+                        PortMapping::Needless
+                    }
                     error => PortMapping::Failed { reason: error.to_string() },
                 };
-                now_session.mapping.set(status, &now_session);
-                renewal.failed()
+                held = held.filter(|_| !left.is_zero());
+                now_session.mapping.set(status, held.as_ref(), &now_session);
+                renewal.failed(left)
             }
         };
         let mapping = &now_session.mapping;
@@ -298,6 +315,7 @@ async fn finish(session: &SessionShared, network: &Network, held: Option<Held>, 
 async fn map(
     network: &Network,
     port: u16,
+    suggested: [u16; 2],
     held: Option<&Held>,
     nonce: [u8; 12],
     epoch: &mut Epoch,
@@ -309,7 +327,6 @@ async fn map(
     if !is_inside(client.into()) {
         return Err(MappingError::Needless(client));
     }
-    let suggested = held.map_or([port; 2], |held| [held.ports.tcp, held.ports.udp]);
     let wish = Wish { network, gateway, client, internal_port: port, suggested, nonce, clock };
     if let Some(held) = held.filter(|held| held.gateway == gateway && held.client == client) {
         let again = match held.ports.method {

@@ -26,11 +26,11 @@ pub(super) async fn pcp(wish: &Wish<'_>, epoch: &mut Epoch) -> Result<Held, Mapp
         let mut anew = false;
         let [tcp, udp] = wish.suggested;
         let first = pcp_one(wish, Protocol::Tcp, tcp, LIFETIME_SECONDS).await?;
-        anew |= epoch.hear(wish.clock.now(), first.epoch);
+        anew |= epoch.hear_pcp(wish.clock.now(), first.epoch);
         // One port for both, if that can be had.
         let udp = if udp == tcp { first.external_port } else { udp };
         let second = pcp_one(wish, Protocol::Udp, udp, LIFETIME_SECONDS).await?;
-        anew |= epoch.hear(wish.clock.now(), second.epoch);
+        anew |= epoch.hear_pcp(wish.clock.now(), second.epoch);
         both = Some([first, second]);
         if !anew {
             break;
@@ -48,7 +48,7 @@ pub(super) async fn nat_pmp(wish: &Wish<'_>, epoch: &mut Epoch) -> Result<Held, 
     let natpmp::Answer::ExternalAddress(ip) = reply.answer else {
         return Err(natpmp::Error::Unrelated.into());
     };
-    epoch.hear(wish.clock.now(), reply.epoch);
+    epoch.hear_nat_pmp(wish.clock.now(), reply.epoch);
     let (mut ports, mut seconds) = ([0; 2], u32::MAX);
     for _ in 0..2 {
         let mut anew = false;
@@ -61,7 +61,7 @@ pub(super) async fn nat_pmp(wish: &Wish<'_>, epoch: &mut Epoch) -> Result<Held, 
                 seconds: LIFETIME_SECONDS,
             };
             let reply = nat_pmp_one(wish.network, wish.gateway, request).await?;
-            anew |= epoch.hear(wish.clock.now(), reply.epoch);
+            anew |= epoch.hear_nat_pmp(wish.clock.now(), reply.epoch);
             let natpmp::Answer::Mapped { external_port, seconds: life } = reply.answer else {
                 return Err(natpmp::Error::Unrelated.into());
             };

@@ -12,7 +12,9 @@ const NAME_BYTES_MAX: usize = 15;
 
 /// A text that names nothing to bind to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither an IP address nor a network interface's name")]
+#[error(
+    "`{0}` is neither an IP address nor a network interface's name, nor both as in 192.0.2.7%tun0"
+)]
 pub struct BindingError(String);
 
 /// What every socket of a [`super::Network`] is bound to. Default: nothing, and the system's routes
@@ -96,6 +98,9 @@ impl FromStr for Binding {
         {
             return Ok(Self { address: Some(ip), ..Self::to_interface(name)? });
         }
+        if text.split_once('%').is_some_and(|(_, ip)| ip.parse::<IpAddr>().is_ok()) {
+            return Err(BindingError(text.to_owned()));
+        }
         Self::to_interface(text)
     }
 }
@@ -137,7 +142,9 @@ mod tests {
     /// The empty name unbinds a socket, and a long one is cut to what may be another's.
     #[test]
     fn what_would_bind_to_nothing_or_to_another_is_refused() {
-        for bad in ["", "192.0.2.7%", "a name", "a/b", "tun\0", "sixteen-letters0"] {
+        for bad in
+            ["", "tun0%192.0.2.7", "192.0.2.7%", "a name", "a/b", "tun\0", "sixteen-letters0"]
+        {
             assert!(bad.parse::<Binding>().is_err(), "{bad:?}");
         }
         assert!("fifteen-letters".parse::<Binding>().is_ok());

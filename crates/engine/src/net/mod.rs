@@ -18,8 +18,8 @@ mod watch;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -91,6 +91,10 @@ struct Inner {
     state: tokio::sync::watch::Sender<State>,
     /// The same in short: something is absent.
     lost: AtomicBool,
+    /// Nobody could reach the proxy when it was last asked.
+    proxy_lost: tokio::sync::watch::Sender<bool>,
+    /// Why it let nobody through then, in words.
+    proxy_trouble: Mutex<Option<String>>,
 }
 
 /// What is known of what we are bound to.

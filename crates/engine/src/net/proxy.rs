@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +25,10 @@ use crate::http::percent_decode;
 
 /// Time for the proxy to say whether it could connect. It waits for the target meanwhile.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// A proxy that is lost is tried again after this long, and then twice as long each time.
+const PROBE_FIRST: Duration = Duration::from_secs(1);
+const PROBE_MAX: Duration = Duration::from_secs(16);
 
 /// Port of a proxy whose URL names none.
 const SOCKS_PORT: u16 = 1080;
@@ -171,10 +176,7 @@ impl Network {
         request: Request,
         purpose: Purpose,
     ) -> io::Result<(Held<TcpStream>, Option<SocketAddr>)> {
-        let mut stream = self.reach(proxy, purpose).await.map_err(|error| {
-            let text = format!("can't reach the proxy {proxy}: {error}; nothing is sent past it");
-            io::Error::other(text)
-        })?;
+        let mut stream = self.reach(proxy, purpose).await?;
         let what = match &request {
             Request::Connect(target) => format!("did not connect to {target}"),
             Request::Associate => "does not relay datagrams".into(),
@@ -182,7 +184,10 @@ impl Network {
         let is_associate = request == Request::Associate;
         let asked = timeout(ANSWER_LIMIT, proxy.ask(&mut stream, request)).await;
         let failure = match asked {
-            Ok(Ok(bound)) => return Ok((stream, bound)),
+            Ok(Ok(bound)) => {
+                self.set_proxy_trouble(None);
+                return Ok((stream, bound));
+            }
             Ok(Err(failure)) => failure,
             Err(_) => Failure::Io(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -196,7 +201,9 @@ impl Network {
             Failure::Socks(error) => (error.is_about_target(), error.to_string()),
             Failure::Http(error) => (error.is_about_target(), error.to_string()),
             Failure::Io(error) if CLOSED.contains(&error.kind()) => {
-                (false, "it closed the connection before it had answered".into())
+                let text =
+                    "it closed the connection before it had answered; check the kind of proxy";
+                (false, text.into())
             }
             Failure::Io(error) => (false, error.to_string()),
         };
@@ -205,11 +212,64 @@ impl Network {
             true => io::ErrorKind::ConnectionRefused,
             false => io::ErrorKind::Other,
         };
-        Err(io::Error::new(kind, format!("the proxy {proxy} {what}: {text}")))
+        let text = format!("the proxy {proxy} {what}: {text}");
+        if !refused {
+            self.set_proxy_trouble((!about_target).then(|| text.clone()));
+        }
+        Err(io::Error::new(kind, text))
+    }
+
+    /// Why the proxy let nobody through when it was last asked, in words.
+    pub fn proxy_trouble(&self) -> Option<String> {
+        self.inner.proxy_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_proxy_trouble(&self, why: Option<String>) {
+        *self.inner.proxy_trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Asks the proxy, if there is one, for what says most of it: to relay datagrams, or, where it never
+    /// does, for a connection to itself.
+    ///
+    /// # Errors
+    /// Why nobody gets through, or why no datagrams do (`Unsupported`).
+    pub async fn try_proxy(&self) -> io::Result<()> {
+        match self.proxy() {
+            Some(proxy) if proxy.relays() => {
+                self.ask_proxy(proxy, Request::Associate, Purpose::Proxy).await.map(drop)
+            }
+            Some(proxy) => self.reach(proxy, Purpose::Proxy).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the proxy, if it is lost or will be, can be reached again, and tries it meanwhile: who
+    /// would use it rests, and may rest for long.
+    pub(crate) async fn proxy_back(&self, proxy: &Proxy) {
+        let mut lost = self.inner.proxy_lost.subscribe();
+        drop(lost.wait_for(|lost| *lost).await); // no error: who would tell is held by this network
+        let mut wait = PROBE_FIRST;
+        while *lost.borrow() {
+            if timeout(wait, lost.wait_for(|lost| !*lost)).await.is_err() {
+                drop(self.reach(proxy, Purpose::Proxy).await); // which takes note of what comes of it
+                wait = (wait * 2).min(PROBE_MAX);
+            }
+        }
     }
 
     /// The proxy itself is reached as everything is without one.
     async fn reach(&self, proxy: &Proxy, purpose: Purpose) -> io::Result<Held<TcpStream>> {
+        let reached = self.reach_any(proxy, purpose).await.map_err(|error| {
+            let text = format!("can't reach the proxy {proxy}: {error}; nothing is sent past it");
+            self.set_proxy_trouble(Some(text.clone()));
+            io::Error::other(text)
+        });
+        let is_lost = reached.is_err();
+        self.inner.proxy_lost.send_if_modified(|lost| std::mem::replace(lost, is_lost) != is_lost);
+        reached
+    }
+
+    async fn reach_any(&self, proxy: &Proxy, purpose: Purpose) -> io::Result<Held<TcpStream>> {
         let addrs = match proxy.host.parse() {
             Ok(ip) => vec![SocketAddr::new(ip, proxy.port)],
             Err(_) => self.look_up(&proxy.host, proxy.port).await?,

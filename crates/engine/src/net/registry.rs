@@ -30,6 +30,8 @@ pub enum Purpose {
     TrackerServer,
     /// A file of a torrent, for the user's player.
     FileServer,
+    /// A look whether a proxy that was lost is back.
+    Proxy,
 }
 
 impl fmt::Display for Purpose {
@@ -44,6 +46,7 @@ impl fmt::Display for Purpose {
             Self::Resolver => "name server",
             Self::TrackerServer => "tracker server",
             Self::FileServer => "file server",
+            Self::Proxy => "proxy",
         })
     }
 }

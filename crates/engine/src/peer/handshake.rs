@@ -38,6 +38,15 @@ pub enum HandshakeFailure {
         /// Why.
         error: io::Error,
     },
+    /// The connection was not even tried: what we are bound to is not there, or the proxy lets nothing
+    /// through.
+    #[error("can't connect to {peer}: {error}")]
+    NoWay {
+        /// Whom, by address or name.
+        peer: String,
+        /// Why.
+        error: io::Error,
+    },
     /// The connection was not made in time.
     #[error("{peer} did not accept the connection within {} s", limit.as_secs_f32())]
     ConnectTimeout {

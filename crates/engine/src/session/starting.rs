@@ -18,6 +18,7 @@ use crate::listening::Listening;
 use crate::magnet::Searches;
 use crate::mapping::Mapping;
 use crate::net::{Listener, Purpose};
+use crate::own_ports::ToldPorts;
 use crate::panics::Panics;
 use crate::roster::Roster;
 use crate::settings::Settings;
@@ -82,7 +83,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
         gate: Arc::clone(datagrams.gate()),
         mapping: Mapping::default(),
         external: Mutex::default(),
-        announced_port: Arc::new(listening.first().map_or(0, SocketAddr::port).into()),
+        told_ports: Arc::new(ToldPorts::new(listening.first().map_or(0, SocketAddr::port))),
         listening: Listening::new(listening, is_open),
         datagrams,
         utp,
@@ -113,6 +114,7 @@ pub(crate) fn start(settings: Settings) -> Result<Session, StartError> {
     mapping::start(&shared);
     drop(guard);
     control.spawn(link::watch(Arc::clone(&shared)));
+    control.spawn(link::watch_proxy(Arc::clone(&shared)));
     if !is_open {
         control.spawn(listening::open_when_there(Arc::downgrade(&shared)));
     }

@@ -48,7 +48,9 @@ impl Mishaps {
         use HandshakeFailure as F;
         let tallies = self.0.get_or_insert_default();
         let (tally, says_whom) = match failure {
-            F::Connect { .. } | F::ConnectTimeout { .. } => (&mut tallies.unreachable, true),
+            F::Connect { .. } | F::NoWay { .. } | F::ConnectTimeout { .. } => {
+                (&mut tallies.unreachable, true)
+            }
             F::Resolve(_) | F::Io(_) => (&mut tallies.unreachable, false),
             // Most clients close at once when they are asked for a torrent that they don't have.
             F::WrongInfoHash { .. } | F::ClosedEarly { .. } => (&mut tallies.not_served, false),

@@ -149,7 +149,8 @@ impl Torrent {
             for (source, addr) in early {
                 state.swarm.add_candidates(now, source, &[addr]);
             }
-            state.web.join(&mut state.swarm, now, &self.shared);
+            let network = &self.context.session.network;
+            state.web.join(&mut state.swarm, now, &self.shared, network);
         });
         // After all of it, so that a seed has nothing left to tell and rests at once.
         self.publish(&mut self.state(), self.context.clock.now());

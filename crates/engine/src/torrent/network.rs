@@ -13,13 +13,22 @@ impl Torrent {
                 connection.close(message.to_owned());
                 state.swarm.remove_peer(now, key);
             }
+            for key in state.web.leave_all() {
+                state.swarm.remove_peer(now, key);
+            }
         });
         self.wake();
     }
 
-    /// It can again: that an address could not be reached meanwhile says nothing of it.
+    /// It can again: that an address or a web seed could not be reached meanwhile says nothing of it.
     pub(crate) fn network_back(&self) {
-        self.with_swarm(swarm::Swarm::dial_again);
+        if self.failed.get() || self.stopped.get() {
+            return;
+        }
+        self.change(|state, now| {
+            state.swarm.dial_again(now);
+            state.web.network_back();
+        });
         self.wake();
     }
 }

@@ -46,7 +46,7 @@ impl Torrent {
                 let news = state.unpublished || aged && moves;
                 state.swarm.tick(now);
                 let State { web, swarm, .. } = &mut *state;
-                web.join(swarm, now, &self.shared);
+                web.join(swarm, now, &self.shared, &self.context.session.network);
                 self.settle(&mut state, now);
                 state.unpublished &= news;
             }

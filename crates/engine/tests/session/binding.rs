@@ -74,7 +74,7 @@ async fn without_its_interface_what_needs_it_fails_and_the_error_names_it() {
         encryption: Encryption::Off,
     };
     let failure = within(engine::handshake(request)).await.unwrap_err();
-    assert!(matches!(failure, HandshakeFailure::Connect { .. }), "{failure:?}");
+    assert!(matches!(failure, HandshakeFailure::NoWay { .. }), "{failure:?}");
     assert!(failure.to_string().contains(ABSENT), "{failure}");
 
     let fetched = within(engine::fetch_torrent("http://127.0.0.1:9/a", &network(ABSENT))).await;

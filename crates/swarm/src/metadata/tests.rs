@@ -55,7 +55,7 @@ impl World {
     fn of(info: Vec<u8>, hashes: InfoHashes) -> Self {
         let config = MetadataConfig {
             hashes,
-            listen_port: Some(1),
+            listen_ports: 1.into(),
             client_version: "test".into(),
             own_peer_id: PeerId([255; 20]),
             seed: 1,

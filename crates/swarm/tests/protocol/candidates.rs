@@ -162,7 +162,7 @@ fn our_own_address_is_not_dialled_while_it_is_thought_to_be_ours() {
     script.swarm.set_external_ip("2600::1".parse().unwrap()); // of the other family
     script.swarm.add_candidates(script.now, Source::Tracker, &[ours]);
     assert_eq!(dials(&mut script), []);
-    script.swarm.set_listen_port(7000);
+    script.swarm.set_listen_ports(7000.into());
     assert_eq!(dials(&mut script), [ours], "somebody else's, behind the same address");
     script.swarm.set_external_ip(other.ip());
     let moved = SocketAddr::new(other.ip(), 7000);

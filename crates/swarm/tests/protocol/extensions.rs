@@ -1,6 +1,6 @@
 //! Extended handshake, upload-only and don't-have (BEP 10, 21, 54).
 
-use swarm::{Action, Fault, Hello};
+use swarm::{Action, Fault, Hello, OwnPorts, PeerKey};
 use wire::{Bitfield, BlockRequest, ExtendedHandshake, Extension, Message, Reserved};
 
 use crate::script::{Script, addr, config, extended, fast, plain, whole};
@@ -52,15 +52,15 @@ fn our_handshake_says_what_it_must() {
 #[test]
 fn who_is_there_is_told_of_other_ports_too() {
     let mut settings = config(8, Bitfield::new(8));
-    settings.settings.dht_port = Some(6881);
+    settings.settings.dht_ports = Some(6881.into());
     let mut script = Script::start(settings);
     let mut both = extended(1);
     both.reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 1]);
     let both = script.joins(both);
     let old = script.joins(plain(2));
     script.actions();
-    script.swarm.set_listen_port(6882);
-    script.swarm.set_dht_port(Some(6883));
+    script.swarm.set_listen_ports(6882.into());
+    script.swarm.set_dht_ports(Some(6883.into()));
     let actions = script.actions();
     let [Action::SendExtended { peer, id: 0, payload }, Action::Send { peer: node, message }] =
         &actions[..]
@@ -71,10 +71,48 @@ fn who_is_there_is_told_of_other_ports_too() {
     let ours = ExtendedHandshake::decode(payload).unwrap();
     assert_eq!(ours.port, Some(6882));
     assert!(ours.extensions.len() >= 5, "what is missing would be taken as switched off");
-    script.swarm.set_listen_port(6882);
-    script.swarm.set_dht_port(Some(6883));
+    script.swarm.set_listen_ports(6882.into());
+    script.swarm.set_dht_ports(Some(6883.into()));
     assert_eq!(script.actions(), [], "no news");
     assert_eq!(script.sent(old), []);
+}
+
+/// BEP 7: what a gateway made of our port over IPv4 leads nowhere over IPv6.
+#[test]
+fn each_is_told_the_port_of_its_family() {
+    let mut settings = config(8, Bitfield::new(8));
+    settings.settings.listen_ports = Some(OwnPorts { v4: 7000, v6: 6881 });
+    settings.settings.dht_ports = Some(OwnPorts { v4: 7001, v6: 6881 });
+    let mut script = Script::start(settings);
+    let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 1]);
+    let over_v4 = script.joins(Hello { reserved, ..extended(1) });
+    let addr = "[2001:db8::2]:6881".parse().unwrap();
+    let over_v6 = script.joins(Hello { reserved, addr, ..extended(2) });
+    assert_eq!(told(&mut script), [(over_v4, 7000, Some(7001)), (over_v6, 6881, Some(6881))]);
+    // Who hears the same again hears nothing.
+    script.swarm.set_listen_ports(OwnPorts { v4: 7002, v6: 6881 });
+    assert_eq!(told(&mut script), [(over_v4, 7002, None)]);
+    script.swarm.set_dht_ports(Some(OwnPorts { v4: 7001, v6: 6882 }));
+    assert_eq!(script.actions(), [Action::Send { peer: over_v6, message: Message::Port(6882) }]);
+}
+
+/// Which peer hears which ports, `p` and that of the DHT.
+fn told(script: &mut Script) -> Vec<(PeerKey, u16, Option<u16>)> {
+    let mut told: Vec<(PeerKey, u16, Option<u16>)> = Vec::new();
+    for action in script.actions() {
+        match action {
+            Action::SendExtended { peer, id: 0, payload } => {
+                let ours = ExtendedHandshake::decode(&payload).unwrap();
+                told.push((peer, ours.port.unwrap(), None));
+            }
+            Action::Send { peer, message: Message::Port(port) } => {
+                let of = told.iter_mut().find(|(other, ..)| *other == peer).unwrap();
+                of.2 = Some(port);
+            }
+            _ => {}
+        }
+    }
+    told
 }
 
 #[test]

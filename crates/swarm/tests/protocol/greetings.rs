@@ -258,7 +258,7 @@ fn a_torrent_without_bytes_is_complete() {
 #[test]
 fn dht_nodes_tell_each_other_where_they_are() {
     let hello = Hello { reserved: fast(1).reserved.with_dht(), ..fast(1) };
-    let settings = swarm::Settings { dht_port: Some(6881), ..swarm::Settings::default() };
+    let settings = swarm::Settings { dht_ports: Some(6881.into()), ..swarm::Settings::default() };
     let public = swarm::Config { settings, ..config(16, Bitfield::new(16)) };
     let mut script = Script::start(public);
     let peer = script.joins(hello);

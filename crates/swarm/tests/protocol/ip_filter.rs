@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm::{Fault, IpFilter, IpFilterBuilder, Metadata, MetadataConfig, Refusal, Source};
+use swarm::{
+    Fault, IpFilter, IpFilterBuilder, Metadata, MetadataConfig, OwnPorts, Refusal, Source,
+};
 use wire::{ExtendedHandshake, PexFlags, PexMessage};
 
 use crate::script::{OWN_ID, Script, addr, extended, plain};
@@ -94,7 +96,7 @@ fn addresses_known_before_are_forgotten_also_those_under_way() {
 fn a_search_for_metadata_keeps_to_it() {
     let config = MetadataConfig {
         hashes: metainfo::InfoHashes::new(Some(metainfo::InfoHash([1; 20])), None).unwrap(),
-        listen_port: None,
+        listen_ports: OwnPorts::default(),
         client_version: "test".into(),
         own_peer_id: OWN_ID,
         seed: 1,

@@ -126,7 +126,7 @@ fn who_has_an_ip_filter_has_none_and_keeps_web_seeds() {
 
 #[test]
 fn its_dht_port_is_of_no_use() {
-    let settings = Settings { dht_port: Some(6881), ..Settings::default() };
+    let settings = Settings { dht_ports: Some(6881.into()), ..Settings::default() };
     let mut script = Script::start(swarm::Config { settings, ..config(8, Bitfield::new(8)) });
     let by_name = script.joins(named(1));
     let by_address = script.joins(extended(2));

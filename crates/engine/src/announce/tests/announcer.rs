@@ -9,6 +9,7 @@ use tracker::{Policy, Prompt, ScheduleConfig, TrackerState};
 
 use super::*;
 use crate::http::scripted::{Answer, Scripted};
+use crate::own_ports::ToldPorts;
 
 struct Announcing {
     handle: AnnouncerHandle,
@@ -22,7 +23,7 @@ fn start(urls: &[String]) -> Announcing {
     let config = AnnouncerConfig {
         info_hash: HASH,
         peer_id: *b"-PL0100-abcdefghijkl",
-        port: Arc::new(6881.into()),
+        ports: Arc::new(ToldPorts::new(6881)),
         schedule: ScheduleConfig {
             tiers: urls.iter().map(|url| vec![url.clone()]).collect(),
             policy: Policy::AllTiers,

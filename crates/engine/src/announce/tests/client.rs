@@ -26,6 +26,20 @@ async fn a_passkey_and_the_parameters_arrive() {
     assert_eq!(server.requests_left(), 0);
 }
 
+/// BEP 7: the port that a gateway maps over IPv4 leads nowhere over IPv6.
+#[tokio::test]
+async fn each_family_is_told_the_port_of_its_own() {
+    let options = AskOptions { port_v6: Some(6881), ..allowing() };
+    for (ip, port) in [("127.0.0.1", 7000), ("::1", 6881)] {
+        let mut server =
+            Scripted::start_on(ip.parse().unwrap(), [Answer::ok("d8:intervali900ee")]).await;
+        let url = server.url("/announce");
+        client().announce(&url, &request(7000), options).await.merged().unwrap();
+        let head = server.request().await;
+        assert!(head.contains(&format!("&port={port}&")), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn refusals_keep_the_trackers_words() {
     let refusal = "d14:failure reason12:unregistered8:retry in5:nevere";

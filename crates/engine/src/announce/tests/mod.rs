@@ -21,7 +21,7 @@ fn client() -> TrackerClient {
 }
 
 fn allowing() -> AskOptions {
-    AskOptions { private_addresses: PrivatePolicy::Allow, deadline: Duration::from_mins(1) }
+    AskOptions { private_addresses: PrivatePolicy::Allow, ..AskOptions::default() }
 }
 
 fn request(port: u16) -> AnnounceRequest {

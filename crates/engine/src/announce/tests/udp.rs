@@ -18,6 +18,8 @@ struct Asked {
     action: u32,
     transaction: u32,
     from: SocketAddr,
+    /// Of an announce.
+    port: Option<u16>,
 }
 
 /// How long a test waits for what should be there at once.
@@ -49,6 +51,9 @@ impl Script {
             action: u32_at(8),
             transaction: u32_at(12),
             from,
+            port: buffer[..length]
+                .get(96..98)
+                .map(|port| u16::from_be_bytes(port.try_into().unwrap())),
         }
     }
 
@@ -113,6 +118,27 @@ async fn connect_then_announce_and_the_id_is_kept() {
         announce(&client, &url).await.unwrap();
     };
     tokio::join!(tracker, asking);
+}
+
+/// BEP 15 with BEP 7.
+#[tokio::test]
+async fn each_family_is_told_the_port_of_its_own() {
+    let options = AskOptions { port_v6: Some(6881), ..allowing() };
+    let locals: [(IpAddr, u16); 2] =
+        [(Ipv4Addr::LOCALHOST.into(), 7000), (Ipv6Addr::LOCALHOST.into(), 6881)];
+    for (ip, port) in locals {
+        let script = Script::on(ip, 0).await;
+        let tracker = async {
+            script.connect(7).await;
+            let asked = script.receive().await;
+            assert_eq!(asked.port, Some(port));
+            script.answer(&asked, 1, &[1800_u32, 0, 0].map(u32::to_be_bytes).concat()).await;
+        };
+        let (client, url, request) = (client(), script.url(), request(7000));
+        let asking = client.announce(&url, &request, options);
+        let ((), replies) = tokio::join!(tracker, asking);
+        replies.merged().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -136,7 +136,10 @@ async fn a_lost_association_is_made_anew_and_nothing_is_sent_meanwhile() {
     drop(control);
     let state = proxy.is(|state| matches!(state, RelayState::Failing(_))).await;
     let RelayState::Failing(message) = state else { unreachable!() };
-    assert!(message.contains("ended the relay") && message.contains("no DHT"), "{message}");
+    assert!(
+        message.contains("ended the relay") && message.contains("the DHT are off"),
+        "{message}"
+    );
     assert_eq!(proxy.send(b"d2e", 3).unwrap_err().kind(), io::ErrorKind::NotConnected);
 
     let (_control, new) = proxy.relaying().await;

@@ -120,9 +120,27 @@ async fn a_refusal_by_the_target_is_told_from_trouble_with_the_proxy() {
     let peer = "192.0.2.7:6881".parse().unwrap();
     let error = network.connect(peer, Purpose::Peers).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(network.proxy_trouble(), None, "it did what it was to do");
     // And then nobody is there: an error, and no way around it.
     let error = network.connect(peer, Purpose::Peers).await.unwrap_err();
     assert!(error.to_string().contains("nothing is sent past it"), "{error}");
+    assert_eq!(network.proxy_trouble(), Some(error.to_string()));
+}
+
+/// Who would use it rests, so it is tried by itself.
+#[tokio::test]
+async fn a_proxy_that_was_lost_is_found_again_without_anybody_asking() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let network = network(&format!("socks5://{addr}"));
+    let watched = network.clone();
+    let proxy = network.proxy().unwrap().clone();
+    let back = tokio::spawn(async move { watched.proxy_back(&proxy).await });
+    network.connect("192.0.2.7:6881".parse().unwrap(), Purpose::Peers).await.unwrap_err();
+    assert!(!back.is_finished());
+    let _listener = TcpListener::bind(addr).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), back).await.expect("it is tried").unwrap();
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ fn what_it_is_told_at_rest_counts_and_it_rests_again() {
     let addr = SocketAddr::from(([192, 0, 2, 1], 1));
     for message in [
         ShardMessage::IpFilter(filter),
-        ShardMessage::ListenPort { info_hash, port: 1, dht_port: Some(2) },
+        ShardMessage::OwnPorts { info_hash, ports: 1.into(), dht: Some(2.into()) },
         ShardMessage::ExternalIp { info_hash, ip: addr.ip() },
         ShardMessage::NetworkLost { message: "it is gone".into() },
         ShardMessage::NetworkBack,

@@ -12,6 +12,7 @@ use webseed::{Failure, Kind, Names, Queue, Source, Standing};
 use wire::Message;
 
 use crate::handle::TorrentShared;
+use crate::net::Network;
 use crate::web_seed::{WebSeedState, WebSeedStatus};
 
 /// Web seeds that are asked at the same time: the others are for when these fail.
@@ -61,14 +62,15 @@ impl WebSeeds {
         Self { seeds, names, rng: fastrand::Rng::new() }
     }
 
-    /// Lets as many join as may be asked and are of use.
+    /// Lets as many join as may be asked and are of use. Not while the network is away.
     pub(in super::super) fn join(
         &mut self,
         swarm: &mut Swarm,
         now: Duration,
         shared: &TorrentShared,
+        network: &Network,
     ) {
-        if shared.seed_only || swarm.is_complete() {
+        if shared.seed_only || swarm.is_complete() || network.is_lost() {
             return;
         }
         let mut active = self.seeds.iter().filter(|seed| seed.key.is_some()).count();
@@ -85,6 +87,11 @@ impl WebSeeds {
                 swarm.web_seed_lacks(now, key, shared.torrent.info.pieces_of_file(*file));
             }
         }
+    }
+
+    /// The network is back: who rests for want of it need not.
+    pub(in super::super) fn network_back(&mut self) {
+        self.seeds.iter_mut().for_each(|seed| seed.standing.network_back());
     }
 
     /// When one may be asked that rests.

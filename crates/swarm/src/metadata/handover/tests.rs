@@ -39,7 +39,7 @@ impl Search {
         let torrent = metainfo::Torrent::parse(&file).unwrap();
         let config = MetadataConfig {
             hashes: InfoHashes::new(Some(torrent.info_hash), None).unwrap(),
-            listen_port: Some(1),
+            listen_ports: 1.into(),
             client_version: "test".into(),
             own_peer_id: OWN_ID,
             seed: 1,
