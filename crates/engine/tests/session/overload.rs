@@ -15,6 +15,8 @@ const BYTES: usize = 24 * 64 * 1024 - 1000;
 /// What a handshake begins with.
 const PREFIX: &[u8] = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0";
 const CROWD: usize = 1000;
+/// One crowd at a time: a machine is to keep up with it.
+static CROWDS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// Of a crowd that does not shake hands, as many may wait (`accept.rs`).
 const STRANGERS_MAX: usize = 256;
 /// As in the default settings.
@@ -36,6 +38,7 @@ async fn honest_download(torrent: &Torrent, data: &[u8], out: &Path, addr: Socke
 /// Connects a crowd to a seeder, each sending `first` of the info hash and nothing more. Returns how many of them the
 /// seeder still held when an honest peer had all its data.
 async fn held_of_a_crowd(first: impl Fn([u8; 20]) -> Vec<u8>) -> usize {
+    let _alone = CROWDS.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let (torrent, data) = torrent(dir.path());
     let (session, addr) = seeder(&torrent, &dir.path().join("seed")).await;
