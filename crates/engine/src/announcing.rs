@@ -70,16 +70,16 @@ fn announcer(
         info_hash: name,
         peer_id: session.peer_id.0,
         ports: Arc::clone(&session.told_ports),
-        schedule: ScheduleConfig {
-            tiers: shared.torrent.trackers.clone(),
-            policy: policy(shared.torrent.info.is_private()),
-            complete: is_complete(&shared.stats()),
-            seed: fastrand::u64(..),
-        },
         ask: AskOptions {
             private_addresses: session.settings.private_policy(),
             ..AskOptions::default()
         },
+    };
+    let schedule = ScheduleConfig {
+        tiers: shared.torrent.trackers.clone(),
+        policy: policy(shared.torrent.info.is_private()),
+        complete: is_complete(&shared.stats()),
+        seed: fastrand::u64(..),
     };
     let torrent = Arc::downgrade(shared);
     let numbers = move || {
@@ -103,7 +103,7 @@ fn announcer(
             session_of.events.send(Event::TrackerError { info_hash, tracker, message });
         }
     };
-    Announcer::spawn(session.trackers.clone(), config, numbers, news)
+    Announcer::spawn(session.trackers.clone(), config, schedule, numbers, news)
 }
 
 #[cfg(test)]

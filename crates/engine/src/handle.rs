@@ -76,7 +76,7 @@ pub(crate) struct TorrentShared {
     arrangement: Mutex<Option<Box<Arrangement>>>,
     /// When its seeding ends, and whether it did.
     pub(crate) seeding: SeedingShared,
-    failure: Mutex<Option<TorrentError>>,
+    failure: Mutex<Option<Box<TorrentError>>>,
     /// Addresses given before the torrent runs; `None` once it does.
     early: Mutex<Option<Vec<(swarm::Source, SocketAddr)>>>,
     /// Set when the torrent is stopped: ends a check that is under way.
@@ -181,6 +181,12 @@ impl TorrentShared {
         stats
     }
 
+    /// Payload bytes a second, received and sent: for sums over thousands.
+    pub(crate) fn rates(&self) -> (u64, u64) {
+        let stats = lock(&self.stats);
+        (stats.download_rate, stats.upload_rate)
+    }
+
     /// What each tracker said last.
     pub(crate) fn trackers(&self) -> Vec<TrackerStatus> {
         self.announcer.get().map_or_else(Vec::new, AnnouncerHandle::statuses)
@@ -188,7 +194,7 @@ impl TorrentShared {
 
     /// What ended it, until somebody who waited for it was told.
     pub(crate) fn failure_message(&self) -> Option<String> {
-        lock(&self.failure).as_ref().map(TorrentError::to_string)
+        lock(&self.failure).as_deref().map(TorrentError::to_string)
     }
 
     pub(crate) fn set_state(&self, state: TorrentState) {
@@ -310,7 +316,7 @@ impl TorrentShared {
     pub(crate) fn fail(&self, events: &Events, error: TorrentError) {
         let (info_hash, message) = (self.info_hash(), error.to_string());
         tracing::warn!(torrent = %info_hash, error = message, "the torrent can't run"); // an event follows
-        *lock(&self.failure) = Some(error);
+        *lock(&self.failure) = Some(Box::new(error));
         self.set_state(TorrentState::Stopped);
         self.announcers().for_each(|announcer| announcer.leave(STOP_LIMIT));
         events.send(Event::TorrentFailed { info_hash, message });
@@ -463,7 +469,8 @@ impl TorrentHandle {
         if self.shared.seeding.has_ended() && there(&TorrentState::Seeding) {
             return Ok(());
         }
-        Err(lock(&self.shared.failure).take().unwrap_or(TorrentError::Stopped))
+        let failure = lock(&self.shared.failure).take();
+        Err(failure.map_or(TorrentError::Stopped, |error| *error))
     }
 
     /// The bytes of a piece that is complete.

@@ -273,13 +273,18 @@ impl Syncs {
     }
 }
 
-/// Leaves a torrent behind that no longer writes: everything on the disk, the record clean.
+/// Leaves a torrent behind that no longer writes: everything on the disk, the record clean once it is
+/// saved ([`save`]).
 pub(crate) async fn close(session: &SessionShared, shared: &TorrentShared) {
     let Some(record) = shared.record.get().cloned() else { return };
     shared.store.close_files();
     let clean = record.is_as_stored() || sync(session, shared).await;
     record.close(clean);
     shared.store.close_files();
+}
+
+/// Saves what is to be remembered, of all torrents.
+pub(crate) async fn save(session: &SessionShared) {
     let state = session.state.clone();
     let saved = tokio::task::spawn_blocking(move || state.flush()).await;
     if let Ok(Err(error)) = saved {

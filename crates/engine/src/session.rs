@@ -237,6 +237,12 @@ impl SessionShared {
 
     /// Stops one torrent: its trackers hear of it, its peers go, its state is saved.
     pub(crate) async fn stop_torrent(&self, shared: &Arc<TorrentShared>) {
+        self.end_torrent(shared).await;
+        resume::save(self).await;
+    }
+
+    /// The same, but that its state is yet to be saved.
+    async fn end_torrent(&self, shared: &Arc<TorrentShared>) {
         shared.cancel_check();
         let info_hash = shared.info_hash();
         if let Some(dht) = self.dht_for(shared) {
@@ -298,13 +304,16 @@ impl Session {
     /// A snapshot.
     pub fn stats(&self) -> SessionStats {
         let session = &self.inner.shared;
-        let torrents: Vec<_> = session.all().iter().map(|shared| shared.stats()).collect();
+        let torrents = session.all();
+        let rates = torrents.iter().map(|shared| shared.rates());
+        let (download_rate, upload_rate) =
+            rates.fold((0, 0), |(down, up), (more_down, more_up)| (down + more_down, up + more_up));
         SessionStats {
             torrents: torrents.len(),
             connections: session.settings.connections_max - session.connections.available_permits(),
             buffered_bytes: session.arena.in_use() as u64 * u64::from(metainfo::BLOCK_LENGTH),
-            download_rate: torrents.iter().map(|stats| stats.download_rate).sum(),
-            upload_rate: torrents.iter().map(|stats| stats.upload_rate).sum(),
+            download_rate,
+            upload_rate,
             panics: session.panics.count(),
             refused: session.gate.refused(),
         }
@@ -392,13 +401,14 @@ impl Session {
         shelving::enter_running(session).await;
         let stopping = session.all().into_iter().map(|shared| {
             let session = Arc::clone(session);
-            tokio::spawn(async move { session.stop_torrent(&shared).await })
+            tokio::spawn(async move { session.end_torrent(&shared).await })
         });
         for task in stopping.collect::<Vec<_>>() {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a torrent did not stop cleanly");
             }
         }
+        resume::save(session).await; // once: thousands would each take a thread to wait on
         if let Some(dht) = &session.dht {
             dht.close().await;
         }

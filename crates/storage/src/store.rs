@@ -91,7 +91,8 @@ pub struct FileStore {
     names: RwLock<BTreeMap<usize, SafePath>>,
     /// There is one in `names`.
     any_renamed: AtomicBool,
-    changes: Mutex<Changes>,
+    /// Most seeds have none.
+    changes: OnceLock<Box<Mutex<Changes>>>,
     /// A file in `changes` has enough new data for [`FileStore::begin_write_back`].
     write_back_is_due: AtomicBool,
     /// Held during a sync: a second one must not return while the first, which took all there was
@@ -183,7 +184,7 @@ impl FileStore {
             placing: RwLock::default(),
             names: RwLock::default(),
             any_renamed: AtomicBool::new(false),
-            changes: Mutex::default(),
+            changes: OnceLock::new(),
             write_back_is_due: AtomicBool::new(false),
             syncing: Mutex::default(),
             writing: OnceLock::new(),
@@ -241,7 +242,8 @@ impl FileStore {
 
     /// The files written since the last call, as they were right after the write.
     pub(crate) fn take_seen(&self) -> BTreeMap<usize, FileSeen> {
-        std::mem::take(&mut self.changes().seen)
+        let changes = self.changes.get().map(|_| self.changes());
+        changes.map_or_else(BTreeMap::new, |mut changes| std::mem::take(&mut changes.seen))
     }
 
     /// Number of the device that the files are on, for queues that must not mix devices.
@@ -278,7 +280,8 @@ impl FileStore {
 
     /// Every change under this lock is a single insertion, so it is whole whoever panicked.
     fn changes(&self) -> MutexGuard<'_, Changes> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        let changes = self.changes.get_or_init(Box::default);
+        changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

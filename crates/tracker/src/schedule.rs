@@ -171,7 +171,8 @@ struct Group {
 #[derive(Debug)]
 pub struct Schedule {
     groups: Vec<Group>,
-    trackers: BTreeMap<TrackerIndex, Tracker>,
+    /// Boxed, since a node of the tree has room for eleven and most torrents have one or two.
+    trackers: BTreeMap<TrackerIndex, Box<Tracker>>,
     policy: Policy,
     running: bool,
     complete: bool,
@@ -221,7 +222,9 @@ impl Schedule {
                 }
             }
             self.rng.shuffle(&mut tier);
-            tier.sort_by_key(|index| !self.trackers.get(index).is_some_and(Tracker::is_working));
+            tier.sort_by_key(|index| {
+                !self.trackers.get(index).is_some_and(|tracker| tracker.is_working())
+            });
             self.add_tier(now, tier);
         }
         let stopped = before.into_values().filter_map(|index| {
@@ -300,7 +303,7 @@ impl Schedule {
     /// at once, so a driver about to leave calls [`Schedule::next`] before [`Schedule::stop`].
     /// Calling this again changes nothing.
     pub fn completed(&mut self) {
-        self.trackers.values_mut().for_each(Tracker::completed);
+        self.trackers.values_mut().for_each(|tracker| tracker.completed());
         self.complete = true;
     }
 
@@ -343,7 +346,7 @@ impl Schedule {
     pub fn restart(&mut self, now: Duration, complete: bool) {
         self.running = true;
         self.complete = complete;
-        self.trackers.values_mut().for_each(Tracker::restart);
+        self.trackers.values_mut().for_each(|tracker| tracker.restart());
         for group in &mut self.groups {
             group.round_at = now;
         }
@@ -369,7 +372,7 @@ impl Schedule {
     fn insert(&mut self, url: &str) -> TrackerIndex {
         let index = TrackerIndex(self.next_index);
         self.next_index = self.next_index.saturating_add(1);
-        self.trackers.insert(index, Tracker::new(url));
+        self.trackers.insert(index, Box::new(Tracker::new(url)));
         index
     }
 
@@ -379,7 +382,7 @@ impl Schedule {
         }
         // A group whose tracker stays goes on waiting for that tracker's time.
         let members = tier.iter().filter_map(|index| self.trackers.get(index));
-        let next_at = members.filter_map(Tracker::next_at).max();
+        let next_at = members.filter_map(|tracker| tracker.next_at()).max();
         match self.groups.last_mut().filter(|_| self.policy == Policy::FirstWorking) {
             Some(group) => {
                 group.tiers.push(tier);

@@ -17,6 +17,7 @@ use wire::proxy::ProxyTarget;
 use super::error::AnnounceError;
 use super::families::FamilyReplies;
 use super::in_flight::InFlight;
+use super::status::host_of;
 use super::udp::Udp;
 use crate::http::{AddressError, GetOptions, HttpClient, HttpReply, Lookup, PrivatePolicy};
 use crate::net::Network;
@@ -101,15 +102,15 @@ impl TrackerClient {
         options: AskOptions,
         early: impl Fn(&AnnounceReply),
     ) -> FamilyReplies {
-        let ask = async |family| {
-            let mut request = request.clone();
-            if let (Family::V6, Some(port)) = (family, options.port_v6) {
-                request.port = port;
-            }
-            let reply = self.announce_over(family, url, &request, options).await;
-            reply.inspect(&early)
-        };
-        let both = async {
+        let both = || async {
+            let ask = async |family| {
+                let mut request = request.clone();
+                if let (Family::V6, Some(port)) = (family, options.port_v6) {
+                    request.port = port;
+                }
+                let reply = self.announce_over(family, url, &request, options).await;
+                reply.inspect(&early)
+            };
             let (mut v4, mut v6) = (pin!(ask(Family::V4)), pin!(ask(Family::V6)));
             tokio::select! {
                 first = &mut v4 => {
@@ -122,7 +123,7 @@ impl TrackerClient {
                 }
             }
         };
-        self.in_flight.run(both).await
+        self.in_flight.run(host_of(url), both).await
     }
 
     /// Asks for the swarm counts of `info_hashes`, of the first 74 at most.
@@ -133,7 +134,8 @@ impl TrackerClient {
         options: AskOptions,
     ) -> Result<ScrapeReply, AnnounceError> {
         let hashes = info_hashes.get(..SCRAPE_HASHES_MAX).unwrap_or(info_hashes);
-        self.in_flight.run(self.scrape_at_once(url, hashes, options)).await
+        let ask = || self.scrape_at_once(url, hashes, options);
+        self.in_flight.run(host_of(url), ask).await
     }
 
     async fn scrape_at_once(

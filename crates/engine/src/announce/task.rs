@@ -28,7 +28,6 @@ pub(crate) struct AnnouncerConfig {
     pub(crate) peer_id: [u8; 20],
     /// Where we accept peers; it may change.
     pub(crate) ports: Arc<ToldPorts>,
-    pub(crate) schedule: ScheduleConfig,
     pub(crate) ask: AskOptions,
 }
 
@@ -113,10 +112,11 @@ where
     pub(crate) fn spawn(
         client: TrackerClient,
         config: AnnouncerConfig,
+        schedule: ScheduleConfig,
         numbers: N,
         news: R,
     ) -> AnnouncerHandle {
-        let schedule = Schedule::new(Duration::ZERO, config.schedule.clone());
+        let schedule = Schedule::new(Duration::ZERO, schedule);
         let shared = Arc::new(Shared {
             schedule: Mutex::new(schedule),
             origin: Instant::now(),
@@ -213,6 +213,9 @@ where
             Err(error) => (error.id(), Err(error)),
         };
         let Some(due) = self.asked.remove(&id) else { return };
+        if self.asked.is_empty() {
+            self.asked = HashMap::new(); // there is nothing for most of the time, and no memory for it
+        }
         let now = self.shared.now();
         let tracker = host_of(&due.url);
         if let Ok(replies) = &replies {

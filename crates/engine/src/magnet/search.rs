@@ -368,16 +368,16 @@ fn announcer(
         info_hash,
         peer_id: session.peer_id.0,
         ports: Arc::clone(&session.told_ports),
-        schedule: ScheduleConfig {
-            tiers: search.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
-            policy: Policy::default(),
-            complete: false,
-            seed: fastrand::u64(..),
-        },
         ask: AskOptions {
             private_addresses: session.settings.private_policy(),
             ..AskOptions::default()
         },
+    };
+    let schedule = ScheduleConfig {
+        tiers: search.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+        policy: Policy::default(),
+        complete: false,
+        seed: fastrand::u64(..),
     };
     let left = Subject::from(&search.magnet).left;
     let numbers = move || Numbers { left, ..Numbers::default() };
@@ -387,5 +387,5 @@ fn announcer(
             search.add_candidates(Source::Tracker, &addrs);
         }
     };
-    Announcer::spawn(session.trackers.clone(), config, numbers, news)
+    Announcer::spawn(session.trackers.clone(), config, schedule, numbers, news)
 }

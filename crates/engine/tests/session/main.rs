@@ -18,6 +18,7 @@ mod leaves;
 mod limits;
 mod listen_port;
 mod magnets;
+mod many;
 mod moving;
 mod named_peers;
 mod overload;

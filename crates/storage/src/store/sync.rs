@@ -61,8 +61,12 @@ impl FileStore {
     /// sync: another process wrote them, perhaps an earlier run of ours that was killed, and
     /// nobody knows what of it is on the disk.
     pub(crate) fn need_sync(&self, pieces: impl Iterator<Item = PieceIndex>) {
+        let mut files = pieces.flat_map(|piece| self.info.files_of_piece(piece)).peekable();
+        if files.peek().is_none() {
+            return;
+        }
         let mut changes = self.changes();
-        for file in pieces.flat_map(|piece| self.info.files_of_piece(piece)) {
+        for file in files {
             let Some(entry) = self.info.files().get(file) else { continue };
             if entry.attributes.pad || is_link(entry) {
                 continue;

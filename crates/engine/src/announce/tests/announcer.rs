@@ -24,13 +24,13 @@ fn start(urls: &[String]) -> Announcing {
         info_hash: HASH,
         peer_id: *b"-PL0100-abcdefghijkl",
         ports: Arc::new(ToldPorts::new(6881)),
-        schedule: ScheduleConfig {
-            tiers: urls.iter().map(|url| vec![url.clone()]).collect(),
-            policy: Policy::AllTiers,
-            complete: false,
-            seed: 1,
-        },
         ask: allowing(),
+    };
+    let schedule = ScheduleConfig {
+        tiers: urls.iter().map(|url| vec![url.clone()]).collect(),
+        policy: Policy::AllTiers,
+        complete: false,
+        seed: 1,
     };
     let left = Arc::new(AtomicU64::new(100));
     let numbers = {
@@ -50,7 +50,7 @@ fn start(urls: &[String]) -> Announcing {
         News::ExternalIp { ip, .. } => drop(seen.send(ip)),
         other => drop(tell.send(other)),
     };
-    let handle = Announcer::spawn(client(), config, numbers, news_of);
+    let handle = Announcer::spawn(client(), config, schedule, numbers, news_of);
     Announcing { handle, peers, external, news, left }
 }
 
@@ -197,4 +197,33 @@ async fn dropping_the_handle_ends_the_task() {
     let Announcing { handle, mut peers, .. } = torrent;
     drop(handle);
     assert_eq!(peers.recv().await, None);
+}
+
+/// Ten thousand torrents have ten thousand announcers.
+#[test]
+fn an_announcer_that_waits_keeps_little() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _runtime = runtime.enter();
+    let client = client();
+    let spawn = || {
+        let config = AnnouncerConfig {
+            info_hash: HASH,
+            peer_id: *b"-PL0100-abcdefghijkl",
+            port: Arc::new(6881.into()),
+            ask: allowing(),
+        };
+        let schedule = ScheduleConfig {
+            tiers: vec![vec!["http://127.0.0.1:1/announce".to_owned()]],
+            policy: Policy::AllTiers,
+            complete: true,
+            seed: 1,
+        };
+        Announcer::spawn(client.clone(), config, schedule, Numbers::default, drop::<News>)
+    };
+    let _first = spawn(); // the runtime's own memory
+    let mut handle = None;
+    let spawned = allocation_counter::measure(|| handle = Some(spawn()));
+    println!("{} bytes", spawned.bytes_current);
+    assert!(spawned.bytes_current <= 3 * 1024, "{} bytes", spawned.bytes_current);
+    drop(handle);
 }

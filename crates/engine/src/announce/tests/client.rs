@@ -106,24 +106,27 @@ async fn urls_that_are_no_trackers_are_refused() {
 
 #[tokio::test]
 async fn questions_in_flight_are_limited() {
-    let mut server = Scripted::start([Answer::Silence]).await;
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(Scripted::start([Answer::Silence]).await); // one alone has fewer
+    }
     let client = client();
     let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..55 {
-        let (client, url) = (client.clone(), server.url("/announce"));
+    for number in 0..55 {
+        let (client, url) = (client.clone(), servers[number % 3].url("/announce"));
         tasks.spawn(async move { client.announce(&url, &request(1), allowing()).await });
     }
-    for _ in 0..50 {
-        server.request().await;
+    for number in 0..50 {
+        servers[number % 3].request().await;
     }
     // The fiftieth has been heard, so all permits are taken, and nobody gives one back.
     tokio::task::yield_now().await;
-    assert_eq!(server.requests_left(), 0);
+    assert_eq!(servers.iter().map(Scripted::requests_left).sum::<usize>(), 0);
     // Five seconds of silence make room for the next.
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(5)).await;
     tokio::time::resume();
-    for _ in 0..5 {
-        server.request().await;
+    for number in 50..55 {
+        servers[number % 3].request().await;
     }
 }
