@@ -35,6 +35,7 @@ fn tell(session: &Weak<SessionShared>, change: &Change) {
             if let Err(error) = listening::open(&session) {
                 tracing::debug!(%error, "not listening yet"); // it is tried again, and told
             }
+            session.listening.nobody_came();
             session.mapping.look_again();
             session.tell_shards(|| ShardMessage::NetworkBack);
             session.searches.all().iter().for_each(|search| search.network_back());

@@ -151,25 +151,32 @@ impl Peer {
 /// us: one that only a machine or a local network knows is for others there, and one that stands in for
 /// something else for nobody. So nobody far away makes us knock at our own doors.
 pub(crate) fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
-    reach(addr) >= reach(other) && !is_stand_in(addr)
+    Reach::of(addr) >= Reach::of(other) && !is_stand_in(addr)
 }
 
-/// From where an address leads to the same host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
+/// From how far an address leads to the same host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Reach {
+    /// From the same machine.
+    #[default]
     Machine,
+    /// From the same network.
     Network,
+    /// From everywhere.
     World,
 }
 
-fn reach(ip: IpAddr) -> Reach {
-    let local = match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    match () {
-        () if ip.is_loopback() => Reach::Machine,
-        () if local => Reach::Network,
-        () => Reach::World,
+impl Reach {
+    /// Of this address.
+    pub fn of(ip: IpAddr) -> Self {
+        let local = match ip {
+            IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        match () {
+            () if ip.is_loopback() => Self::Machine,
+            () if local => Self::Network,
+            () => Self::World,
+        }
     }
 }

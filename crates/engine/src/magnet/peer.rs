@@ -42,7 +42,7 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
             drop(half_open);
             match opened {
                 Ok(opened) => {
-                    search.opened(addr, opened.way);
+                    search.opened(addr, opened.reached);
                     converse(&search, opened.hello, opened.line, slot).await;
                 }
                 Err(unopened) => {

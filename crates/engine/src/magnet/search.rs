@@ -8,8 +8,8 @@ use std::time::Duration;
 use dht::PeersQuery;
 use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 use swarm::{
-    Acquainted, Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Refusal,
-    Source, Way,
+    Acquainted, Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, PeerKey, Reached,
+    Refusal, Source, Way,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -177,8 +177,8 @@ impl Search {
         })
     }
 
-    pub(super) fn opened(&self, addr: SocketAddr, way: Way) {
-        self.change(|state, _| state.brain.opened(addr, way));
+    pub(super) fn opened(&self, addr: SocketAddr, reached: Reached) {
+        self.change(|state, _| state.brain.opened(addr, reached));
     }
 
     /// `hung_up`: by TCP, and uTP may do better.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm::{Hello, Way};
+use swarm::{Hello, Transports};
 use tokio::sync::OwnedSemaphorePermit;
 use tracker::Prompt;
 
@@ -23,6 +23,7 @@ impl Torrent {
     /// Dials as many candidates as the limits allow.
     pub(super) fn dial(self: &Rc<Self>) {
         let session = &self.context.session;
+        self.state().swarm.set_open_to(session.open_to());
         // Whom we can't reach anyway is not worth a failure.
         while !self.stopped.get() && !session.network.is_lost() {
             let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
@@ -99,10 +100,12 @@ impl Torrent {
     }
 
     async fn open(&self, addr: SocketAddr, punch: bool) -> Result<(Hello, Line), Unopened> {
-        let way = self.state().swarm.way_to(addr);
-        let way = Way { utp: way.utp || punch, ..way };
+        let mut way = self.state().swarm.way_to(addr);
+        if punch {
+            way.transports = Transports::UtpAlone;
+        }
         let opened = outgoing::open(&self.context.session, self.ours(), addr, way).await?;
-        self.with_swarm(|swarm, _| swarm.opened(addr, opened.way));
+        self.with_swarm(|swarm, _| swarm.opened(addr, opened.reached));
         Ok((opened.hello, opened.line))
     }
 
