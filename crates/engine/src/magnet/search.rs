@@ -237,6 +237,13 @@ impl Search {
         self.wake.notify_one();
     }
 
+    /// The torrent is in the session, and its metadata need not be looked for.
+    pub(super) fn knows(&self, torrent: &Torrent) {
+        if self.lock().outcome.is_none() {
+            self.finish(Torrent::from_info(&torrent.info_bytes, &self.magnet));
+        }
+    }
+
     fn finish(&self, outcome: Result<Torrent, metainfo::TorrentError>) {
         self.lock().outcome.get_or_insert(outcome);
         self.stop();

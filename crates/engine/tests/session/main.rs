@@ -29,6 +29,7 @@ mod seeding;
 mod support;
 mod totals;
 mod transfer;
+mod two_names;
 mod v2;
 mod web;
 mod web_seeds;
