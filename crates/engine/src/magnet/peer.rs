@@ -13,7 +13,7 @@ use wire::{Decoded, Limits};
 
 use super::handover::{Handed, Standing};
 use super::search::Search;
-use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
+use crate::peer::handshake::{self, Ours};
 use crate::peer::{Line, outgoing};
 use crate::session::SessionShared;
 
@@ -76,7 +76,7 @@ pub(crate) async fn accept(
     slot: OwnedSemaphorePermit,
 ) {
     let ours = ours(&session, &search);
-    match handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await {
+    match handshake::incoming(&mut line, first, ours, session.settings.handshake_limit).await {
         Ok(theirs) => {
             let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
             let hello = Hello { addr, peer_id, outgoing: false, reserved };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use swarm::{Hello, Reached, Transports, Way};
 
 use super::Line;
-use super::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
+use super::handshake::{self, HandshakeFailure, Ours};
 use crate::encryption::Opening;
 use crate::session::SessionShared;
 
@@ -46,16 +46,17 @@ pub(crate) async fn open(
 ) -> Result<Opened, Unopened> {
     let worked = way.encrypted.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
     let (first, other) = session.settings.encryption_out.openings(worked);
+    let limit = session.settings.handshake_limit;
     let patience = match (first, other) {
-        (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
-        _ => HANDSHAKE_LIMIT,
+        (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT.min(limit),
+        _ => limit,
     };
     let by = |opening| (opening, way.transports);
     let opened = open_by(session, addr, by(first), ours, patience).await;
     let opened = match (opened, other) {
         (Err(Unopened { failure, .. }), Some(other)) if failure.may_be_for(first) => {
             tracing::debug!(%addr, error = %failure, "dialled again, {other:?}");
-            open_by(session, addr, by(other), ours, HANDSHAKE_LIMIT).await
+            open_by(session, addr, by(other), ours, limit).await
         }
         (opened, _) => opened,
     };
@@ -66,7 +67,7 @@ pub(crate) async fn open(
             Some(name),
         ) if name != ours.info_hash => {
             let ours = Ours { info_hash: name, ..ours };
-            open_by(session, addr, by(first), ours, HANDSHAKE_LIMIT).await
+            open_by(session, addr, by(first), ours, limit).await
         }
         (opened, _) => opened,
     }

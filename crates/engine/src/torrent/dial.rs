@@ -11,7 +11,7 @@ use tracker::Prompt;
 
 use super::Torrent;
 use crate::peer::Line;
-use crate::peer::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
+use crate::peer::handshake::{self, HandshakeFailure, Ours};
 use crate::peer::outgoing::{self, Unopened};
 
 /// A download with fewer peers than this looks for more.
@@ -117,11 +117,11 @@ impl Torrent {
         first: [u8; handshake::ROUTING_BYTES],
         slot: OwnedSemaphorePermit,
     ) {
-        let ours = self.ours();
+        let (ours, limit) = (self.ours(), self.context.session.settings.handshake_limit);
         let shaken = self.guarded_peer(addr, async {
             #[cfg(test)]
             self.shared.spot(crate::panics::Spot::Handshake);
-            handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await
+            handshake::incoming(&mut line, first, ours, limit).await
         });
         match shaken.await {
             Ok(Ok(theirs)) => {
