@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::script;
-use crate::support::{leecher, payload, seeder, session, within};
+use crate::support::{leecher, payload, seeder, session, told, within};
 use engine::metainfo::bencode::Encoder;
 use engine::metainfo::merkle::{self, MerkleHash, MerkleTree};
 use engine::metainfo::{BLOCK_LENGTH, CreateOptions, InfoHash, Torrent};
@@ -172,15 +172,11 @@ async fn one_bad_block_names_its_sender_and_costs_no_more_than_itself() {
     let out = dir.path().join("out");
     let (session, handle) = leecher(&torrent, &out, [bad]).await;
     let mut events = session.events();
-    let banned = async {
-        loop {
-            if let Event::PeerBanned { addr, .. } = events.next().await.expect("the session lives")
-            {
-                return addr;
-            }
-        }
-    };
-    assert_eq!(within(banned).await, bad.ip());
+    let banned = told(&mut events, |event| match event {
+        Event::PeerBanned { addr, .. } => Some(addr),
+        _ => None,
+    });
+    assert_eq!(banned.await, bad.ip());
     let (honest, addr) = seeder(&torrent, &dir.path().join("seed")).await;
     handle.add_peers([addr]);
     within(handle.wait()).await.unwrap();
