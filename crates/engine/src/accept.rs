@@ -47,6 +47,7 @@ pub(crate) async fn accept_loop(
             }
             Ok(_) if session.settings.transport == Transport::Utp => {} // and closed at once
             Ok((stream, addr)) => {
+                session.listening.came_in(addr);
                 tokio::spawn(route(Arc::clone(&session), Stream::Tcp(stream), addr, rooms.clone()));
             }
             Err(error) => {

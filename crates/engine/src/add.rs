@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use metainfo::{FilePriority, InfoHash, PieceIndex, Torrent};
+use metainfo::{FilePriority, InfoHash, InfoHashes, PieceIndex, Torrent};
 use storage::{
     Arrangement, CheckReport, FileStore, ResumeRecord, Root, StorageError, StoreOptions,
 };
-use swarm::{SeedLimits, Wishes};
+use swarm::{SeedLimits, Source, Wishes};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wire::Bitfield;
@@ -19,7 +19,7 @@ use crate::events::Event;
 use crate::handle::{TorrentError, TorrentHandle, TorrentShared};
 use crate::intake;
 use crate::limits::Bounds;
-use crate::magnet::Handover;
+use crate::magnet::{self, Handover};
 use crate::panics;
 use crate::resume::{self, Findings};
 use crate::reusing::{self, Elsewhere};
@@ -32,9 +32,10 @@ use crate::torrent::Unjudged;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError {
-    /// It is in the session already.
-    #[error("this torrent is in the session already")]
-    Duplicate,
+    /// It is in the session already, perhaps by the other name of a hybrid (BEP 52). The torrent that is
+    /// there ([`Session::torrent`]) was given the peers of the request, and nothing else of it.
+    #[error("this torrent is in the session already; it goes by {0}")]
+    Duplicate(InfoHashes),
     /// Another torrent of the session writes the same file.
     #[error("{path} belongs to the torrent {other}; choose another folder", path = path.display())]
     PathInUse {
@@ -268,6 +269,12 @@ fn take_in(
     root: &Root,
     record: Option<ResumeRecord>,
 ) -> Result<(TorrentHandle, BringUp, Findings), AddError> {
+    for name in magnet::names(&request.torrent.info_hashes) {
+        if let Some((there, _)) = session.find(&name) {
+            tell_of_peers(session, name, request.peers, request.candidates);
+            return Err(AddError::Duplicate(there.torrent.info_hashes));
+        }
+    }
     let count = request.torrent.info.geometry().piece_count();
     let wanted = request.wanted.as_ref().map(|pieces| wanted_set(pieces, count)).transpose()?;
     let options = StoreOptions { overwrite: request.overwrite };
@@ -291,16 +298,28 @@ fn take_in(
     ));
     shared.set_arrangement(arrangement);
     shared.seeding.begin(request.seed_limits, request.super_seed);
-    session.register(&shared)?;
-    let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
-    handle.add_peers(request.peers);
-    for (source, addr) in request.candidates {
-        session.candidates(handle.info_hash(), source, vec![addr]);
+    let registered = session.register(&shared);
+    if let Ok(()) | Err(AddError::Duplicate(_)) = &registered {
+        tell_of_peers(session, shared.info_hash(), request.peers, request.candidates);
     }
+    registered?;
+    session.searches.knows(&shared.torrent, shared.names());
+    let handle = TorrentHandle { shared: Arc::clone(&shared), session: Arc::clone(session) };
     let (session, control) = (Arc::clone(session), control.clone());
     let (use_trackers, handover) = (request.use_trackers, request.handover);
     let bring_up = BringUp { session, shared, control, use_trackers, wanted, elsewhere, handover };
     Ok((handle, bring_up, findings))
+}
+
+/// Tells a torrent, which may have been there before, of peers.
+fn tell_of_peers(
+    session: &SessionShared,
+    name: InfoHash,
+    users: Vec<SocketAddr>,
+    others: Vec<(Source, SocketAddr)>,
+) {
+    session.candidates(name, Source::User, users);
+    others.into_iter().for_each(|(source, addr)| session.candidates(name, source, vec![addr]));
 }
 
 /// What its owner wants: what was said now, or before.

@@ -1,14 +1,15 @@
-//! To a peer by TCP or uTP (BEP 29), whichever is there first. Encryption and the handshake come on top,
-//! in `peer/outgoing.rs`.
+//! To a peer by TCP or uTP (BEP 29), whichever is there first: `swarm::Race` says which begins when.
+//! Encryption and the handshake come on top, in `peer/outgoing.rs`.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm::is_stand_in;
-use tokio::time::timeout;
+use swarm::{Leg, Race, Transports, is_stand_in};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::ip_filter::Gate;
 use crate::net::{Network, Purpose};
@@ -17,12 +18,6 @@ use crate::session::SessionShared;
 use crate::settings::Transport;
 use crate::stream::Stream;
 use crate::utp_driver::Utp;
-
-/// What TCP has before uTP is tried beside it: most peers that take TCP at all have answered.
-const HEAD_START: Duration = Duration::from_millis(400);
-/// How long uTP is tried where TCP was refused: a router may have let one of the two through. Most
-/// such peers are gone, and others wait to be dialled.
-const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
 /// What connections to peers are made with.
 pub(crate) struct Dialler<'a> {
@@ -40,16 +35,16 @@ impl SessionShared {
 }
 
 impl Dialler<'_> {
-    /// Connects within a time limit, by what the settings allow, or by uTP alone: to who dials us at the
-    /// same time (BEP 55), and where TCP leads to no peer.
+    /// Connects within a time limit, by what the settings allow, in this order, or by uTP alone: to who
+    /// dials us at the same time (BEP 55), and where TCP leads to no peer.
     pub(crate) async fn connect(
         &self,
         addr: SocketAddr,
-        utp_alone: bool,
+        transports: Transports,
         limit: Duration,
     ) -> Result<Stream, HandshakeFailure> {
         let peer = || self.network.peer_name(addr);
-        match timeout(limit, self.connect_any(addr, utp_alone)).await {
+        match timeout(limit, self.connect_any(addr, transports)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
                 let is_ours = error.kind() == io::ErrorKind::NetworkDown;
@@ -74,49 +69,76 @@ impl Dialler<'_> {
         self.transport == Transport::Both && !is_stand_in(addr.ip()) && self.utp.can_send()
     }
 
-    async fn connect_any(&self, addr: SocketAddr, utp_alone: bool) -> io::Result<Stream> {
+    async fn connect_any(&self, addr: SocketAddr, transports: Transports) -> io::Result<Stream> {
         if self.gate.refuses(addr.ip()) {
             return Err(Gate::error(addr.ip()));
         }
         let tcp = async { self.network.connect(addr, Purpose::Peers).await.map(Stream::Tcp) };
         let utp = async { self.utp.connect(addr).await.map(Stream::Utp) };
-        let transport = if utp_alone { Transport::Utp } else { self.transport };
-        match transport {
-            // Whose datagrams would be the peer's, only the proxy knows.
-            Transport::Utp if is_stand_in(addr.ip()) => {
-                let text = "by its name a peer is reached through the proxy by TCP alone";
-                Err(io::Error::new(io::ErrorKind::Unsupported, text))
-            }
-            Transport::Both if is_stand_in(addr.ip()) => tcp.await,
-            Transport::Tcp => tcp.await,
-            Transport::Utp => utp.await,
-            Transport::Both => race(tcp, utp).await,
+        // Whose datagrams would be the peer's, only the proxy knows.
+        let by_name = is_stand_in(addr.ip());
+        let (may_tcp, may_utp) = match self.transport {
+            Transport::Both => (true, !by_name),
+            Transport::Tcp => (true, false),
+            Transport::Utp => (false, true),
+        };
+        let legs = transports.legs(may_tcp, may_utp);
+        if by_name && legs.contains(&Leg::Utp) {
+            let text = "by its name a peer is reached through the proxy by TCP alone";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
+        run(Race::new(Duration::ZERO, legs), tcp, utp).await
     }
 }
 
-/// Lets the second start later than the first, and takes who arrives.
-async fn race(
-    first: impl Future<Output = io::Result<Stream>>,
-    second: impl Future<Output = io::Result<Stream>>,
+/// Runs the two as the race has them begin, and takes who arrives. What TCP says counts as the reason when
+/// nobody does.
+async fn run(
+    mut race: Race,
+    tcp: impl Future<Output = io::Result<Stream>>,
+    utp: impl Future<Output = io::Result<Stream>>,
 ) -> io::Result<Stream> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    match timeout(HEAD_START, &mut first).await {
-        Ok(Ok(stream)) => return Ok(stream),
-        Ok(Err(error)) => {
-            return timeout(AFTER_REFUSAL, second).await.ok().and_then(Result::ok).ok_or(error);
+    let (mut tcp, mut utp) = (pin!(tcp), pin!(utp));
+    let (mut tcp_runs, mut utp_runs) = (false, false);
+    let (began, mut reason) = (Instant::now(), None);
+    loop {
+        let now = began.elapsed();
+        while let Some(leg) = race.begin(now) {
+            match leg {
+                Leg::Tcp => tcp_runs = true,
+                Leg::Utp => utp_runs = true,
+            }
         }
-        Err(_) => {}
-    }
-    tokio::select! {
-        done = &mut first => match done {
-            Ok(stream) => Ok(stream),
-            Err(error) => second.await.map_err(|_| error),
-        },
-        done = &mut second => match done {
-            Ok(stream) => Ok(stream),
-            Err(_) => first.await,
-        },
+        if race.is_over(now) {
+            return Err(reason.unwrap_or_else(|| io::ErrorKind::TimedOut.into()));
+        }
+        let next = race.next_at();
+        let turn = async {
+            match next {
+                Some(at) => sleep_until(began + at).await,
+                None => pending().await,
+            }
+        };
+        let done = tokio::select! {
+            done = &mut tcp, if tcp_runs => {
+                tcp_runs = false;
+                done.map_err(|error| (error, true))
+            }
+            done = &mut utp, if utp_runs => {
+                utp_runs = false;
+                done.map_err(|error| (error, false))
+            }
+            () = turn => continue,
+        };
+        match done {
+            Ok(stream) => return Ok(stream),
+            Err((error, is_tcp)) => {
+                race.failed(began.elapsed());
+                if is_tcp || reason.is_none() {
+                    reason = Some(error);
+                }
+            }
+        }
     }
 }
 

@@ -55,6 +55,7 @@ fn tell(session: &Weak<SessionShared>, change: &Change) {
             if let Err(error) = listening::open(&session) {
                 tracing::debug!(%error, "not listening yet"); // it is tried again, and told
             }
+            session.listening.nobody_came();
             session.mapping.look_again();
             go_on(&session, Prompt::Moved); // its address may be another
             session.events.send(Event::NetworkBack);

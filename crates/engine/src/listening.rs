@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use swarm::Reach;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ struct State {
     /// Ends the loops.
     until: CancellationToken,
     loops: Vec<JoinHandle<()>>,
+    /// From how far somebody came by TCP.
+    open_to: Reach,
 }
 
 impl Listening {
@@ -73,6 +76,17 @@ impl Listening {
     /// Where; empty when we don't listen.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         lock(&self.state).addrs.clone()
+    }
+
+    /// Somebody came by TCP.
+    pub(crate) fn came_in(&self, addr: SocketAddr) {
+        let mut state = lock(&self.state);
+        state.open_to = state.open_to.max(Reach::of(addr.ip()));
+    }
+
+    /// We may be in another network.
+    pub(crate) fn nobody_came(&self) {
+        lock(&self.state).open_to = Reach::default();
     }
 
     pub(crate) fn rooms(&self) -> &WaitingRooms {
@@ -102,6 +116,12 @@ impl Listening {
 }
 
 impl SessionShared {
+    /// From how far others come to us by TCP: as somebody did, or by the gateway's word.
+    pub(crate) fn open_to(&self) -> Reach {
+        let mapped = self.mapping.external_ports().map(|_| Reach::World);
+        mapped.unwrap_or_else(|| lock(&self.listening.state).open_to)
+    }
+
     /// Where peers can reach us; 0 when we don't listen.
     pub(crate) fn listen_port(&self) -> u16 {
         lock(&self.listening.state).addrs.first().map_or(0, SocketAddr::port)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metainfo::InfoHash;
-use swarm::IpFilter;
+use swarm::{IpFilter, Transports};
 use tokio::time::timeout;
 use wire::mse::Method;
 use wire::{Decoded, ExtendedHandshake, Handshake, Limits, Message, PeerId, Reserved};
@@ -161,7 +161,7 @@ async fn connect(
     let addrs = request.network.peer_addresses(&request.addr).await.map_err(|_| resolve())?;
     let (mut failure, dialler) = (resolve(), sockets.dialler(&request.network));
     for addr in addrs {
-        failure = match dialler.connect(addr, false, request.connect_timeout).await {
+        failure = match dialler.connect(addr, Transports::TcpFirst, request.connect_timeout).await {
             Ok(stream) => return Ok((stream, addr)),
             Err(failure) => failure,
         };

@@ -58,8 +58,8 @@ impl Roster {
     /// one file.
     pub(crate) fn add(&mut self, shared: &Arc<TorrentShared>) -> Result<(), AddError> {
         let info_hash = shared.info_hash();
-        if shared.names().any(|name| self.find(&name).is_some()) {
-            return Err(AddError::Duplicate);
+        if let Some((there, _)) = shared.names().find_map(|name| self.find(&name)) {
+            return Err(AddError::Duplicate(there.torrent.info_hashes));
         }
         let home = self.hasher.hash_one(shared.home());
         let first = InfoHash([0; 20]);

@@ -296,6 +296,14 @@ impl Session {
         session.all().into_iter().map(handle).collect()
     }
 
+    /// The torrent that goes by this name: of a hybrid either of its two does, on the network and here
+    /// (BEP 52).
+    pub fn torrent(&self, name: &InfoHash) -> Option<TorrentHandle> {
+        let session = &self.inner.shared;
+        let (shared, _) = session.find(name)?;
+        Some(TorrentHandle { shared, session: Arc::clone(session) })
+    }
+
     /// Everything that happens from now on.
     pub fn events(&self) -> EventStream {
         self.inner.shared.events.subscribe()

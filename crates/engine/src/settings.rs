@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use storage::{SqliteState, StateWriter};
 use swarm::IpFilter;
@@ -14,6 +15,7 @@ use crate::encryption::Encryption;
 use crate::http::{HttpClient, HttpSettings, PrivatePolicy};
 use crate::limits::{RateLimits, ScheduledLimits};
 use crate::net::Network;
+use crate::peer::handshake::HANDSHAKE_LIMIT;
 use crate::session::{self, Session, StartError};
 
 /// Where resume state lives.
@@ -47,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) listen: bool,
     pub(crate) transport: Transport,
+    pub(crate) handshake_limit: Duration,
     pub(crate) state: StateLocation,
     pub(crate) memory_budget: u64,
     pub(crate) connections_max: usize,
@@ -84,6 +87,7 @@ impl Default for Settings {
             port: 0,
             listen: true,
             transport: Transport::default(),
+            handshake_limit: HANDSHAKE_LIMIT,
             state: StateLocation::Memory,
             memory_budget: (storage::memory_total() / BUDGET_FRACTION)
                 .clamp(BUDGET_MIN, BUDGET_MAX),
@@ -240,6 +244,14 @@ impl SessionBuilder {
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.settings.transport = transport;
+        self
+    }
+
+    /// How long a peer has for its handshake. Where TCP is taken and nothing comes in that time, uTP is
+    /// tried. Default: 15 seconds.
+    #[must_use]
+    pub fn handshake_limit(mut self, limit: Duration) -> Self {
+        self.settings.handshake_limit = limit;
         self
     }
 

@@ -3,6 +3,7 @@
 //! A link is text from a stranger. What it names at most is bounded, what it does not know is
 //! skipped, and only a link without any usable hash is of no use.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -57,6 +58,17 @@ impl InfoHashes {
     pub fn verify(&self, info: &[u8]) -> bool {
         let v1 = self.v1.is_none_or(|hash| <[u8; 20]>::from(Sha1::digest(info)) == hash.0);
         v1 && self.v2.is_none_or(|hash| <[u8; 32]>::from(Sha256::digest(info)) == hash.0)
+    }
+}
+
+/// One or both, as a person may search for them.
+impl fmt::Display for InfoHashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.v1, self.v2) {
+            (Some(v1), Some(v2)) => write!(f, "{v1} and {v2}"),
+            (_, Some(v2)) => v2.fmt(f),
+            _ => self.on_the_wire().fmt(f),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, merkle};
+use swarm::Way;
 use tracker::{Policy, Schedule, ScheduleConfig};
 use wire::{Bitfield, BlockRequest, Extension, HashRequest, Limits, Message, PexFlags, PexMessage};
 
@@ -58,7 +59,7 @@ impl World {
                 && let Some(addr) = self.rng.choice(&known).copied()
                 && !is_connected(addr)
             {
-                self.dial(node, addr);
+                self.dial(node, addr, Way::default(), false);
             }
         }
         for link in self.nodes[node].links.keys().copied().collect::<Vec<_>>() {

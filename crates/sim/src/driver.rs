@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::BLOCK_LENGTH;
-use swarm::{Action, BlockFate, BlockOutcome, Hello, PeerKey, Source};
+use swarm::{Action, BlockFate, BlockOutcome, Hello, Leg, PeerKey, Source};
 use tracker::Prompt;
 use wire::{Handshake, Limits, Message, PeerId, Reserved};
 
@@ -42,6 +42,8 @@ enum Read {
     Ends,
     /// A fault that an honest peer never makes.
     Blamed(String),
+    /// It asks to be brought together with somebody whom it is not known here how to reach.
+    Unseen(SocketAddr),
 }
 
 impl World {
@@ -68,28 +70,6 @@ impl World {
         Handshake { reserved, info_hash: self.data.info_hash, peer_id }
     }
 
-    pub(crate) fn dialled(&mut self, node: usize, addr: SocketAddr, punch: bool) {
-        let link = self.connect(node, addr, punch);
-        if matches!(self.nodes[node].plan.behaviour, Behaviour::Script(_)) {
-            return link.map_or((), |link| self.script_connected(node, link));
-        }
-        if let Some(brain) = &mut self.nodes[node].brain {
-            brain.half_open -= 1;
-        }
-        let now = self.now;
-        if let Some(link) = link {
-            let bytes = self.handshake_of(node).encode().to_vec();
-            self.transmit(node, link, vec![Chunk::Bytes(bytes)]);
-        } else if let Some(brain) = &mut self.nodes[node].brain {
-            if punch {
-                brain.swarm.punch_failed(addr);
-            } else {
-                brain.swarm.dial_failed(now, addr);
-            }
-        }
-        self.wake(node);
-    }
-
     /// The peer's end of a connection is over.
     pub(crate) fn forget(&mut self, node: usize, link: LinkId) {
         let Some(session) = self.nodes[node].links.remove(&link) else { return };
@@ -100,9 +80,14 @@ impl World {
                 brain.by_key.remove(&key);
                 brain.swarm.remove_peer(now, key);
             }
-            None if session.outgoing => brain.swarm.dial_failed(now, session.addr),
+            None if session.outgoing => {
+                let heard = session.heard || session.receiver.buffered() > 0;
+                let hung_up = !heard && self.links[link].by == Leg::Tcp;
+                self.dial_failed(node, session.addr, hung_up);
+            }
             None => {}
         }
+        self.left(node, session.addr);
         self.settle(node);
         self.wake(node);
     }
@@ -129,6 +114,7 @@ impl World {
                     self.leave(node, link);
                     break;
                 }
+                Some(Read::Unseen(addr)) => self.introduces_not(node, link, addr),
                 Some(Read::Blamed(fault)) => {
                     let [a, b] = self.links[link].ends;
                     if self.nodes[a].is_honest() && self.nodes[b].is_honest() {
@@ -151,6 +137,7 @@ impl World {
     /// Handles the next whole thing that arrived; `None` when there is none.
     fn read_one(&mut self, node: usize, link: LinkId) -> Option<Read> {
         let (limits, now, broken) = (self.limits(), self.now, self.plan.broken);
+        let holes = self.holes_seen(node, link);
         let Node { links, brain, .. } = &mut self.nodes[node];
         let session = links.get_mut(&link)?;
         let brain = brain.as_mut()?;
@@ -166,6 +153,9 @@ impl World {
         let Some(key) = session.key else { return Some(Read::Ends) };
         let done = match item {
             Item::Handshake(_) => Ok(()),
+            Item::Message(message) if let Some(addr) = holes.and_then(|h| h.unseen(&message)) => {
+                return Some(Read::Unseen(addr));
+            }
             Item::Message(message) => brain.swarm.handle(now, key, &message),
             Item::Head(block) => brain.swarm.block_head(now, key, block).map(|fate: BlockFate| {
                 let _ = fate; // the brain remembers it; the body is a number here
@@ -206,11 +196,17 @@ impl World {
         let both = std::array::from_fn(|byte| ours.0[byte] & theirs.reserved.0[byte]);
         let reserved = Reserved(both).with_v2_if(is_v2);
         let hello = Hello { addr, peer_id: theirs.peer_id, outgoing, reserved };
-        let now = self.now;
+        let (now, by) = (self.now, self.links[link].by);
+        if outgoing {
+            self.reached(node, addr, by);
+        }
         let Node { links, brain, .. } = &mut self.nodes[node];
         let (Some(brain), Some(session)) = (brain, links.get_mut(&link)) else { return false };
         if let Ok(key) = brain.swarm.add_peer(now, hello) {
             session.key = Some(key);
+            if by == Leg::Utp {
+                brain.swarm.came_by_utp(key);
+            }
             brain.by_key.insert(key, link);
             self.settle(node);
             self.wake(node);
@@ -218,6 +214,7 @@ impl World {
         }
         // The brain knows of the refusal: it must not be told of a failed dial as well.
         session.outgoing = false;
+        self.refused(node, addr);
         self.settle(node);
         false
     }
@@ -255,19 +252,21 @@ impl World {
 
     /// Dials whom the brain names, and sets the next tick.
     pub(crate) fn wake(&mut self, node: usize) {
-        let now = self.now;
+        let (now, open_to) = (self.now, self.open_to(node));
         while let Some(brain) = &mut self.nodes[node].brain {
             if brain.half_open >= HALF_OPEN_MAX {
                 break;
             }
+            brain.swarm.set_open_to(open_to);
             let punch = brain.swarm.next_punch();
             let Some(addr) = punch.or_else(|| brain.swarm.next_dial(now)) else { break };
             brain.half_open += 1;
+            let way = brain.swarm.way_to(addr);
             let is_told = self.nodes[node].told.contains(&addr);
             if self.plan.private && self.nodes[node].is_honest() && !is_told {
                 self.violated(Invariant::Leaked, node, format!("dials {addr}"));
             }
-            if punch.is_some() { self.punch(node, addr) } else { self.dial(node, addr) }
+            self.dial(node, addr, way, punch.is_some());
         }
         let Some(brain) = &self.nodes[node].brain else { return };
         let next = brain.swarm.next_timeout().into_iter().chain(brain.retry_at).min();

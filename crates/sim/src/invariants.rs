@@ -22,6 +22,10 @@ pub enum Invariant {
     Fault,
     /// A private torrent used a source of peers other than its tracker, or offered one.
     Leaked,
+    /// An address was dialled more often than it may be.
+    Dialled,
+    /// An address was not dialled first by what led there.
+    Way,
     /// An honest peer was not complete in time although it could have been.
     Unfinished,
 }
@@ -38,6 +42,8 @@ impl Invariant {
             Self::Banned => "banned",
             Self::Fault => "fault",
             Self::Leaked => "leaked",
+            Self::Dialled => "dialled",
+            Self::Way => "way",
             Self::Unfinished => "unfinished",
         }
     }

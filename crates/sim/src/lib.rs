@@ -3,9 +3,10 @@
 //!
 //! [`plan`] is a run as data, [`scenario`] makes plans, [`World`] runs one, [`invariants`] are what
 //! must hold at every moment. The files of [`World`] follow the nouns: `network` carries bytes,
-//! `driver` is what a program does around its brain, `store` its way to the disk, `restart` its
-//! beginning and end, `announcing` and `datagrams` its tracker, `hashing` the trees of v2, `web` its web seeds, `byzantine`
-//! the peers that do harm.
+//! `dialling` makes connections over paths that let through what they like, `driver` is what a program does
+//! around its brain, `store` its way to the disk, `restart` its beginning and end, `announcing` and
+//! `datagrams` its tracker, `hashing` the trees of v2, `web` its web seeds, `introducing` relays that see less
+//! than ours, `byzantine` the peers that do harm.
 //! [`dht_network`] is a world of its own.
 
 // A world of ours alone: nothing comes from outside, and whatever is out of place must stop the run.
@@ -17,10 +18,12 @@ mod checks;
 pub mod content;
 mod datagrams;
 pub mod dht_network;
+mod dialling;
 pub mod disk;
 mod driver;
 mod faults;
 mod hashing;
+mod introducing;
 pub mod invariants;
 mod network;
 mod node;

@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use swarm::Leg;
+
 use crate::node::{LinkId, Session};
-use crate::plan::Nat;
 use crate::stream::{Chunk, Receiver, split};
 use crate::world::{Event, World};
 
 /// A lost segment is sent again after about this long.
 const RETRANSMISSION: Duration = Duration::from_millis(250);
-/// Who does not answer a dial.
-const DIAL_LIMIT: Duration = Duration::from_secs(10);
 /// Who does not answer a handshake.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// A connection whose bytes are not acknowledged for this long is over.
 const STARVES: Duration = Duration::from_mins(1);
 /// Bytes on their way to a peer before its own are no longer read.
@@ -24,15 +23,11 @@ const WAITING_MAX: u32 = 1024 * 1024;
 /// One segment of this many is cut at a random place.
 const CUTS: u32 = 8;
 
-/// After which a uTP connection's first packet is sent again.
-const RESEND: Duration = Duration::from_secs(1);
-/// How long a dial sends packets that keep a NAT open.
-const HOLE_LASTS: Duration = Duration::from_secs(7);
-
 /// A connection between two peers.
 pub(crate) struct Link {
     pub(crate) ends: [usize; 2],
     pub(crate) open: [bool; 2],
+    pub(crate) by: Leg,
     latency: Duration,
     /// When the last byte to each end arrives.
     arrives_after: [Duration; 2],
@@ -48,7 +43,7 @@ pub(crate) struct Link {
 }
 
 impl World {
-    fn latency(&mut self) -> Duration {
+    pub(crate) fn latency(&mut self) -> Duration {
         let (least, most) = self.plan.latency;
         let spread = most.saturating_sub(least).as_nanos() as u64;
         least + Duration::from_nanos(self.rng.u64(0..=spread))
@@ -62,61 +57,20 @@ impl World {
         usize::from(self.links[link].ends[1] == node)
     }
 
-    /// Begins a dial; its end is an event.
-    pub(crate) fn dial(&mut self, node: usize, addr: SocketAddr) {
-        let round_trip = self.latency() * 2;
-        self.opens_hole(node, addr);
-        let target = self.at.get(&addr.ip()).copied();
-        let answers = target.is_some_and(|target| {
-            self.nodes[target].addr == addr
-                && self.nodes[target].plan.nat == Nat::Open
-                && self.nodes[target].running
-                && !self.is_separated(node, target)
-        });
-        let takes = if answers { round_trip } else { DIAL_LIMIT };
-        let epoch = self.nodes[node].epoch;
-        let dialled = Event::Dialled { node, epoch, addr, punch: false };
-        self.queue.push(self.now + takes, dialled);
-    }
-
-    /// Begins a dial by uTP at a moment when the other side is told to do the same (BEP 55): one
-    /// packet may be lost at its NAT, and is sent again.
-    pub(crate) fn punch(&mut self, node: usize, addr: SocketAddr) {
-        self.opens_hole(node, addr);
-        let (at, epoch) = (self.now + RESEND + self.latency() * 2, self.nodes[node].epoch);
-        self.queue.push(at, Event::Dialled { node, epoch, addr, punch: true });
-    }
-
-    /// A NAT lets in what comes from where something was sent to.
-    fn opens_hole(&mut self, node: usize, addr: SocketAddr) {
-        let until = self.now + HOLE_LASTS;
-        self.nodes[node].holes.insert(addr.ip(), until);
-    }
-
-    fn is_let_in(&self, node: usize, target: usize) -> bool {
-        let holes = &self.nodes[target].holes;
-        holes.get(&self.nodes[node].addr.ip()).is_some_and(|until| self.now < *until)
-    }
-
-    /// The dial's outcome: a connection, if the other side is there.
-    pub(crate) fn connect(&mut self, node: usize, addr: SocketAddr, punch: bool) -> Option<LinkId> {
-        let target = self.at.get(&addr.ip()).copied()?;
-        let there = &self.nodes[target];
-        let punched = punch && there.plan.nat == Nat::Outgoing && self.is_let_in(node, target);
-        let can = there.addr == addr && there.running && (there.plan.nat == Nat::Open || punched);
-        if !can
-            || target == node
-            || self.is_separated(node, target)
-            || !self.is_listening(target)
-            || self.nodes[node].plan.nat == Nat::Unreachable
-        {
-            return None;
-        }
+    /// A connection is made. One by uTP comes from where its owner listens, whatever NAT is before it.
+    pub(crate) fn connect(
+        &mut self,
+        node: usize,
+        target: usize,
+        addr: SocketAddr,
+        leg: Leg,
+    ) -> LinkId {
         let latency = self.latency();
         let link = self.links.len();
         self.links.push(Link {
             ends: [node, target],
             open: [true; 2],
+            by: leg,
             latency,
             arrives_after: [self.now; 2],
             flying: [VecDeque::new(), VecDeque::new()],
@@ -127,7 +81,10 @@ impl World {
         });
         let port = self.rng.u16(20_000..60_000);
         let from = self.nodes[node].addr;
-        let from = if punched { from } else { SocketAddr::new(from.ip(), port) };
+        let from = if leg == Leg::Utp { from } else { SocketAddr::new(from.ip(), port) };
+        if leg == Leg::Tcp {
+            self.came_in(target, from);
+        }
         for (end, outgoing, addr) in [(0, true, addr), (1, false, from)] {
             let session = Session {
                 receiver: Receiver::default(),
@@ -141,7 +98,7 @@ impl World {
             self.queue.push(self.now + HANDSHAKE_LIMIT, Event::HandshakeDue { link, end });
         }
         self.trace.number((node as u64) << 32 | target as u64);
-        Some(link)
+        link
     }
 
     pub(crate) fn handshake_due(&mut self, link: LinkId, end: usize) {

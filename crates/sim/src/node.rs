@@ -11,6 +11,7 @@ use tracker::udp::{ConnectionId, Exchange};
 use tracker::{Schedule, TrackerIndex};
 
 use crate::content::Content;
+use crate::dialling::Dials;
 use crate::disk::Disk;
 use crate::plan::{Behaviour, PeerPlan};
 use crate::stream::Receiver;
@@ -88,6 +89,7 @@ pub(crate) struct Node {
     /// The UDP tracker's, for as long as it lasts.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) links: BTreeMap<LinkId, Session>,
+    pub(crate) dials: Dials,
     /// Addresses that the tracker gave, or that came by themselves.
     pub(crate) told: BTreeSet<SocketAddr>,
     /// Until when its NAT lets in what comes from there.
@@ -140,6 +142,7 @@ impl Node {
             asking: None,
             connection: None,
             links: BTreeMap::new(),
+            dials: Dials::default(),
             told: BTreeSet::new(),
             holes: BTreeMap::new(),
             uplink_free: Duration::ZERO,

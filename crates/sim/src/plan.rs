@@ -1,10 +1,14 @@
 //! What a run consists of, as data: peers, faults and sizes. A scenario makes one from a seed, and
 //! shrinking takes parts away.
 
+mod paths;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metainfo::Format;
+
+pub use paths::{Paths, Speaks, TcpPath};
 
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +145,13 @@ pub struct PeerPlan {
     pub down: u64,
     /// Who can reach it.
     pub nat: Nat,
+    /// What its network lets through.
+    pub paths: Paths,
+    /// The transports that it uses.
+    pub speaks: Speaks,
+    /// It knows its peers by where their packets come from, and not by where they say that they listen,
+    /// as it brings them together (BEP 55).
+    pub sees_sources: bool,
     /// Whether it speaks the fast extension (BEP 6).
     pub fast: bool,
     /// Whether it knows v2: in a hybrid some don't (BEP 52).
@@ -250,6 +261,10 @@ pub enum Broken {
     BlamesTheInnocent,
     /// Dials addresses that no tracker gave.
     DialsStrangers,
+    /// Dials who was not reached again, and again.
+    DialsAgain,
+    /// Does not tell the brain by what a peer was reached.
+    ForgetsTheWay,
     /// Drops every block that it receives.
     LosesBlocks,
     /// Sends blocks of another length or place than was asked for.
@@ -339,6 +354,9 @@ impl Default for PeerPlan {
             up: 500_000,
             down: 2_000_000,
             nat: Nat::Open,
+            paths: Paths::default(),
+            speaks: Speaks::Both,
+            sees_sources: false,
             fast: true,
             v2: true,
             joins: Duration::ZERO,

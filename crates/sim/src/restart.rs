@@ -41,6 +41,7 @@ impl World {
         let state = &mut self.nodes[node];
         state.running = true;
         state.epoch += 1;
+        state.dials.begins_anew();
         state.peer_id = *b"-PL0100-000000000000";
         state.peer_id[10..18].copy_from_slice(&id.to_be_bytes());
         state.peer_id[18..].copy_from_slice(&(node as u16).to_be_bytes());
@@ -118,6 +119,7 @@ impl World {
         if self.nodes[node].plan.behaviour == Behaviour::Refuses {
             settings.upload_slots = 0;
         }
+        settings.holepunch &= self.nodes[node].plan.speaks.utp();
         let config = Config {
             geometry: self.data.geometry.clone(),
             info_hash: self.data.info_hash,

@@ -1,5 +1,6 @@
 //! The scenarios: each makes a plan from a seed, so that its seeds differ in sizes, rates and times.
 
+mod transports;
 mod trees;
 mod web;
 
@@ -12,7 +13,7 @@ use crate::plan::{Behaviour, Fault, FaultPlan, Nat, PeerPlan, Plan, Script, Star
 pub type Make = fn(u64) -> Plan;
 
 /// Names and makers of all scenarios.
-pub const ALL: [(&str, Make); 28] = [
+pub const ALL: [(&str, Make); 30] = [
     ("plain", plain),
     ("lossy", lossy),
     ("partition", partition),
@@ -41,6 +42,8 @@ pub const ALL: [(&str, Make); 28] = [
     ("tree-crashes", trees::crashes),
     ("web-seeds", web::beside_peers),
     ("web-seeds-alone", web::alone),
+    ("firewalls", transports::firewalls),
+    ("punched", transports::punched),
 ];
 
 /// The plan of a scenario's seed; `None` when there is no such scenario.

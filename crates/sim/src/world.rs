@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use metainfo::PieceIndex;
-use swarm::Spending;
+use swarm::{Leg, Spending};
 use tracker::TrackerIndex;
 use tracker::server::{Registry, ServerLimits};
 use wire::Bitfield;
@@ -45,11 +45,25 @@ pub(crate) enum Event {
     Starved {
         link: LinkId,
     },
-    Dialled {
+    /// Another transport's turn, in a dial.
+    RaceOn {
+        node: usize,
+        epoch: u32,
+        dial: u64,
+    },
+    /// What came of one.
+    Answer {
+        node: usize,
+        epoch: u32,
+        dial: u64,
+        leg: Leg,
+        came: crate::dialling::Came,
+    },
+    /// TCP led to nobody.
+    HungUp {
         node: usize,
         epoch: u32,
         addr: SocketAddr,
-        punch: bool,
     },
     HandshakeDue {
         link: LinkId,
@@ -173,6 +187,8 @@ pub struct PeerOutcome {
     pub completed_at: Option<Duration>,
     /// What it moved.
     pub sums: Sums,
+    /// How many peers it reached by TCP, and by uTP.
+    pub reached_by: [u32; 2],
 }
 
 /// A run in progress.
@@ -289,6 +305,7 @@ impl World {
                 .map(|node| PeerOutcome {
                     completed_at: node.completed_at.map(|at| at.saturating_sub(start)),
                     sums: node.sums,
+                    reached_by: node.dials.reached_by,
                 })
                 .collect(),
             banned: self.banned,
@@ -326,8 +343,14 @@ impl World {
             Event::Deliver { link, to } => self.deliver(link, to),
             Event::Closed { link, to } => self.hears_close(link, to),
             Event::Starved { link } => self.starved(link),
-            Event::Dialled { node, epoch, addr, punch } if self.is_current(node, epoch) => {
-                self.dialled(node, addr, punch);
+            Event::RaceOn { node, epoch, dial } if self.is_current(node, epoch) => {
+                self.race_on(node, dial);
+            }
+            Event::Answer { node, epoch, dial, leg, came } if self.is_current(node, epoch) => {
+                self.answered_dial(node, dial, leg, came);
+            }
+            Event::HungUp { node, epoch, addr } if self.is_current(node, epoch) => {
+                self.hung_up(node, addr);
             }
             Event::HandshakeDue { link, end } => self.handshake_due(link, end),
             Event::Tick { node, epoch } if self.is_current(node, epoch) => self.tick(node),

@@ -52,6 +52,16 @@ fn a_private_torrent_that_dials_strangers_is_noticed() {
 }
 
 #[test]
+fn an_address_that_is_dialled_too_often_is_noticed() {
+    assert!(accused("firewalls", Broken::DialsAgain).contains(&Invariant::Dialled));
+}
+
+#[test]
+fn a_transport_that_worked_and_is_not_tried_first_is_noticed() {
+    assert!(accused("firewalls", Broken::ForgetsTheWay).contains(&Invariant::Way));
+}
+
+#[test]
 fn a_download_that_never_ends_is_noticed() {
     assert!(accused("plain", Broken::LosesBlocks).contains(&Invariant::Unfinished));
 }

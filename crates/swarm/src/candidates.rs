@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use wire::PexFlags;
 
-use crate::reach::{Reach, reach};
-use crate::{IpFilter, OwnPorts, PeerKey, Source, steps};
-pub use ways::Way;
+use crate::{IpFilter, OwnPorts, PeerKey, Reach, Source, steps};
+pub use ways::{Reached, Way};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
@@ -27,6 +26,9 @@ const RETRY_FIRST: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_mins(30);
 /// Wait before an address that was connected is dialled again.
 const RECONNECT: Duration = Duration::from_secs(20);
+/// How often an address is dialled because relays say so (BEP 55): there may be many of them, and each is
+/// asked after each dial in vain. Both ends hear of it at the same time, so both wait alike.
+const PUNCH_EVERY: Duration = Duration::from_secs(15);
 /// A connection that lasted less is as good as a failed attempt: the peer is full, or dislikes us.
 const LASTING: Duration = Duration::from_mins(1);
 
@@ -63,10 +65,16 @@ struct Candidate {
     /// Whether the last connection to it was encrypted.
     encrypted: Option<bool>,
     fallback: ways::Fallback,
+    /// uTP led to it, where TCP had a head start.
+    utp_won: bool,
+    /// It can bring us together with others (BEP 55), as it or somebody else said.
+    introduces: bool,
     /// The peer that told of it last, and what it said: it may bring us together (BEP 55).
     told: Option<(PeerKey, PexFlags)>,
     /// Its owner and we dial each other at this moment.
     punching: bool,
+    /// When that began last.
+    punched_at: Option<Duration>,
     state: State,
 }
 
@@ -80,6 +88,8 @@ pub(crate) struct Candidates {
     tried: Tried,
     /// Our IPv4 and our IPv6 address as others see them, for the canonical order (BEP 40).
     external: [Option<SocketAddr>; 2],
+    /// From how far others come to us by TCP.
+    open_to: Reach,
     filter: Arc<IpFilter>,
     /// How often somebody named an address that the filter refuses.
     filtered: u64,
@@ -94,6 +104,7 @@ impl Candidates {
             hearsay: 0,
             tried: Tried::Nothing,
             external: [None; 2],
+            open_to: Reach::World,
             filter: Arc::default(),
             filtered: 0,
         }
@@ -178,8 +189,11 @@ impl Candidates {
             uploads_only: false,
             encrypted: None,
             fallback: ways::Fallback::default(),
+            utp_won: false,
+            introduces: false,
             told: None,
             punching: false,
+            punched_at: None,
             state,
         };
         self.known.insert(addr, candidate);
@@ -188,7 +202,7 @@ impl Candidates {
     /// Whether enough is known of an address. Those of our own network are named by who is there.
     fn is_crowded(&self, ip: IpAddr) -> bool {
         let ports = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
-        reach(ip) == Reach::World && self.known.range(ports).count() >= OF_ONE_ADDRESS_MAX
+        Reach::of(ip) == Reach::World && self.known.range(ports).count() >= OF_ONE_ADDRESS_MAX
     }
 
     /// Moves an address to another state, if it is known.
@@ -290,6 +304,7 @@ impl Candidates {
     pub(crate) fn told(&mut self, addr: SocketAddr, by: PeerKey, flags: PexFlags) {
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.told = Some((by, flags));
+            candidate.introduces |= flags.has(PexFlags::HOLEPUNCH);
         }
     }
 
@@ -316,10 +331,15 @@ impl Candidates {
 
     /// Begins to dial an address as its owner dials us, whether or not it is dialled in the usual way
     /// too; false where that makes no sense.
-    pub(crate) fn punch(&mut self, addr: SocketAddr) -> bool {
+    pub(crate) fn punch(&mut self, now: Duration, addr: SocketAddr) -> bool {
         let Some(candidate) = self.known.get_mut(&addr) else { return false };
         let apart = matches!(candidate.state, State::Idle { .. } | State::Dialling);
-        apart && !std::mem::replace(&mut candidate.punching, true)
+        let may = candidate.punched_at.is_none_or(|at| now >= at + PUNCH_EVERY);
+        if !apart || candidate.punching || !may {
+            return false;
+        }
+        (candidate.punching, candidate.punched_at) = (true, Some(now));
+        true
     }
 
     /// That led to nothing.
@@ -403,6 +423,7 @@ impl Candidates {
         for candidate in self.known.values_mut() {
             candidate.failures = 0;
             candidate.fallback = ways::Fallback::default();
+            candidate.utp_won = false;
         }
     }
 

@@ -76,12 +76,37 @@ impl Torrent {
         self.swarm.block(self.now, peer, block);
     }
 
+    /// Has what is asked for come, with what is asked for in its place, and `then` after each.
+    fn steps_of_600_blocks(&mut self, then: impl Fn(&mut Self, BlockRequest)) -> u64 {
+        let mut queue = std::collections::VecDeque::from(self.drain());
+        let mut total = 0;
+        for number in 0..600 {
+            let (peer, block) = queue.pop_front().unwrap();
+            self.now += Duration::from_millis(1);
+            let steps = counted(|| {
+                self.gives(peer, block);
+                queue.extend(self.drain());
+            });
+            // The first ask is a sort of all pieces; a piece that is done is told to all.
+            if number > 0 && !is_last(block) {
+                total += steps;
+            }
+            then(self, block);
+        }
+        total
+    }
+
     fn ticks(&mut self, by: Duration) {
         self.now += by;
         self.swarm.tick(self.now);
         self.swarm.next_timeout();
         self.drain();
     }
+}
+
+/// Whether it is the last of its piece.
+fn is_last(block: BlockRequest) -> bool {
+    block.begin / BLOCK_LENGTH == BLOCKS - 1
 }
 
 /// The steps of 600 blocks within pieces, with what is asked for in their place, among `others` peers
@@ -94,22 +119,7 @@ fn steps_of_blocks(pieces: u32, others: u16) -> u64 {
     // Half of the pieces are with nobody who may be asked.
     let peer = torrent.joins(9999, 1, 2);
     torrent.says(peer, &Message::Unchoke);
-    let mut queue = std::collections::VecDeque::from(torrent.drain());
-    let mut total = 0;
-    for number in 0..600 {
-        let (peer, block) = queue.pop_front().unwrap();
-        torrent.now += Duration::from_millis(1);
-        let last = block.begin / BLOCK_LENGTH == BLOCKS - 1;
-        let steps = counted(|| {
-            torrent.gives(peer, block);
-            queue.extend(torrent.drain());
-        });
-        // The first ask is a sort of all pieces; a piece that is done is told to all.
-        if number > 0 && !last {
-            total += steps;
-        }
-    }
-    total
+    torrent.steps_of_600_blocks(|_, _| {})
 }
 
 #[test]
@@ -245,26 +255,13 @@ fn steps_while_reading(pieces: u32, others: u16) -> u64 {
     torrent.says(peer, &Message::Unchoke);
     let middle = u64::from(pieces / 2) * u64::from(BLOCKS * BLOCK_LENGTH);
     torrent.swarm.reader_at(torrent.now, crate::ReaderId(1), middle, u64::MAX);
-    let mut queue = std::collections::VecDeque::from(torrent.drain());
-    let mut total = 0;
-    for number in 0..600 {
-        let (peer, block) = queue.pop_front().unwrap();
+    torrent.steps_of_600_blocks(|torrent, block| {
         assert!(block.piece >= pieces / 2, "{}: it reads on", block.piece);
-        torrent.now += Duration::from_millis(1);
-        let last = block.begin / BLOCK_LENGTH == BLOCKS - 1;
-        let steps = counted(|| {
-            torrent.gives(peer, block);
-            queue.extend(torrent.drain());
-        });
-        if number > 0 && !last {
-            total += steps;
-        }
-        let at = u64::from(block.piece) * u64::from(BLOCKS * BLOCK_LENGTH);
-        if last {
+        if is_last(block) {
+            let at = u64::from(block.piece) * u64::from(BLOCKS * BLOCK_LENGTH);
             torrent.swarm.reader_at(torrent.now, crate::ReaderId(1), at, u64::MAX);
         }
-    }
-    total
+    })
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::reach::{Reach, owner, reach};
+use crate::reach::{Reach, owner};
 
 /// Connections that one address may have before they are a crowd: behind one there may be a household.
 const HOUSEHOLD: usize = 3;
@@ -22,7 +22,7 @@ pub(crate) fn crowd(
     let same = newcomer.and_then(|ip| counts.get(&owner(ip)).copied()).unwrap_or_default();
     let crowds = counts.into_iter().filter(|(ip, count)| {
         let is_more = *count > HOUSEHOLD && *count > same + 1;
-        is_more && reach(*ip) == Reach::World
+        is_more && Reach::of(*ip) == Reach::World
     });
     crowds.max_by_key(|(_, count)| *count).map(|(ip, _)| ip)
 }
@@ -31,7 +31,7 @@ pub(crate) fn crowd(
 pub(crate) type Host = (IpAddr, u16);
 
 pub(crate) fn host(addr: SocketAddr) -> Host {
-    match reach(addr.ip()) {
+    match Reach::of(addr.ip()) {
         Reach::World => (owner(addr.ip()), 0),
         Reach::Machine | Reach::Network => (addr.ip(), addr.port()),
     }

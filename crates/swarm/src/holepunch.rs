@@ -137,7 +137,7 @@ impl Swarm {
             return;
         }
         self.candidates.add(now, Source::PeerExchange, addr);
-        if self.candidates.punch(addr) {
+        if self.candidates.punch(now, addr) {
             self.punches.push_back(addr);
             self.actions.push_back(Action::Dial);
         }

@@ -15,7 +15,7 @@
 //! go out in batches. The files follow the nouns: [`picker`](Swarm) which piece, `wishes` and `levels`
 //! which come first, `urgent` what readers wait for, `pieces` which block, `window` how many, `requests`
 //! puts them together, `endgame` ends it, `choker` whom to serve, `blame` whom to ban, `candidates` whom
-//! to dial, `ledger` what the peers' time goes to, `rest` what stays of it all when nobody is there.
+//! to dial, `race` by what, `ledger` what the peers' time goes to, `rest` what stays of it all when nobody is there.
 
 #![cfg_attr(
     not(test),
@@ -44,6 +44,7 @@ mod peers;
 mod pex;
 mod picker;
 mod pieces;
+mod race;
 mod rate;
 mod reach;
 mod requests;
@@ -76,7 +77,7 @@ pub use api::{
 };
 use blame::Blame;
 use candidates::Candidates;
-pub use candidates::Way;
+pub use candidates::{Reached, Way};
 use choker::Choker;
 pub use external::{ExternalVotes, Voter};
 use hashes::Hashes;
@@ -91,6 +92,8 @@ pub use metadata::{
 pub use own_ports::OwnPorts;
 use peers::Peers;
 use pieces::Pieces;
+pub use race::{AFTER_REFUSAL, HEAD_START, Leg, Race, Transports};
+pub use reach::Reach;
 pub use rest::Resting;
 use seeding::Seeding;
 pub use seeding::{SeedLimit, SeedLimits, Seeded};
@@ -291,12 +294,18 @@ impl Swarm {
         self.candidates.next_at(self.is_complete(), refused).filter(|_| self.may_dial())
     }
 
-    /// A connection to the address was made in this way.
-    pub fn opened(&mut self, addr: SocketAddr, way: Way) {
-        self.candidates.opened(addr, way);
+    /// The address was reached, and its owner shook hands.
+    pub fn opened(&mut self, addr: SocketAddr, reached: Reached) {
+        self.candidates.opened(addr, reached);
     }
 
-    /// How to dial the address.
+    /// From how far others come to us by TCP, as far as is known. Unless it is from everywhere, who can
+    /// bring us together with others (BEP 55) is dialled by uTP first.
+    pub fn set_open_to(&mut self, open_to: Reach) {
+        self.candidates.set_open_to(if self.punches() { open_to } else { Reach::World });
+    }
+
+    /// How to dial the address: a [`Race`] between its transports.
     pub fn way_to(&self, addr: SocketAddr) -> Way {
         self.candidates.way_to(addr)
     }

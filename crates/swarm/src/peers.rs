@@ -12,7 +12,7 @@ use crate::crowd::crowd;
 use crate::peer::{Peer, PeerPieces};
 use crate::reach::owner;
 use crate::window::Window;
-use crate::{Action, Fault, Hello, PeerKey, Refusal, Source, Swarm, is_stand_in, steps};
+use crate::{Action, Fault, Hello, PeerKey, Refusal, Source, Swarm, holepunch, is_stand_in, steps};
 
 /// Pieces a choked peer may request (BEP 6 suggests 10).
 const ALLOWED_FAST: usize = 10;
@@ -375,6 +375,9 @@ impl Swarm {
             let connected_for = now.saturating_sub(gone.connected_at);
             let uploads_only = gone.is_seed() || gone.upload_only;
             let jitter = self.rng.f64();
+            if holepunch::speaks(&gone) {
+                self.candidates.introduces(addr);
+            }
             self.candidates.disconnected(now, addr, connected_for, uploads_only, jitter);
         }
         self.exchange_soon();

@@ -5,28 +5,35 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::is_stand_in;
 
-/// From where an address leads to the same host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
+/// From how far an address leads to the same host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Reach {
+    /// From the same machine.
+    #[default]
     Machine,
+    /// From the same network.
     Network,
+    /// From everywhere.
     World,
 }
 
-pub(crate) fn reach(ip: IpAddr) -> Reach {
-    let ip = ip.to_canonical();
-    let local = match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            let shared = a == 100 && b & 0xc0 == 64; // carriers' own (RFC 6598)
-            ip.is_private() || ip.is_link_local() || shared
+impl Reach {
+    /// Of this address.
+    pub fn of(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        let local = match ip {
+            IpAddr::V4(ip) => {
+                let [a, b, ..] = ip.octets();
+                let shared = a == 100 && b & 0xc0 == 64; // carriers' own (RFC 6598)
+                ip.is_private() || ip.is_link_local() || shared
+            }
+            IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        match () {
+            () if ip.is_loopback() => Self::Machine,
+            () if local => Self::Network,
+            () => Self::World,
         }
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    match () {
-        () if ip.is_loopback() => Reach::Machine,
-        () if local => Reach::Network,
-        () => Reach::World,
     }
 }
 
@@ -34,14 +41,14 @@ pub(crate) fn reach(ip: IpAddr) -> Reach {
 /// us: one that only a machine or a local network knows is for others there, and one that stands in for
 /// something else for nobody. So nobody far away makes us knock at our own doors.
 pub(crate) fn may_tell(addr: IpAddr, other: IpAddr) -> bool {
-    reach(addr) >= reach(other) && !is_stand_in(addr)
+    Reach::of(addr) >= Reach::of(other) && !is_stand_in(addr)
 }
 
 /// Whose an address is: who has one of IPv6 has the 64 bits behind it, too, but on a network of our own,
 /// where all have them.
 pub(crate) fn owner(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
-        IpAddr::V6(v6) if reach(ip) == Reach::World && !is_stand_in(ip) => {
+        IpAddr::V6(v6) if Reach::of(ip) == Reach::World && !is_stand_in(ip) => {
             Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()
         }
         ip => ip,

@@ -1,14 +1,20 @@
 //! Readers of a v2 torrent with large pieces, in virtual time: they get each block once its leaf
 //! proves it, from where they are.
 
+#[path = "support/honest.rs"]
+mod honest;
+#[path = "support/joins.rs"]
+mod joins;
+
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use metainfo::merkle::{self, HashRun, MerkleTree};
+use metainfo::merkle::{self, MerkleTree};
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash};
 use swarm::{Action, Config, Hello, PeerKey, ReaderId, Swarm, Tree};
 use wire::{BlockRequest, HashRequest, Message, PeerId, Reserved};
+
+use joins::joins;
 
 const PIECE: u32 = 16 * 1024 * 1024;
 const PIECES: u32 = 6;
@@ -64,16 +70,8 @@ impl World {
         let (asked, verifying) = (Vec::new(), Vec::new());
         let mut world = Self { swarm, tree, now, sources: Vec::new(), asked, verifying };
         for (number, rate) in (1..).zip(rates) {
-            let hello = Hello {
-                addr: SocketAddr::from(([192, 0, 2, number], 6881)),
-                peer_id: PeerId([number; 20]),
-                outgoing: false,
-                reserved: Reserved([0, 0, 0, 0, 0, 0, 0, 4]).with_v2(),
-            };
-            let key = world.swarm.add_peer(now, hello).unwrap();
-            for message in [Message::HaveAll, Message::Unchoke] {
-                world.swarm.handle(now, key, &message).unwrap();
-            }
+            let reserved = Reserved([0, 0, 0, 0, 0, 0, 0, 4]).with_v2();
+            let key = joins(&mut world.swarm, now, number, reserved, &Message::HaveAll).unwrap();
             let (free_at, queue) = (now, VecDeque::new());
             world.sources.push(Source { key, rate: *rate, free_at, queue });
         }
@@ -162,13 +160,7 @@ impl World {
                 self.swarm.block(at, key, block);
             }
             Wanted::Hashes(request) => {
-                let run = HashRun {
-                    layer: request.base_layer,
-                    index: request.index.into(),
-                    length: request.length.into(),
-                };
-                let mut hashes = self.tree.hashes(run).unwrap();
-                hashes.extend(self.tree.proofs(run, request.uncles() as usize).unwrap());
+                let hashes = honest::answer(&self.tree, &request);
                 let hashes = Message::Hashes { request, hashes: &hashes };
                 self.swarm.handle(at, key, &hashes).unwrap();
             }

@@ -1,13 +1,17 @@
 //! Readers in virtual time: how long they wait for the first byte, after a seek, and while they read,
 //! behind peers of several speeds.
 
+#[path = "support/joins.rs"]
+mod joins;
+
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash, PieceIndex};
 use swarm::{Action, Config, Hello, PeerKey, ReaderId, Swarm};
 use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
+
+use joins::joins;
 
 const PIECE: u32 = 256 * 1024;
 const PIECES: u32 = 2000;
@@ -92,18 +96,11 @@ impl World {
 
     fn joins(&mut self, rate: f64, has: impl Fn(PieceIndex) -> bool) {
         let number = self.sources.len() as u8 + 1;
-        let hello = Hello {
-            addr: SocketAddr::from(([192, 0, 2, number], 6881)),
-            peer_id: PeerId([number; 20]),
-            outgoing: false,
-            reserved: Reserved::default(),
-        };
-        let key = self.swarm.add_peer(self.now, hello).unwrap();
         let mut set = Bitfield::new(PIECES);
         (0..PIECES).filter(|piece| has(*piece)).for_each(|piece| assert!(set.insert(piece)));
-        for message in [Message::Bitfield(&set.to_wire()), Message::Unchoke] {
-            self.swarm.handle(self.now, key, &message).unwrap();
-        }
+        let (now, set) = (self.now, set.to_wire());
+        let says = Message::Bitfield(&set);
+        let key = joins(&mut self.swarm, now, number, Reserved::default(), &says).unwrap();
         let (free_at, queue, arriving) = (self.now, VecDeque::new(), VecDeque::new());
         self.sources.push(Source { key, rate, free_at, queue, arriving, stalls_at: None });
     }

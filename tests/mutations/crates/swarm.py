@@ -93,4 +93,22 @@ MUTATIONS = [
         "peerless-swarm",
         "metadata::tests::liars_are_found_out_one_by_one",
     ),
+    # What led to a peer is first the next time.
+    Mutation(
+        "dials/what-worked-is-forgotten",
+        "crates/swarm/src/candidates/ways.rs",
+        "candidate.utp_won = reached.utp && won;",
+        "candidate.utp_won = reached.utp && won && candidate.failures > 9;",
+        "peerless-swarm",
+        "candidates::ways::tests::utp_that_won_the_race_is_first_next_time_and_tcp_not_left_out",
+    ),
+    # A relay is to see the hole in our NAT.
+    Mutation(
+        "dials/relays-by-tcp",
+        "crates/swarm/src/candidates/ways.rs",
+        "candidate.introduces && Reach::of(addr.ip()) > self.open_to",
+        "candidate.introduces && Reach::of(addr.ip()) < self.open_to",
+        "peerless-swarm",
+        "candidates::ways::tests::who_may_bring_us_together_with_others_is_to_see_where_our_utp_comes_from",
+    ),
 ]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use engine::metainfo::Magnet;
-use engine::{AddTorrent, FollowMagnet, Session, TorrentHandle};
+use engine::metainfo::{InfoHashes, Magnet};
+use engine::{AddError, AddTorrent, FollowMagnet, Session, TorrentHandle};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::choosing::Choosing;
@@ -112,7 +113,10 @@ impl Args {
                 Source::Torrent(torrent) => {
                     let request = AddTorrent::new(torrent, &getting.args.output);
                     match getting.add(request).await {
-                        Ok(handle) => drop(running.spawn(Arc::clone(&getting).finish(handle))),
+                        Ok(None) => {}
+                        Ok(Some(handle)) => {
+                            drop(running.spawn(Arc::clone(&getting).finish(handle)));
+                        }
                         Err(failure) => failures.add(failure),
                     }
                 }
@@ -164,16 +168,29 @@ struct Getting {
 }
 
 impl Getting {
-    async fn add(&self, request: AddTorrent) -> Result<TorrentHandle, Failure> {
+    /// `None` when it is one of the others: a hybrid, given by both of its names.
+    async fn add(&self, request: AddTorrent) -> Result<Option<TorrentHandle>, Failure> {
         let request = self.args.choosing.apply(request)?;
         let request = request
             .peers(self.peers.iter().copied())
             .web_seeds(self.args.web_seed.iter().cloned())
             .use_trackers(!self.args.options.no_tracker)
             .reuse(self.args.reuse.iter().cloned());
-        let handle = self.session.add(self.args.placing.apply(request)).await?;
+        let handle = match self.session.add(self.args.placing.apply(request)).await {
+            Err(AddError::Duplicate(names)) => {
+                self.same_torrent(&names);
+                return Ok(None);
+            }
+            added => added?,
+        };
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle.clone());
-        Ok(handle)
+        Ok(Some(handle))
+    }
+
+    /// Two of those that were named turned out to be one torrent, which is got once.
+    fn same_torrent(&self, names: &InfoHashes) {
+        self.output.line(format_args!("{names}: one torrent, named twice; it is got once"));
+        self.output.value(&session::named(json!({ "event": "same_torrent" }), names));
     }
 
     fn patience(&self) -> Patience {
@@ -182,12 +199,22 @@ impl Getting {
 
     /// First the metadata, then the rest.
     async fn magnet(self: Arc<Self>, magnet: Magnet) -> Result<(), Failure> {
+        let name = magnet.hashes.on_the_wire();
         let request = FollowMagnet::new(magnet)
             .peers(self.peers.iter().copied())
             .use_trackers(!self.args.options.no_tracker);
-        let found = magnet::find(&self.session, request, self.patience(), self.output).await?;
-        let handle = self.add(found.into_request(&self.args.output)).await?;
-        self.finish(handle).await
+        let found = magnet::find(&self.session, request, self.patience(), self.output).await;
+        let found = match (found, self.session.torrent(&name)) {
+            (Err(_), Some(there)) => {
+                self.same_torrent(&there.torrent().info_hashes);
+                return Ok(());
+            }
+            (found, _) => found?,
+        };
+        match self.add(found.into_request(&self.args.output)).await? {
+            Some(handle) => self.finish(handle).await,
+            None => Ok(()),
+        }
     }
 
     /// Until it is complete, and seeded as asked, or failed.

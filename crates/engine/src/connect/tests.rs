@@ -1,6 +1,6 @@
 //! TCP and uTP raced, in paused time.
 
-use std::future::{pending, ready};
+use std::future::ready;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
@@ -28,6 +28,14 @@ fn port(stream: &Stream) -> u16 {
     }
 }
 
+async fn tcp_first(
+    tcp: impl Future<Output = io::Result<Stream>>,
+    utp: impl Future<Output = io::Result<Stream>>,
+) -> io::Result<Stream> {
+    let legs = Transports::TcpFirst.legs(true, true);
+    run(Race::new(Duration::ZERO, legs), tcp, utp).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_to_arrive_is_taken_and_the_second_starts_later() {
     let listeners = [
@@ -45,7 +53,7 @@ async fn the_first_to_arrive_is_taken_and_the_second_starts_later() {
             sleep(Duration::from_millis(ms)).await;
             Ok(stream)
         };
-        let got = race(late(first_ms, one), late(second_ms, two)).await.unwrap();
+        let got = tcp_first(late(first_ms, one), late(second_ms, two)).await.unwrap();
         assert_eq!(port(&got), ports[taken]);
         assert_eq!(start.elapsed().as_millis(), at_ms, "{first_ms} and {second_ms}");
     }
@@ -55,7 +63,7 @@ async fn the_first_to_arrive_is_taken_and_the_second_starts_later() {
 async fn one_that_fails_leaves_it_to_the_other() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let made = stream(&listener).await;
-    assert!(race(ready(refused()), ready(Ok(made))).await.is_ok(), "at once");
+    assert!(tcp_first(ready(refused()), ready(Ok(made))).await.is_ok(), "at once");
     let made = stream(&listener).await;
     let late = async {
         sleep(Duration::from_secs(1)).await;
@@ -65,21 +73,34 @@ async fn one_that_fails_leaves_it_to_the_other() {
         sleep(Duration::from_secs(5)).await;
         Ok(made)
     };
-    assert!(race(late, later).await.is_ok(), "and later");
+    assert!(tcp_first(late, later).await.is_ok(), "and later");
     let made = stream(&listener).await;
     let slow = async {
         sleep(Duration::from_secs(5)).await;
         Ok(made)
     };
-    assert!(race(slow, ready(refused())).await.is_ok(), "and the other way round");
+    assert!(tcp_first(slow, ready(refused())).await.is_ok(), "and the other way round");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_refused_tcp_is_not_waited_for_long() {
     let start = Instant::now();
-    let error = race(ready(refused()), pending()).await.unwrap_err();
+    let error = tcp_first(ready(refused()), pending()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "what TCP said");
-    assert_eq!(start.elapsed(), AFTER_REFUSAL);
+    assert_eq!(start.elapsed(), swarm::AFTER_REFUSAL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn utp_has_the_head_start_where_it_is_to_be_first() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let legs = Transports::UtpFirst.legs(true, true);
+    let start = Instant::now();
+    let tcp = async { Ok(stream(&listener).await) };
+    run(Race::new(Duration::ZERO, legs), tcp, pending()).await.unwrap();
+    assert_eq!(start.elapsed(), swarm::HEAD_START);
+    let tcp = async { panic!("it has no turn") };
+    let utp = ready(Ok(stream(&listener).await));
+    run(Race::new(Duration::ZERO, legs), tcp, utp).await.unwrap();
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn many_come_in_and_each_is_answered_for_itself() {
             adding.spawn(async move {
                 match session.add(request).await {
                     Ok(handle) => handle.checked().await.map(|()| true).unwrap(),
-                    Err(AddError::Duplicate) => false,
+                    Err(AddError::Duplicate(_)) => false,
                     Err(error) => panic!("{error}"),
                 }
             });

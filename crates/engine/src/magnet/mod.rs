@@ -35,7 +35,8 @@ pub enum MagnetFailure {
     /// The metadata fits the hash, and this client can't use it.
     #[error(transparent)]
     Torrent(#[from] metainfo::TorrentError),
-    /// It is in the session already, or searched for.
+    /// It is in the session already, or searched for. A hybrid may be looked for by both of its names;
+    /// the second that is found is a duplicate when it is added.
     #[error("this torrent is in the session already")]
     Duplicate,
     /// The session is shutting down.
@@ -220,6 +221,13 @@ impl Searches {
             searches.extend(names.iter().map(|name| (*name, Arc::clone(search))));
         }
         free
+    }
+
+    /// A torrent was added that goes by `names`: who looks for one of them need not go on. A hybrid may be
+    /// looked for by each of its names, and nobody can tell before that they are one torrent.
+    pub(crate) fn knows(&self, torrent: &Torrent, names: impl Iterator<Item = InfoHash>) {
+        let searches: Vec<_> = names.filter_map(|name| self.find(&name)).collect();
+        searches.iter().for_each(|search| search.knows(torrent));
     }
 
     pub(crate) fn set_ip_filter(&self, filter: &Arc<IpFilter>) {

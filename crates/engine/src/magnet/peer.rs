@@ -14,7 +14,7 @@ use wire::{Decoded, Limits};
 use super::handover::{Handed, Standing};
 use super::search::Search;
 use crate::accept::Stranger;
-use crate::peer::handshake::{self, HANDSHAKE_LIMIT, Ours};
+use crate::peer::handshake::{self, Ours};
 use crate::peer::{Line, outgoing};
 use crate::session::SessionShared;
 
@@ -43,7 +43,7 @@ pub(super) fn dial(session: &Arc<SessionShared>, search: &Arc<Search>) {
             drop(half_open);
             match opened {
                 Ok(opened) => {
-                    search.opened(addr, opened.way);
+                    search.opened(addr, opened.reached);
                     converse(&search, opened.hello, opened.line, slot).await;
                 }
                 Err(unopened) => {
@@ -77,8 +77,9 @@ pub(crate) async fn accept(
     stranger: Stranger,
 ) {
     let ours = ours(&session, &search);
+    let limit = session.settings.handshake_limit;
     let shaken = tokio::select! {
-        shaken = handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT) => shaken,
+        shaken = handshake::incoming(&mut line, first, ours, limit) => shaken,
         () = stranger.sent_away() => {
             return tracing::debug!(%addr, "inbound peer refused: slow, and others come");
         }

@@ -9,7 +9,7 @@ use dht::PeersQuery;
 use metainfo::{InfoHash, InfoHashes, Magnet, Torrent};
 use swarm::{
     Acquainted, Hello, IpFilter, Metadata, MetadataAction, MetadataConfig, OwnPorts, PeerKey,
-    Refusal, Source, Way,
+    Reached, Refusal, Source, Way,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -177,8 +177,8 @@ impl Search {
         })
     }
 
-    pub(super) fn opened(&self, addr: SocketAddr, way: Way) {
-        self.change(|state, _| state.brain.opened(addr, way));
+    pub(super) fn opened(&self, addr: SocketAddr, reached: Reached) {
+        self.change(|state, _| state.brain.opened(addr, reached));
     }
 
     /// `hung_up`: by TCP, and uTP may do better.
@@ -235,6 +235,13 @@ impl Search {
             state.brain.remove_peer(now, peer);
         });
         self.wake.notify_one();
+    }
+
+    /// The torrent is in the session, and its metadata need not be looked for.
+    pub(super) fn knows(&self, torrent: &Torrent) {
+        if self.lock().outcome.is_none() {
+            self.finish(Torrent::from_info(&torrent.info_bytes, &self.magnet));
+        }
     }
 
     fn finish(&self, outcome: Result<Torrent, metainfo::TorrentError>) {

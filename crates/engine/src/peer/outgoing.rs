@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use swarm::{Hello, Way};
+use swarm::{Hello, Reached, Transports, Way};
 
 use super::Line;
-use super::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
+use super::handshake::{self, HandshakeFailure, Ours};
 use crate::encryption::Opening;
 use crate::session::SessionShared;
 
@@ -20,8 +20,7 @@ const ENCRYPTED_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Opened {
     pub(crate) hello: Hello,
     pub(crate) line: Line,
-    /// The way that worked.
-    pub(crate) way: Way,
+    pub(crate) reached: Reached,
 }
 
 /// Why nobody did.
@@ -38,7 +37,7 @@ impl Unopened {
 }
 
 /// Connects in the way that worked last time, or is preferred, and if that fails for what the peer
-/// thinks of it, once more in the other. By uTP alone where `way` says so, or else by TCP or uTP.
+/// thinks of it, once more in the other. By TCP or uTP, as `way` says.
 pub(crate) async fn open(
     session: &SessionShared,
     ours: Ours,
@@ -47,16 +46,17 @@ pub(crate) async fn open(
 ) -> Result<Opened, Unopened> {
     let worked = way.encrypted.map(|was| if was { Opening::Encrypted } else { Opening::Plain });
     let (first, other) = session.settings.encryption_out.openings(worked);
+    let limit = session.settings.handshake_limit;
     let patience = match (first, other) {
-        (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT,
-        _ => HANDSHAKE_LIMIT,
+        (Opening::Encrypted, Some(_)) => ENCRYPTED_LIMIT.min(limit),
+        _ => limit,
     };
-    let by = |opening| (opening, way.utp);
+    let by = |opening| (opening, way.transports);
     let opened = open_by(session, addr, by(first), ours, patience).await;
     let opened = match (opened, other) {
         (Err(Unopened { failure, .. }), Some(other)) if failure.may_be_for(first) => {
             tracing::debug!(%addr, error = %failure, "dialled again, {other:?}");
-            open_by(session, addr, by(other), ours, HANDSHAKE_LIMIT).await
+            open_by(session, addr, by(other), ours, limit).await
         }
         (opened, _) => opened,
     };
@@ -67,7 +67,7 @@ pub(crate) async fn open(
             Some(name),
         ) if name != ours.info_hash => {
             let ours = Ours { info_hash: name, ..ours };
-            open_by(session, addr, by(first), ours, HANDSHAKE_LIMIT).await
+            open_by(session, addr, by(first), ours, limit).await
         }
         (opened, _) => opened,
     }
@@ -76,11 +76,11 @@ pub(crate) async fn open(
 async fn open_by(
     session: &SessionShared,
     addr: SocketAddr,
-    (opening, utp): (Opening, bool),
+    (opening, transports): (Opening, Transports),
     ours: Ours,
     limit: Duration,
 ) -> Result<Opened, Unopened> {
-    let connected = session.dialler().connect(addr, utp, CONNECT_LIMIT).await;
+    let connected = session.dialler().connect(addr, transports, CONNECT_LIMIT).await;
     let stream = connected.map_err(Unopened::new)?;
     let utp = stream.is_utp();
     let (theirs, line) = handshake::outgoing(stream, opening, ours, limit)
@@ -88,6 +88,6 @@ async fn open_by(
         .map_err(|failure| Unopened { tcp_is_silent: !utp && failure.is_silence(), failure })?;
     let (reserved, peer_id) = (theirs.reserved, theirs.peer_id);
     let hello = Hello { addr, peer_id, outgoing: true, reserved };
-    let way = Way { encrypted: Some(opening == Opening::Encrypted), utp };
-    Ok(Opened { hello, line, way })
+    let reached = Reached { encrypted: opening == Opening::Encrypted, utp };
+    Ok(Opened { hello, line, reached })
 }

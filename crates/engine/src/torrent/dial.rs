@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm::{Hello, Way};
+use swarm::{Hello, Transports};
 use tokio::sync::OwnedSemaphorePermit;
 use tracker::Prompt;
 
 use super::Torrent;
 use crate::accept::Stranger;
 use crate::peer::Line;
-use crate::peer::handshake::{self, HANDSHAKE_LIMIT, HandshakeFailure, Ours};
+use crate::peer::handshake::{self, HandshakeFailure, Ours};
 use crate::peer::outgoing::{self, Unopened};
 
 /// A download with fewer peers than this looks for more.
@@ -24,6 +24,7 @@ impl Torrent {
     /// Dials as many candidates as the limits allow.
     pub(super) fn dial(self: &Rc<Self>) {
         let session = &self.context.session;
+        self.state().swarm.set_open_to(session.open_to());
         // Whom we can't reach anyway is not worth a failure.
         while !self.stopped.get() && !session.network.is_lost() {
             let Ok(half_open) = Arc::clone(&session.half_open).try_acquire_owned() else { return };
@@ -100,10 +101,12 @@ impl Torrent {
     }
 
     async fn open(&self, addr: SocketAddr, punch: bool) -> Result<(Hello, Line), Unopened> {
-        let way = self.state().swarm.way_to(addr);
-        let way = Way { utp: way.utp || punch, ..way };
+        let mut way = self.state().swarm.way_to(addr);
+        if punch {
+            way.transports = Transports::UtpAlone;
+        }
         let opened = outgoing::open(&self.context.session, self.ours(), addr, way).await?;
-        self.with_swarm(|swarm, _| swarm.opened(addr, opened.way));
+        self.with_swarm(|swarm, _| swarm.opened(addr, opened.reached));
         Ok((opened.hello, opened.line))
     }
 
@@ -115,11 +118,11 @@ impl Torrent {
         first: [u8; handshake::ROUTING_BYTES],
         stranger: Stranger,
     ) {
-        let ours = self.ours();
+        let (ours, limit) = (self.ours(), self.context.session.settings.handshake_limit);
         let shaken = self.guarded_peer(addr, async {
             #[cfg(test)]
             self.shared.spot(crate::panics::Spot::Handshake);
-            handshake::incoming(&mut line, first, ours, HANDSHAKE_LIMIT).await
+            handshake::incoming(&mut line, first, ours, limit).await
         });
         let shaken = tokio::select! {
             shaken = shaken => shaken,

@@ -6,7 +6,7 @@ use std::path::Path;
 use engine::metainfo::{CreateOptions, FilePriority, Torrent};
 use engine::{AddTorrent, Event, PieceOrder, Session, StateLocation, TorrentError, TorrentState};
 
-use crate::support::{leecher, payload, seeder, session, within};
+use crate::support::{leecher, payload, seeder, session, told, within};
 
 const PIECE: usize = 16 * 1024;
 /// `0.bin` to `3.bin`: each border is in the middle of a piece.
@@ -106,12 +106,9 @@ async fn a_choice_is_remembered_and_its_part_store_believed() {
     let mut events = second.events();
     let handle = second.add(request()).await.unwrap();
     within(handle.wait()).await.unwrap();
-    let checked = within(async {
-        loop {
-            if let Event::Checked { hashed_bytes, .. } = events.next().await.unwrap() {
-                return hashed_bytes;
-            }
-        }
+    let checked = told(&mut events, |event| match event {
+        Event::Checked { hashed_bytes, .. } => Some(hashed_bytes),
+        _ => None,
     });
     assert_eq!(checked.await, 0, "all of it is known");
     assert_eq!(handle.stats().downloaded, 0);
@@ -148,15 +145,11 @@ async fn a_partial_seed_serves_what_it_has_out_of_the_part_store_too() {
         leecher(&torrent, &elsewhere, session.listen_addresses().first().copied()).await;
     let piece = 50_000 / PIECE as u32;
     let mut events = other.events();
-    within(async {
-        loop {
-            if let Event::PieceCompleted { piece: got, .. } = events.next().await.unwrap() {
-                assert_eq!(got, piece);
-                return;
-            }
-        }
-    })
-    .await;
+    let completed = told(&mut events, |event| match event {
+        Event::PieceCompleted { piece, .. } => Some(piece),
+        _ => None,
+    });
+    assert_eq!(completed.await, piece);
     // The whole of the wanted file, and the end of the one before it.
     let copy = |name| std::fs::read(elsewhere.join(name)).unwrap();
     let whole = |name| std::fs::read(dir.path().join("seed").join(name)).unwrap();

@@ -1,9 +1,10 @@
-//! uTP where TCP is taken and leads to no peer, as behind a middlebox that closes what it does not know.
+//! uTP where TCP is taken and leads to no peer, as behind a middlebox that closes what it does not know, or
+//! says nothing.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use engine::metainfo::Torrent;
@@ -50,6 +51,62 @@ async fn so_is_one_that_has_the_metadata_of_a_link() {
     let follow = FollowMagnet::new(torrent.magnet().parse().unwrap()).peers([addr]);
     let search = session.follow(follow).unwrap();
     assert_eq!(within(search.found()).await.unwrap().torrent.info, torrent.info);
+    session.shutdown().await;
+    seeding.shutdown().await;
+}
+
+/// A middlebox at an address of its own: it passes UDP on to `to`, takes TCP itself, and says nothing.
+/// Tells each time that it took a connection.
+fn silent_middlebox(to: SocketAddr) -> (SocketAddr, mpsc::Receiver<()>) {
+    let takes = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 69), 0)).unwrap();
+    let addr = takes.local_addr().unwrap();
+    let (outside, inside) =
+        (UdpSocket::bind(addr).unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    inside.connect(to).unwrap();
+    let (took, taken) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for connection in takes.incoming() {
+            held.push(connection);
+            let _ = took.send(()); // the test may be over
+        }
+    });
+    let client = Arc::new(Mutex::new(None));
+    let (back, answers, its) =
+        (outside.try_clone().unwrap(), inside.try_clone().unwrap(), Arc::clone(&client));
+    std::thread::spawn(move || {
+        let mut packet = [0; 2048];
+        while let Ok((length, from)) = outside.recv_from(&mut packet) {
+            *client.lock().unwrap() = Some(from);
+            let _ = inside.send(&packet[..length]); // lost, like any
+        }
+    });
+    std::thread::spawn(move || {
+        let mut packet = [0; 2048];
+        while let Ok(length) = answers.recv(&mut packet) {
+            if let Some(client) = *its.lock().unwrap() {
+                let _ = back.send_to(&packet[..length], client);
+            }
+        }
+    });
+    (addr, taken)
+}
+
+#[tokio::test]
+async fn a_peer_whose_tcp_is_taken_and_silent_is_reached_by_utp() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = payload(300_000, 8);
+    let torrent = single_file(&dir.path().join("seed"), "file.bin", &data, PIECE);
+    let (seeding, behind) = by_utp_alone(&torrent, &dir.path().join("seed")).await;
+    let (addr, taken) = silent_middlebox(behind);
+    // Fifteen seconds are for the world, not for loopback.
+    let builder = Session::builder().bind(Ipv4Addr::LOCALHOST.into());
+    let session = builder.handshake_limit(Duration::from_millis(1500)).start().await.unwrap();
+    let request = AddTorrent::new(torrent.clone(), dir.path().join("out")).peers([addr]);
+    let handle = session.add(request.use_trackers(false)).await.unwrap();
+    within(handle.wait()).await.unwrap();
+    assert_eq!(std::fs::read(dir.path().join("out/file.bin")).unwrap(), data);
+    assert_eq!(taken.try_iter().count(), 1, "TCP was tried, once, before uTP");
     session.shutdown().await;
     seeding.shutdown().await;
 }

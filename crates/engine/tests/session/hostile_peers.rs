@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::script::Peer;
-use crate::support::{leecher, payload, seeder, single_file, within};
+use crate::support::{leecher, payload, seeder, single_file, told, within};
 use engine::{Event, EventStream};
 
 const PIECE: u32 = 64 * 1024;
@@ -135,15 +135,11 @@ async fn corrupt_blocks_are_found_and_their_sender_is_banned() {
     let out = dir.path().join("out");
     let (session, handle) = leecher(&torrent, &out, [bad]).await;
     let mut events = session.events();
-    let banned = async {
-        loop {
-            if let Event::PeerBanned { addr, .. } = events.next().await.expect("the session lives")
-            {
-                return addr;
-            }
-        }
-    };
-    assert_eq!(within(banned).await, bad.ip());
+    let banned = told(&mut events, |event| match event {
+        Event::PeerBanned { addr, .. } => Some(addr),
+        _ => None,
+    });
+    assert_eq!(banned.await, bad.ip());
     assert_eq!(handle.stats().pieces_have, 0, "bad data was counted as good");
 
     let (honest, addr) = seeder(&torrent, &dir.path().join("seed")).await;

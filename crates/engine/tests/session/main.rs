@@ -33,6 +33,7 @@ mod shelving;
 mod support;
 mod totals;
 mod transfer;
+mod two_names;
 mod v2;
 mod web;
 mod web_seeds;

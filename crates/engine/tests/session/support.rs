@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::metainfo::{CreateOptions, Torrent};
-use engine::{AddTorrent, Session, TorrentHandle};
+use engine::{AddTorrent, Event, EventStream, Session, TorrentHandle};
 
 /// Longer than anything here takes on a busy machine; only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
@@ -56,6 +56,19 @@ pub(crate) async fn leecher(
     let request = AddTorrent::new(torrent.clone(), dir).use_trackers(false).peers(peers);
     let handle = session.add(request).await.unwrap();
     (session, handle)
+}
+
+/// Waits for an event of which `pick` makes something.
+pub(crate) async fn told<T>(events: &mut EventStream, pick: impl Fn(Event) -> Option<T>) -> T {
+    within(async {
+        loop {
+            let event = events.next().await.expect("the session lives");
+            if let Some(picked) = pick(event) {
+                return picked;
+            }
+        }
+    })
+    .await
 }
 
 /// Fails the test instead of hanging it.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use crate::support::{DEADLINE, leecher, payload, seeder, session, single_file, within};
+use crate::support::{DEADLINE, leecher, payload, seeder, session, single_file, told, within};
 use engine::metainfo::{CreateOptions, Torrent};
 use engine::wire::PeerId;
 use engine::{
@@ -230,14 +230,11 @@ async fn a_file_cut_short_while_seeding_is_withdrawn() {
     let file = std::fs::File::options().write(true).open(dir.path().join("seed/file.bin")).unwrap();
     file.set_len(9).unwrap();
     let (session, handle) = leecher(&torrent, &dir.path().join("out"), [addr]).await;
-    let noticed = async {
-        loop {
-            if let Event::StorageError { message, .. } = events.next().await.expect("it lives") {
-                return message;
-            }
-        }
-    };
-    let message = within(noticed).await;
+    let noticed = told(&mut events, |event| match event {
+        Event::StorageError { message, .. } => Some(message),
+        _ => None,
+    });
+    let message = noticed.await;
     assert!(message.contains("file.bin"), "{message}");
     assert_ne!(handle.stats().state, TorrentState::Seeding);
     session.shutdown().await;

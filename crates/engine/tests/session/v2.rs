@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::script;
-use crate::support::{leecher, payload, seeder, session, within};
+use crate::support::{leecher, payload, seeder, session, told, within};
 use engine::metainfo::bencode::Encoder;
 use engine::metainfo::merkle::{self, MerkleHash, MerkleTree};
 use engine::metainfo::{BLOCK_LENGTH, CreateOptions, InfoHash, Torrent};
@@ -14,14 +14,14 @@ use engine::{AddError, AddTorrent, Event, FollowMagnet};
 const PIECE: usize = 64 * 1024;
 const PIECES: u32 = 9;
 /// The last piece is short, and so is its last block.
-const LENGTH: usize = PIECE * PIECES as usize - 20_000;
+pub(crate) const LENGTH: usize = PIECE * PIECES as usize - 20_000;
 
 fn leaves(data: &[u8]) -> Vec<MerkleHash> {
     data.chunks(BLOCK_LENGTH as usize).map(merkle::leaf).collect()
 }
 
 /// Writes `data` as `dir/file.bin` and makes its torrent, v2 only or a hybrid.
-fn torrent(dir: &Path, data: &[u8], hybrid: bool) -> Torrent {
+pub(crate) fn torrent(dir: &Path, data: &[u8], hybrid: bool) -> Torrent {
     std::fs::create_dir_all(dir).unwrap();
     let path = dir.join("file.bin");
     std::fs::write(&path, data).unwrap();
@@ -106,7 +106,8 @@ async fn a_hybrid_is_there_by_both_of_its_names() {
     let torrent = torrent(&dir.path().join("seed"), &payload(LENGTH, 3), true);
     let (seeding, _) = seeder(&torrent, &dir.path().join("seed")).await;
     let again = AddTorrent::new(torrent.clone(), dir.path().join("other"));
-    assert!(matches!(seeding.add(again).await, Err(AddError::Duplicate)));
+    let refused = seeding.add(again).await.err();
+    assert!(matches!(refused, Some(AddError::Duplicate(names)) if names == torrent.info_hashes));
     let v2 = torrent.info_hashes.v2().unwrap();
     for link in [format!("urn:btmh:1220{v2}"), format!("urn:btih:{}", torrent.info_hash)] {
         let magnet = format!("magnet:?xt={link}").parse().unwrap();
@@ -171,15 +172,11 @@ async fn one_bad_block_names_its_sender_and_costs_no_more_than_itself() {
     let out = dir.path().join("out");
     let (session, handle) = leecher(&torrent, &out, [bad]).await;
     let mut events = session.events();
-    let banned = async {
-        loop {
-            if let Event::PeerBanned { addr, .. } = events.next().await.expect("the session lives")
-            {
-                return addr;
-            }
-        }
-    };
-    assert_eq!(within(banned).await, bad.ip());
+    let banned = told(&mut events, |event| match event {
+        Event::PeerBanned { addr, .. } => Some(addr),
+        _ => None,
+    });
+    assert_eq!(banned.await, bad.ip());
     let (honest, addr) = seeder(&torrent, &dir.path().join("seed")).await;
     handle.add_peers([addr]);
     within(handle.wait()).await.unwrap();

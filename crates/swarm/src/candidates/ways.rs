@@ -1,4 +1,5 @@
-//! In which way an address is dialled: what worked last, and uTP where TCP leads to no peer.
+//! In which way an address is dialled: first by what led to the peer last, and by uTP where TCP leads to no
+//! peer, or where the peer is to see the hole in our NAT.
 //!
 //! A middlebox may take a TCP connection and close it, or let it wait, without a peer behind it; so does
 //! a client that is full. The next dial of such an address goes by uTP, sooner than it would have gone
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Candidate, Candidates, State};
+use crate::{Reach, Transports};
 
 /// Wait before an address whose TCP led to nobody is dialled by uTP. A client that hung up for being
 /// full is not asked again at once.
@@ -18,7 +20,16 @@ const FALLBACK_AFTER: Duration = Duration::from_secs(2);
 pub struct Way {
     /// Whether the last connection was encrypted, if there was one.
     pub encrypted: Option<bool>,
-    /// By uTP alone: TCP leads to no peer there.
+    /// By TCP or uTP.
+    pub transports: Transports,
+}
+
+/// How a peer was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Encrypted.
+    pub encrypted: bool,
+    /// By uTP.
     pub utp: bool,
 }
 
@@ -44,23 +55,53 @@ impl Candidate {
             Fallback::Works => Fallback::Untried, // that may have changed
             other => other,
         };
+        self.utp_won = false;
     }
 }
 
 impl Candidates {
     pub(crate) fn way_to(&self, addr: SocketAddr) -> Way {
         let Some(candidate) = self.known.get(&addr) else { return Way::default() };
-        let utp = matches!(candidate.fallback, Fallback::Due | Fallback::Works);
-        Way { encrypted: candidate.encrypted, utp }
+        let transports = match candidate.fallback {
+            Fallback::Due | Fallback::Works => Transports::UtpAlone,
+            _ if candidate.utp_won || self.wants_hole_seen_by(addr, candidate) => {
+                Transports::UtpFirst
+            }
+            _ => Transports::TcpFirst,
+        };
+        Way { encrypted: candidate.encrypted, transports }
     }
 
-    /// A connection was made in this way.
-    pub(crate) fn opened(&mut self, addr: SocketAddr, way: Way) {
+    /// Whether a peer may bring us together with others (BEP 55), and has to see the hole in our NAT for
+    /// that: many know their peers by where their packets come from alone, and only those of uTP come
+    /// out of the hole. Who comes to us by TCP needs nobody's help; that is no news of those farther away.
+    fn wants_hole_seen_by(&self, addr: SocketAddr, candidate: &Candidate) -> bool {
+        candidate.introduces && Reach::of(addr.ip()) > self.open_to
+    }
+
+    /// Others come to us by TCP from so far, as far as is known.
+    pub(crate) fn set_open_to(&mut self, open_to: Reach) {
+        self.open_to = open_to;
+    }
+
+    /// Its owner speaks the extension that brings peers together.
+    pub(crate) fn introduces(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.introduces = true;
+        }
+    }
+
+    /// A peer was reached there.
+    pub(crate) fn opened(&mut self, addr: SocketAddr, reached: Reached) {
+        let first = self.way_to(addr).transports;
         let Some(candidate) = self.known.get_mut(&addr) else { return };
-        candidate.encrypted = way.encrypted;
-        if candidate.fallback == Fallback::Due && way.utp {
+        candidate.encrypted = Some(reached.encrypted);
+        if candidate.fallback == Fallback::Due && reached.utp {
             candidate.fallback = Fallback::Works;
         }
+        // It did although TCP was first, or it did before.
+        let won = first == Transports::TcpFirst || candidate.utp_won;
+        candidate.utp_won = reached.utp && won;
     }
 
     /// TCP was taken there, and nothing came before it was closed or given up. `jitter` is 0 to 1.

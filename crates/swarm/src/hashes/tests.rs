@@ -1,6 +1,8 @@
 //! Hashes that we ask for (BEP 52): peers that are silent, refuse or lie, and what a bad block costs.
 
 mod courses;
+#[path = "../../tests/support/honest.rs"]
+mod honest;
 mod judging;
 mod serving;
 
@@ -68,14 +70,7 @@ impl Sample {
     }
 
     fn honest(&self, request: &HashRequest) -> Vec<MerkleHash> {
-        let run = HashRun {
-            layer: request.base_layer,
-            index: request.index.into(),
-            length: request.length.into(),
-        };
-        let mut hashes = self.tree.hashes(run).unwrap();
-        hashes.extend(self.tree.proofs(run, request.uncles() as usize).unwrap());
-        hashes
+        honest::answer(&self.tree, request)
     }
 }
 

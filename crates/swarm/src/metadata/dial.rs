@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Metadata;
 use crate::reach::owner;
-use crate::{Source, Way};
+use crate::{Reached, Source, Way};
 
 impl Metadata {
     /// The next address to connect to; every one is answered by [`Self::add_peer`] or
@@ -43,8 +43,8 @@ impl Metadata {
         self.candidates.way_to(addr)
     }
 
-    /// A connection to the address was made in this way.
-    pub fn opened(&mut self, addr: SocketAddr, way: Way) {
-        self.candidates.opened(addr, way);
+    /// The address was reached, and its owner shook hands.
+    pub fn opened(&mut self, addr: SocketAddr, reached: Reached) {
+        self.candidates.opened(addr, reached);
     }
 }

@@ -1,7 +1,9 @@
 //! Readers that come, go and jump about while peers do what they like: every piece that is missing
 //! stays with somebody, and all of it arrives in the end.
 
-use std::net::SocketAddr;
+#[path = "../../tests/support/joins.rs"]
+mod joins;
+
 use std::time::Duration;
 
 use metainfo::{BLOCK_LENGTH, Geometry, InfoHash};
@@ -9,6 +11,7 @@ use wire::{Bitfield, BlockRequest, Message, PeerId, Reserved};
 
 use super::ReaderId;
 use crate::{Action, Config, Hello, PeerKey, Swarm};
+use joins::joins;
 
 const PIECES: u32 = 40;
 const PIECE: u32 = 4 * BLOCK_LENGTH;
@@ -46,18 +49,10 @@ impl World {
     }
 
     fn joins(&mut self, number: u8) {
-        let hello = Hello {
-            addr: SocketAddr::from(([10, 0, 0, number], 6881)),
-            peer_id: PeerId([number; 20]),
-            outgoing: false,
-            reserved: Reserved::default(),
-        };
-        let Ok(key) = self.swarm.add_peer(self.now, hello) else { return };
-        let all = Bitfield::full(PIECES).to_wire();
-        for message in [Message::Bitfield(&all), Message::Unchoke] {
-            self.swarm.handle(self.now, key, &message).unwrap();
-        }
-        self.peers.push(key);
+        let (now, all) = (self.now, Bitfield::full(PIECES).to_wire());
+        let says = Message::Bitfield(&all);
+        let key = joins(&mut self.swarm, now, number, Reserved::default(), &says);
+        self.peers.extend(key);
     }
 
     fn act(&mut self) {

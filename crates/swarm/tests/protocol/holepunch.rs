@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use swarm::{Action, Hello, PeerKey, Settings};
+use swarm::{Action, Hello, PeerKey, Reach, Settings, Transports};
 use wire::{
     Bitfield, ExtendedHandshake, Extension, HolepunchError, HolepunchMessage, Message, PexFlags,
     PexMessage,
@@ -149,7 +149,13 @@ fn who_is_named_by_a_relay_is_dialled_once() {
     assert_eq!(punches(&mut script), [], "it is being dialled");
     script.swarm.punch_failed(addr(9));
     assert_eq!(said(&mut script), [], "it failed with the relay's help");
-    says(&mut script, relay, HolepunchMessage::Connect(addr(9)));
+    let other = joins(&mut script, 3);
+    for relay in [relay, other] {
+        says(&mut script, relay, HolepunchMessage::Connect(addr(9)));
+    }
+    assert_eq!(punches(&mut script), [], "whoever says so, it was dialled just now");
+    script.seconds_later(15);
+    says(&mut script, other, HolepunchMessage::Connect(addr(9)));
     assert_eq!(punches(&mut script), [addr(9)]);
     script.joins(Hello { outgoing: true, ..extended(9) });
     assert_eq!(script.swarm.next_dial(script.now), None, "it is connected");
@@ -195,6 +201,36 @@ fn who_was_never_reached_is_dialled_with_help_at_once() {
     assert_eq!(said(&mut script), [(relay, HolepunchMessage::Rendezvous(addr(9)))]);
     says(&mut script, relay, HolepunchMessage::Connect(addr(9)));
     assert_eq!(punches(&mut script), [addr(9)], "whatever comes of the dial");
+}
+
+#[test]
+fn who_brings_peers_together_is_to_see_where_our_utp_comes_from() {
+    for (holepunch, open_to, expected) in [
+        (true, Reach::Machine, Transports::UtpFirst),
+        (true, Reach::World, Transports::TcpFirst),
+        (false, Reach::Machine, Transports::TcpFirst),
+    ] {
+        let settings = Settings { holepunch, ..Settings::default() };
+        let mut script = Script::start(swarm::Config { settings, ..config(8, Bitfield::new(8)) });
+        script.swarm.set_open_to(open_to);
+        let order = |script: &Script, number| script.swarm.way_to(addr(number)).transports;
+        // By the word of others.
+        let teller = joins(&mut script, 1);
+        tells(&mut script, teller, addr(9), PexFlags::HOLEPUNCH.with(PexFlags::REACHABLE));
+        assert_eq!(order(&script, 9), expected, "{holepunch} {open_to:?}");
+        // By its own, when it was here.
+        let before = joins(&mut script, 2);
+        script.swarm.remove_peer(script.now, before);
+        assert_eq!(order(&script, 2), expected, "{holepunch} {open_to:?}");
+        // Who speaks nothing of the kind is dialled as ever.
+        let other = script.joins(extended(3));
+        script.handshake(other, &ExtendedHandshake { port: Some(6881), ..Default::default() });
+        script.swarm.remove_peer(script.now, other);
+        tells(&mut script, teller, addr(8), PexFlags::UTP);
+        for number in [3, 8] {
+            assert_eq!(order(&script, number), Transports::TcpFirst, "{number}");
+        }
+    }
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn an_announcer_that_waits_keeps_little() {
         let config = AnnouncerConfig {
             info_hash: HASH,
             peer_id: *b"-PL0100-abcdefghijkl",
-            port: Arc::new(6881.into()),
+            ports: Arc::new(ToldPorts::new(6881)),
             ask: allowing(),
         };
         let schedule = ScheduleConfig {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::Source;
 
-const UTP: Way = Way { encrypted: Some(false), utp: true };
-const TCP: Way = Way { encrypted: Some(false), utp: false };
+const UTP: Reached = Reached { encrypted: false, utp: true };
+const TCP: Reached = Reached { encrypted: false, utp: false };
 
 fn addr() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 6881))
@@ -22,11 +22,11 @@ fn one() -> Candidates {
     candidates
 }
 
-/// Dials when that may be done, and tells when that was and whether by uTP.
+/// Dials when that may be done, and tells when that was and whether by uTP alone.
 fn dial(candidates: &mut Candidates) -> Option<(Duration, bool)> {
     let at = candidates.next_at(false, |_| false)?;
     assert_eq!(candidates.next(at, false, |_| false), Some(addr()));
-    Some((at, candidates.way_to(addr()).utp))
+    Some((at, candidates.way_to(addr()).transports == Transports::UtpAlone))
 }
 
 #[test]
@@ -65,15 +65,56 @@ fn what_worked_is_remembered_until_it_fails() {
     assert!(dial(&mut candidates).unwrap().1, "and it has another turn");
 }
 
-#[test]
-fn utp_that_won_the_race_is_no_reason_to_leave_tcp_out() {
-    let mut candidates = one();
-    dial(&mut candidates);
-    candidates.opened(addr(), UTP);
+/// It is connected in that way for a while.
+fn connects(candidates: &mut Candidates, reached: Reached) {
+    let (at, _) = dial(candidates).unwrap();
+    candidates.opened(addr(), reached);
     candidates.connected(addr());
-    candidates.disconnected(Duration::ZERO, addr(), secs(1000), false, 0.0);
-    assert!(!dial(&mut candidates).unwrap().1);
+    candidates.disconnected(at, addr(), secs(1000), false, 0.0);
+}
+
+fn order(candidates: &Candidates) -> Transports {
+    candidates.way_to(addr()).transports
+}
+
+#[test]
+fn utp_that_won_the_race_is_first_next_time_and_tcp_not_left_out() {
+    let mut candidates = one();
+    assert_eq!(order(&candidates), Transports::TcpFirst);
+    connects(&mut candidates, UTP);
+    assert_eq!(order(&candidates), Transports::UtpFirst);
     assert_eq!(candidates.way_to(addr()).encrypted, Some(false));
+    connects(&mut candidates, UTP);
+    assert_eq!(order(&candidates), Transports::UtpFirst);
+    connects(&mut candidates, TCP);
+    assert_eq!(order(&candidates), Transports::TcpFirst, "which won");
+    connects(&mut candidates, UTP);
+    let (at, _) = dial(&mut candidates).unwrap();
+    candidates.unreached(at, addr(), 0.0);
+    assert_eq!(order(&candidates), Transports::TcpFirst, "that may have changed");
+}
+
+#[test]
+fn who_may_bring_us_together_with_others_is_to_see_where_our_utp_comes_from() {
+    let mut candidates = one();
+    candidates.set_open_to(Reach::Network);
+    assert_eq!(order(&candidates), Transports::TcpFirst, "it never said so");
+    candidates.introduces(addr());
+    assert_eq!(order(&candidates), Transports::UtpFirst);
+    connects(&mut candidates, UTP);
+    candidates.set_open_to(Reach::World);
+    assert_eq!(order(&candidates), Transports::TcpFirst, "somebody came from as far away");
+    let near = SocketAddr::from(([192, 168, 0, 1], 6881));
+    candidates.add(Duration::ZERO, Source::LocalDiscovery, near);
+    candidates.introduces(near);
+    for (open_to, transports) in [
+        (Reach::Machine, Transports::UtpFirst),
+        (Reach::Network, Transports::TcpFirst),
+        (Reach::World, Transports::TcpFirst),
+    ] {
+        candidates.set_open_to(open_to);
+        assert_eq!(candidates.way_to(near).transports, transports, "{open_to:?}");
+    }
 }
 
 #[test]
