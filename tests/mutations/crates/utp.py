@@ -7,8 +7,8 @@ MUTATIONS = [
     Mutation(
         "utp/unproved-address",
         "crates/utp/src/connection.rs",
-        "if !is_old && !self.send.is_plausible(header.ack) {",
-        "if !is_old && !self.send.is_plausible(header.ack) && !self.is_half_open() {",
+        "if !is_plausible || self.guesses >= GUESSES_MAX {",
+        "if self.guesses >= GUESSES_MAX {",
         "peerless-utp",
         "opening::nothing_is_taken_from_an_address_that_is_not_proved",
         ("--test", "network"),

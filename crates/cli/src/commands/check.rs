@@ -101,7 +101,7 @@ fn show(torrent: &Torrent, report: &CheckReport, output: Output) {
         "missing": report.missing.iter().collect::<Vec<_>>(),
         "complete": report.good.is_full(),
         "files": files.map(|file| json!({
-            "path": file.path, "problem": problem(&file.trouble),
+            "path": file.path.display().to_string(), "problem": problem(&file.trouble),
         })).collect::<Vec<_>>(),
     });
     output.value(&session::named(found, &torrent.info_hashes));

@@ -149,7 +149,7 @@ impl Args {
         let remarks = Remarks::of(&payload, &torrent);
         let geometry = torrent.info.geometry();
         let mut document = json!({
-            "output": target,
+            "output": target.display().to_string(),
             "name": torrent.info.name(),
             "info_hash": torrent.info_hash.to_string(),
             "info_hash_v1": torrent.info_hashes.v1().map(|hash| hash.to_string()),

@@ -175,7 +175,7 @@ impl Args {
         let after =
             Torrent::parse(&bytes).map_err(|error| Failure::torrent(&self.torrent, &error))?;
         output.value(&json!({
-            "output": target,
+            "output": target.display().to_string(),
             "info_hash": after.info_hash.to_string(),
             "info_hash_v1": after.info_hashes.v1().map(|hash| hash.to_string()),
             "info_hash_v2": after.info_hashes.v2().map(|hash| hash.to_string()),

@@ -88,7 +88,7 @@ impl Args {
         }
         let left = outcome??;
         output.value(&json!({
-            "event": "moved", "info_hash": handle.info_hash().to_string(), "to": self.to,
+            "event": "moved", "info_hash": handle.info_hash().to_string(), "to": self.to.display().to_string(),
             "left_behind": left,
         }));
         output.line(format_args!("moved to {}", self.to.display()));

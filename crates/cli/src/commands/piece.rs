@@ -87,8 +87,9 @@ impl Args {
             output::print(&bytes);
         }
         let hash = handle.torrent().info.piece_hash(self.index).map(|hash| hex(&hash));
+        let written = self.output.as_ref().map(|path| path.display().to_string());
         output.value(&json!({
-            "piece": self.index, "length": bytes.len(), "sha1": hash, "output": self.output,
+            "piece": self.index, "length": bytes.len(), "sha1": hash, "output": written,
         }));
         // A v2 torrent has none.
         let hash = hash.map_or(String::new(), |hash| format!(", SHA-1 {hash}"));

@@ -10,6 +10,9 @@ use crate::exit::Failure;
 use crate::format::untrusted;
 use crate::output::Output;
 
+/// The environment's word for `--proxy`.
+const VARIABLE: &str = "PEERLESS_PROXY";
+
 /// The proxy.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Through {
@@ -18,7 +21,7 @@ pub(crate) struct Through {
     /// in, and with http, or where the proxy relays no datagrams, uTP, the DHT and UDP trackers. Other
     /// users of the machine see arguments: a password is better said in the environment.
     // A plain string: what clap says of a bad value would repeat the password.
-    #[arg(long, value_name = "URL", global = true, env = "PEERLESS_PROXY", hide_env_values = true)]
+    #[arg(long, value_name = "URL", global = true, env = VARIABLE, hide_env_values = true)]
     proxy: Option<String>,
 }
 
@@ -26,13 +29,23 @@ impl Through {
     /// Where all sockets come from.
     pub(crate) fn network(&self, reach: &Reach) -> Result<Network, Failure> {
         let mut options = reach.options()?;
-        if let Some(url) = &self.proxy {
+        // A variable that is there and says nothing is none.
+        if let Some(url) = self.proxy.as_ref().filter(|url| !url.is_empty()) {
             let proxy = url.parse::<Proxy>();
             options =
                 options.proxy(proxy.map_err(|error| Failure::usage(format!("--proxy: {error}")))?);
         }
         Ok(Network::new(options))
     }
+}
+
+/// Refuses a command that can't go through a proxy while the environment asks for one.
+pub(super) fn refuse(command: &str) -> Result<(), Failure> {
+    if std::env::var_os(VARIABLE).is_some_and(|url| !url.is_empty()) {
+        let message = format!("{VARIABLE} is set, and `{command}` can't go through a proxy");
+        return Err(Failure::usage(message).advise("unset it if nothing has to be hidden"));
+    }
+    Ok(())
 }
 
 /// What came of asking it, in a line.

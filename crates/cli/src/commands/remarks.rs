@@ -64,8 +64,10 @@ impl Remarks {
     pub(super) fn add_to(&self, document: &mut Value, path: &Path) {
         let changed =
             self.changed.iter().map(|(name, becomes)| json!({ "path": name, "becomes": becomes }));
-        document["folder"] = json!(self.folder(path));
-        document["left_out"] = json!(self.left_out);
+        // As they are shown: JSON has no words for a path that is not UTF-8.
+        let shown = |path: &PathBuf| path.display().to_string();
+        document["folder"] = json!(self.folder(path).as_ref().map(shown));
+        document["left_out"] = self.left_out.iter().map(shown).collect();
         document["changed_names"] = changed.collect();
         document["not_on_windows"] = json!(self.not_on_windows);
     }

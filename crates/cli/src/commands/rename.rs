@@ -57,7 +57,8 @@ impl Args {
         let renamed = handle.rename_file(file, &path).await;
         session.shutdown().await;
         renamed?;
-        output.value(&json!({"event": "renamed", "file": file, "path": path}));
+        output
+            .value(&json!({"event": "renamed", "file": file, "path": path.display().to_string()}));
         output.line(format_args!("{} is {} now", file, path.display()));
         Ok(())
     }

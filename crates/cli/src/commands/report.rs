@@ -104,7 +104,7 @@ fn document(event: &Event, network: &Network) -> Option<Value> {
         }),
         Event::FileTaken { info_hash, file, from, is_reflink } => json!({
             "event": "file_taken", "info_hash": info_hash.to_string(),
-            "file": file, "from": from, "reflink": is_reflink,
+            "file": file, "from": from.display().to_string(), "reflink": is_reflink,
         }),
         Event::Completed { info_hash } => {
             json!({"event": "completed", "info_hash": info_hash.to_string()})

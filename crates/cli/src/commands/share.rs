@@ -12,7 +12,7 @@ use serde_json::json;
 use super::drawing::draw;
 use super::reach::Reach;
 use super::remarks::Remarks;
-use super::{create, report, session};
+use super::{create, proxy, report, session};
 use crate::exit::{Code, Failure};
 use crate::format::untrusted;
 use crate::interrupt::Interrupt;
@@ -47,6 +47,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, output: Output) -> Result<(), Failure> {
+        proxy::refuse("share")?; // others come to us, and see our address
         let interrupt = Interrupt::listen();
         let path = self.path.canonicalize().map_err(|error| Failure::file(&self.path, &error))?;
         let root =

@@ -58,3 +58,17 @@ fn a_proxy_may_be_named_in_the_environment() {
     assert!(done.err.contains("uTP can't go through the proxy"), "{}", done.err);
     assert!(!done.err.contains("secret"), "{}", done.err);
 }
+
+/// Its whole point is that others come to it.
+#[cfg(unix)]
+#[test]
+fn what_can_not_go_through_a_proxy_does_not_run_when_the_environment_names_one() {
+    let world = World::new();
+    world.write("data/file.bin", b"payload");
+    let done =
+        world.shell("export PEERLESS_PROXY=socks5://127.0.0.1:1; peerless share data").expect(2);
+    assert!(done.err.contains("PEERLESS_PROXY is set"), "{}", done.err);
+    let check = "export PEERLESS_PROXY=; peerless get absent.torrent --no-dht";
+    let done = world.shell(check).expect(3);
+    assert!(done.err.contains("absent.torrent"), "an empty one is none: {}", done.err);
+}

@@ -28,6 +28,20 @@ fn what_is_left_out_is_named() {
     assert!(!notes.contains(all[0]), "{notes}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_unicode_is_shown_as_far_as_it_is() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    let folder = world.path("data").join(std::ffi::OsStr::from_bytes(b"f\xff"));
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("file"), noise(100)).expect("a file");
+    symlink("file", folder.join(std::ffi::OsStr::from_bytes(b"l\xff"))).expect("a link");
+    let line = "peerless create data/f* -o made.torrent --json --force";
+    let document = world.shell(line).expect(0).json();
+    assert_eq!(document["left_out"], serde_json::json!(["data/f\u{fffd}/l\u{fffd}"]));
+}
+
 #[test]
 fn nothing_is_said_where_there_is_nothing_to_say() {
     let world = World::new();

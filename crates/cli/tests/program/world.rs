@@ -51,6 +51,7 @@ impl World {
             .env("HOME", self.path("home"))
             .env("XDG_STATE_HOME", self.path("state"))
             .env("TMPDIR", self.path("tmp"))
+            .env_remove("PEERLESS_PROXY")
             .env_remove("PEERLESS_LOG");
         command
     }
