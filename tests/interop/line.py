@@ -17,11 +17,17 @@ QUEUE_BYTES = 64 * 1024
 
 
 class Line:
-    """Relays to a client's endpoint; what comes back is held to `rate`. `serving` is where it is."""
+    """Relays to a client's endpoint; what comes back is held to `rate`. `serving` is where it is.
+
+    `seconds` is its own clock: how long it took for what it has carried. A machine that has other things
+    to do stops it as well.
+    """
 
     def __init__(self, lab, client, torrent, rate):
         self.target = netns.split(client.serving(torrent))
         self.rate = rate
+        self._carried_bytes = 0
+        self._counting = threading.Lock()
         self.endpoint = netns.at(lab.ip(), lab.port())
         self._listener = socket.create_server(netns.split(self.endpoint))
         self._sockets = [self._listener]
@@ -41,9 +47,12 @@ class Line:
                 near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets += [near, far]
                 far.connect(self.target)
-                for source, sink, rate in [(near, far, None), (far, near, self.rate)]:
-                    relay = threading.Thread(target=_relay, args=(source, sink, rate), daemon=True)
-                    relay.start()
+                for way in [(near, far, None), (far, near, self.rate)]:
+                    threading.Thread(target=self._relay, args=way, daemon=True).start()
+
+    @property
+    def seconds(self):
+        return self._carried_bytes / self.rate
 
     def stop(self):
         for one in self._sockets:
@@ -51,16 +60,17 @@ class Line:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
-
-def _relay(source, sink, rate):
-    quantum = int(rate * QUANTUM_SECONDS) if rate else QUEUE_BYTES
-    free_at = time.monotonic()
-    with contextlib.suppress(OSError):
-        while data := source.recv(quantum):
-            if rate:
-                free_at = max(free_at, time.monotonic()) + len(data) / rate
-                time.sleep(max(0, free_at - time.monotonic()))
-            sink.sendall(data)
-    for one in (source, sink):
+    def _relay(self, source, sink, rate):
+        quantum = int(rate * QUANTUM_SECONDS) if rate else QUEUE_BYTES
+        free_at = time.monotonic()
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(quantum):
+                if rate:
+                    free_at = max(free_at, time.monotonic()) + len(data) / rate
+                    time.sleep(max(0, free_at - time.monotonic()))
+                    with self._counting:
+                        self._carried_bytes += len(data)
+                sink.sendall(data)
+        for one in (source, sink):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)

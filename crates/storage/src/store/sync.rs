@@ -146,15 +146,11 @@ impl FileStore {
     }
 
     pub(super) fn sync_folder(&self, folder: PathBuf) -> Result<(), StorageError> {
-        match sync_folder(&folder) {
-            // It became empty and was removed, or its files are gone with it and say so themselves.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            synced => synced.map_err(|error| {
-                let error = StorageError::new(folder.clone(), errno(&error));
-                self.changes().unsynced_folders.insert(folder);
-                error
-            }),
-        }
+        sync_folder(&folder).map_err(|error| {
+            let error = StorageError::new(folder.clone(), errno(&error));
+            self.changes().unsynced_folders.insert(folder);
+            error
+        })
     }
 }
 
