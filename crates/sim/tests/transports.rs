@@ -117,3 +117,13 @@ fn firewalled_swarms_use_both_transports() {
     }
     assert!(sums[0] > 20 && sums[1] > 20, "{sums:?}");
 }
+
+/// Uplinks that many share have queues of many minutes. Once, blocks that came so late were taken for
+/// blocks that nobody had asked for, and honest peers cut each other off.
+#[test]
+fn slow_uplinks_are_no_fault() {
+    for seed in [16, 21, 95] {
+        let outcome = good(scenario::plan("firewalls", seed).unwrap());
+        assert!(outcome.took > Duration::from_mins(7), "seed {seed}: {:?}", outcome.took);
+    }
+}

@@ -19,8 +19,10 @@ const SUGGESTIONS_MAX: usize = 16;
 /// Requests remembered after they were taken back, to recognise their blocks when they come late. A
 /// wider window is remembered whole: it was earned by delivering.
 const TAKEN_BACK_MAX: usize = 4096;
-/// And for how long, when the peer need not answer them: no queue is longer than this.
-const TAKEN_BACK_AGE_MAX: Duration = Duration::from_mins(2);
+/// And so many of those that are older than this, when the peer need not answer them: a slow uplink
+/// that many share has queues of many minutes.
+const TAKEN_BACK_OLD_MAX: usize = 256;
+const TAKEN_BACK_OLD: Duration = Duration::from_mins(2);
 
 /// What a peer has.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub(crate) struct Peer {
     pub(crate) outstanding: VecDeque<Outstanding>,
     /// Requests that were taken back: others may be asked, but the block is still welcome.
     pub(crate) taken_back: VecDeque<Outstanding>,
+    /// How many more were taken back, and are not remembered one by one: as many answers are no fault.
+    forgotten: u32,
     pub(crate) live_bytes: u64,
     /// When the newest request that was answered had been sent: older ones were passed over.
     answered_up_to: Duration,
@@ -144,6 +148,7 @@ impl Peer {
             window: Window::new(now),
             outstanding: VecDeque::new(),
             taken_back: VecDeque::new(),
+            forgotten: 0,
             live_bytes: 0,
             answered_up_to: Duration::ZERO,
             working: None,
@@ -306,8 +311,21 @@ impl Peer {
             !goes
         });
         let excess = self.taken_back.len().saturating_sub(remembered);
-        self.taken_back.drain(..excess);
+        self.forget(excess);
         taken
+    }
+
+    /// Forgets which requests these were that were taken back first, but not that they were sent.
+    fn forget(&mut self, count: usize) {
+        let forgotten = self.taken_back.drain(..count).len() as u32;
+        self.forgotten = self.forgotten.saturating_add(forgotten);
+    }
+
+    /// Whether an answer to no request that is remembered may be one to a forgotten one: each once.
+    pub(crate) fn answers_forgotten(&mut self) -> bool {
+        let left = self.forgotten.checked_sub(1);
+        self.forgotten = left.unwrap_or_default();
+        left.is_some()
     }
 
     /// It will not deliver what it was asked for.
@@ -338,11 +356,15 @@ impl Peer {
         self.take_back(|request| request.sent_at < up_to && request.sent_at + timeout <= now)
     }
 
-    /// Forgets requests that were taken back long ago. With the fast extension each has an answer,
-    /// which is waited for.
+    /// Forgets which requests were taken back long ago, but for the last ones: a peer without the fast
+    /// extension answers none that it dropped. With it each has an answer, which is waited for.
     pub(crate) fn forget_old(&mut self, now: Duration) {
-        let old = |request: &mut Outstanding| request.sent_at + TAKEN_BACK_AGE_MAX <= now;
-        while !self.is_fast() && self.taken_back.pop_front_if(old).is_some() {}
+        if self.is_fast() {
+            return;
+        }
+        let too_many = self.taken_back.len().saturating_sub(TAKEN_BACK_OLD_MAX);
+        let old = |request: &&Outstanding| request.sent_at + TAKEN_BACK_OLD <= now;
+        self.forget(self.taken_back.iter().take(too_many).take_while(old).count());
     }
 }
 

@@ -10,7 +10,7 @@ use crate::pieces::BlockState;
 use crate::urgent::NextUrgent;
 use crate::{Action, BlockFate, BlockOutcome, Fault, PeerKey, Swarm};
 
-/// Blocks that were never asked for, before a peer is an attacker and not just late.
+/// Blocks that were never asked for, before a peer is an attacker. Late ones are none of them.
 const UNREQUESTED_MAX: u32 = 16;
 /// A window is refilled when this share of it is used up, so that requests go out in batches.
 const REFILL_BELOW: f64 = 0.8;
@@ -38,6 +38,9 @@ impl Swarm {
         peer.last_received = now;
         peer.discarding = true;
         if !peer.was_asked(block) {
+            if peer.answers_forgotten() {
+                return Ok(BlockFate::Discard);
+            }
             peer.unrequested += 1;
             if peer.unrequested > UNREQUESTED_MAX {
                 return Err(Fault::Unrequested);
@@ -124,7 +127,9 @@ impl Swarm {
     pub(crate) fn rejected(&mut self, key: PeerKey, block: BlockRequest) -> Result<(), Fault> {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        let (_, live) = peer.answered(block).ok_or(Fault::RejectedNothing)?;
+        let Some((_, live)) = peer.answered(block) else {
+            return if peer.answers_forgotten() { Ok(()) } else { Err(Fault::RejectedNothing) };
+        };
         if peer.is_choking {
             // Its allowed pieces turned out not to be.
             peer.allowed_in.retain(|piece| *piece != block.piece);

@@ -12,11 +12,11 @@ const TCP_PATHS: [TcpPath; 5] =
 /// middleboxes. Connections break when they have lasted for a while, and are made again.
 pub(super) fn firewalls(seed: u64) -> Plan {
     let (mut plan, mut rng) = swarm(seed, 6..=10);
-    // Some minutes, so that there are second dials.
-    plan.peers[0].up = 60_000;
-    (plan.pieces, plan.blocks_per_piece) = (rng.u32(150..200), 4);
+    // Many minutes, so that there are second dials, and blocks that come long after they were asked for.
+    plan.peers[0].up = 25_000;
+    (plan.pieces, plan.blocks_per_piece) = (rng.u32(60..100), 4);
     for peer in plan.peers.iter_mut().skip(1) {
-        (peer.up, peer.down) = (rng.u64(20_000..60_000), rng.u64(60_000..400_000));
+        (peer.up, peer.down) = (rng.u64(5_000..25_000), rng.u64(60_000..400_000));
         match rng.u8(0..5) {
             0 => peer.speaks = Speaks::Tcp,
             1 => peer.speaks = Speaks::Utp,

@@ -8,6 +8,7 @@ mod extensions;
 mod greetings;
 mod holepunch;
 mod ip_filter;
+mod late_blocks;
 mod listening;
 mod named_peers;
 mod private;
