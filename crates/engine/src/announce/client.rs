@@ -123,7 +123,8 @@ impl TrackerClient {
                 }
             }
         };
-        self.in_flight.run(host_of(url), both).await
+        let asked = self.in_flight.run(host_of(url), both, FamilyReplies::is_answer).await;
+        asked.unwrap_or_else(FamilyReplies::unasked)
     }
 
     /// Asks for the swarm counts of `info_hashes`, of the first 74 at most.
@@ -135,7 +136,10 @@ impl TrackerClient {
     ) -> Result<ScrapeReply, AnnounceError> {
         let hashes = info_hashes.get(..SCRAPE_HASHES_MAX).unwrap_or(info_hashes);
         let ask = || self.scrape_at_once(url, hashes, options);
-        self.in_flight.run(host_of(url), ask).await
+        let is_answer = |reply: &Result<_, AnnounceError>| {
+            reply.as_ref().map_or_else(AnnounceError::is_answer, |_| true)
+        };
+        self.in_flight.run(host_of(url), ask, is_answer).await?
     }
 
     async fn scrape_at_once(
