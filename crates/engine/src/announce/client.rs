@@ -82,6 +82,11 @@ impl TrackerClient {
         &self.http
     }
 
+    /// Whom nobody heard of while the network was away is asked as if nothing were known of it.
+    pub(crate) fn network_back(&self) {
+        self.in_flight.network_back();
+    }
+
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
     /// address and this machine a route to it.
     pub(crate) async fn announce(

@@ -85,6 +85,11 @@ impl InFlight {
         Ok(answer)
     }
 
+    /// It was our network that was silent: all may be asked again.
+    pub(super) fn network_back(&self) {
+        self.trackers().values().for_each(|entry| entry.tracker.known().silences = 0);
+    }
+
     /// Every change is a single insertion, removal or count, so it is whole whoever panicked.
     fn trackers(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -353,5 +358,13 @@ mod tests {
         sleep(PROBE_EVERY).await;
         assert!(ask(true).await.is_ok_and(|answered| answered), "it was asked, and is there");
         assert!(ask(true).await.is_ok(), "so it is for others");
+
+        (0..3).for_each(|_| drop(asked.spawn(ask(false))));
+        sleep(limit / 2).await;
+        asked.spawn(ask(false));
+        sleep(limit / 2 + Duration::from_millis(1)).await;
+        assert!(refused(&ask(true).await));
+        in_flight.network_back();
+        assert!(ask(true).await.is_ok(), "nobody knows whether it was the tracker");
     }
 }
