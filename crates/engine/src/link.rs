@@ -57,6 +57,7 @@ fn tell(session: &Weak<SessionShared>, change: &Change) {
             }
             session.listening.nobody_came();
             session.mapping.look_again();
+            session.trackers.network_back();
             go_on(&session, Prompt::Moved); // its address may be another
             session.events.send(Event::NetworkBack);
         }

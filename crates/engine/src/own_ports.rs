@@ -4,7 +4,7 @@
 //! it is our own (BEP 7), or the gateway's where a pinhole leads from another one to it (RFC 6887). On our
 //! own link no gateway is in between, so there it is always ours (BEP 14).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use swarm::OwnPorts;
 use tracker::Prompt;
@@ -16,21 +16,33 @@ use crate::shard::ShardMessage;
 
 /// Where we accept peers, as trackers, the DHT and peers are told at the moment.
 #[derive(Debug, Default)]
-pub(crate) struct ToldPorts(Mutex<OwnPorts>);
+pub(crate) struct ToldPorts {
+    now: Mutex<Told>,
+    /// Held from when it is asked what is to be told until everybody was: the last word is the newest.
+    telling: Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Told {
+    ports: OwnPorts,
+    /// Where our DHT node is, if we have a socket for it.
+    dht: Option<OwnPorts>,
+}
 
 impl ToldPorts {
     /// The same over both families.
     pub(crate) fn new(port: u16) -> Self {
-        Self(Mutex::new(port.into()))
+        let told = Told { ports: port.into(), dht: None };
+        Self { now: Mutex::new(told), telling: Mutex::default() }
     }
 
     pub(crate) fn now(&self) -> OwnPorts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.now).ports
     }
 
     /// Gives those that were told before.
-    fn replace(&self, ports: OwnPorts) -> OwnPorts {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), ports)
+    fn replace(&self, told: Told) -> Told {
+        std::mem::replace(&mut *lock(&self.now), told)
     }
 }
 
@@ -38,6 +50,10 @@ impl SessionShared {
     /// Where our DHT node is, for a torrent's peers (BEP 5); `None` if they are not to know of it.
     pub(crate) fn dht_ports(&self, shared: &TorrentShared) -> Option<OwnPorts> {
         self.dht_for(shared)?;
+        self.datagram_ports()
+    }
+
+    fn datagram_ports(&self) -> Option<OwnPorts> {
         let port = self.datagrams.port()?;
         // Beside the listener: what leads to the one leads to the other.
         let is_mapped = port == self.listen_port();
@@ -59,23 +75,33 @@ impl SessionShared {
         {
             return;
         }
-        let ports = self.own_ports();
-        if self.told_ports.replace(ports) != ports {
-            self.tell_all(ports);
+        let _one = lock(&self.told_ports.telling);
+        let told = self.to_be_told();
+        let before = self.told_ports.replace(told);
+        if before.ports != told.ports {
+            self.tell_all(told.ports);
+        } else if before != told {
+            self.tell_peers(told.ports); // trackers don't hear of that one
         }
     }
 
     /// Whether they are others or not, they are told.
     pub(crate) fn tell_own_ports(&self) {
-        let ports = self.own_ports();
-        self.told_ports.replace(ports);
-        self.tell_all(ports);
+        let _one = lock(&self.told_ports.telling);
+        let told = self.to_be_told();
+        self.told_ports.replace(told);
+        self.tell_all(told.ports);
     }
 
     /// We listen on another port, and the gateway is being asked for another of its: trackers hear of it when
     /// there is one, or none. Peers and the DHT hear of what is known.
     pub(crate) fn tell_peers_meanwhile(&self) {
+        let _one = lock(&self.told_ports.telling);
         self.tell_peers(OwnPorts { v4: self.told_ports.now().v4, ..self.own_ports() });
+    }
+
+    fn to_be_told(&self) -> Told {
+        Told { ports: self.own_ports(), dht: self.datagram_ports() }
     }
 
     fn own_ports(&self) -> OwnPorts {
@@ -111,4 +137,9 @@ impl Session {
     pub fn told_ports(&self) -> OwnPorts {
         self.inner.shared.told_ports.now()
     }
+}
+
+/// Plain data: one left by a panicking thread is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -82,6 +82,11 @@ impl TrackerClient {
         &self.http
     }
 
+    /// Whom nobody heard of while the network was away is asked as if nothing were known of it.
+    pub(crate) fn network_back(&self) {
+        self.in_flight.network_back();
+    }
+
     /// Announces over IPv4 and IPv6 with the same `key` (BEP 7), where the tracker has such an
     /// address and this machine a route to it.
     pub(crate) async fn announce(
@@ -123,7 +128,8 @@ impl TrackerClient {
                 }
             }
         };
-        self.in_flight.run(host_of(url), both).await
+        let asked = self.in_flight.run(host_of(url), both, FamilyReplies::is_answer).await;
+        asked.unwrap_or_else(FamilyReplies::unasked)
     }
 
     /// Asks for the swarm counts of `info_hashes`, of the first 74 at most.
@@ -135,7 +141,10 @@ impl TrackerClient {
     ) -> Result<ScrapeReply, AnnounceError> {
         let hashes = info_hashes.get(..SCRAPE_HASHES_MAX).unwrap_or(info_hashes);
         let ask = || self.scrape_at_once(url, hashes, options);
-        self.in_flight.run(host_of(url), ask).await
+        let is_answer = |reply: &Result<_, AnnounceError>| {
+            reply.as_ref().map_or_else(AnnounceError::is_answer, |_| true)
+        };
+        self.in_flight.run(host_of(url), ask, is_answer).await?
     }
 
     async fn scrape_at_once(

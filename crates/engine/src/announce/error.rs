@@ -48,6 +48,11 @@ pub enum AnnounceError {
         /// What the system said.
         source: io::Error,
     },
+    /// It was not asked: those who did before were given no answer in all the time they had.
+    #[error(
+        "the tracker did not answer when it was asked for other torrents; it is asked again later"
+    )]
+    Silent,
     /// Time was up: while its name was looked up, or, over the second address family, well after
     /// the answer over the first.
     #[error("the tracker did not answer within {} s", .limit.as_secs_f32())]
@@ -58,6 +63,11 @@ pub enum AnnounceError {
 }
 
 impl AnnounceError {
+    /// Whether the tracker said something, if only no.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Reply(_) | Self::Udp(UdpError::Reply(_)))
+    }
+
     /// Whether it only says that this machine and the tracker do not share an address family:
     /// no failure as long as they share the other.
     pub(super) fn is_other_family(&self) -> bool {

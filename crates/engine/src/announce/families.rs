@@ -30,6 +30,17 @@ impl FamilyReplies {
         }
     }
 
+    /// Nobody was asked, over either.
+    pub(super) fn unasked(why: AnnounceError) -> Self {
+        Self { v4: Some(Err(why)), v6: None }
+    }
+
+    /// Whether the tracker said something, over either.
+    pub(super) fn is_answer(&self) -> bool {
+        let mut replies = [&self.v4, &self.v6].into_iter().flatten();
+        replies.any(|reply| reply.as_ref().map_or_else(AnnounceError::is_answer, |_| true))
+    }
+
     /// Our addresses as the tracker sees them (BEP 24).
     pub fn external_ips(&self) -> impl Iterator<Item = IpAddr> {
         let replies = [&self.v4, &self.v6].into_iter().flatten().flatten();

@@ -109,6 +109,7 @@ async fn accept(mut listener: Listener, shared: Arc<Shared>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
+                    by_age.retain(|one| !one.is_finished()); // nobody has to go for one that has gone
                     if by_age.len() >= CONNECTIONS_MAX && let Some(oldest) = by_age.pop_front() {
                         oldest.abort();
                     }

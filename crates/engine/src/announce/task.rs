@@ -1,6 +1,7 @@
 //! One torrent's announcing: asks [`Schedule`] whom to tell what and when, and does it.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -181,7 +182,15 @@ where
                 }
                 replies
             };
-            let id = self.asking.spawn(ask).id();
+            let (shared, is_last_word) = (Arc::clone(&self.shared), due.event == Event::Completed);
+            let unless_stopping = async move {
+                tokio::select! {
+                    biased; // at the end a place that others leave is not taken to leave it as well
+                    () = shared.stopping.cancelled(), if !is_last_word => pending().await,
+                    replies = ask => replies,
+                }
+            };
+            let id = self.asking.spawn(unless_stopping).id();
             self.asked.insert(id, due);
         }
     }
@@ -258,7 +267,13 @@ where
         for due in dues {
             let request = self.request(&due);
             let (client, options) = (self.client.clone(), self.options());
-            farewells.spawn(async move { client.announce(&due.url, &request, options).await });
+            farewells.spawn(async move {
+                tokio::select! {
+                    biased; // who has no time left does not begin
+                    () = sleep_until(until) => {}
+                    _ = client.announce(&due.url, &request, options) => {}
+                }
+            });
         }
         let _ = timeout_at(until, async { while farewells.join_next().await.is_some() {} }).await;
     }

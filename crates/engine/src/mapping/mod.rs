@@ -262,36 +262,35 @@ async fn run(session: Weak<SessionShared>, network: Network, nonce: [u8; 12]) {
             suggested = [port; 2];
         }
         let done = tokio::select! {
-            done = map(&network, port, suggested, held.as_ref(), nonce, &mut epoch, clock) => Some(done),
+            done = map(&network, port, suggested, &mut held, nonce, &mut epoch, clock) => Some(done),
             () = now_session.mapping.stop.notified() => None,
         };
-        let wait = match done {
+        let (status, mapped_for) = match done {
             None => break finish(&now_session, &network, held, nonce).await,
             Some(Ok(mapped)) => {
-                let seconds = mapped.seconds;
-                let status = PortMapping::Mapped(mapped.ports);
-                suggested = [mapped.ports.tcp, mapped.ports.udp];
+                let (ports, seconds) = (mapped.ports, mapped.seconds);
+                suggested = [ports.tcp, ports.udp];
                 until = clock.now() + Duration::from_secs(seconds.into());
                 held = Some(mapped);
-                if now_session.listen_port() != port {
-                    continue; // meanwhile
-                }
-                now_session.mapping.set(status, held.as_ref(), &now_session);
-                renewal.mapped(seconds)
+                (PortMapping::Mapped(ports), Some(seconds))
+            }
+            Some(Err(MappingError::Needless(_))) => {
+                held = None;
+                (PortMapping::Needless, None)
             }
             Some(Err(error)) => {
-                let left = until.saturating_sub(clock.now());
-                let status = match error {
-                    MappingError::Needless(_) => {
-                        held = None;
-                        PortMapping::Needless
-                    }
-                    error => PortMapping::Failed { reason: error.to_string() },
-                };
-                held = held.filter(|_| !left.is_zero());
-                now_session.mapping.set(status, held.as_ref(), &now_session);
-                renewal.failed(left)
+                held = held.filter(|_| clock.now() < until);
+                (PortMapping::Failed { reason: error.to_string() }, None)
             }
+        };
+        if now_session.listen_port() != port {
+            continue; // meanwhile: what was mapped leads nowhere
+        }
+        now_session.mapping.set(status, held.as_ref(), &now_session);
+        let wait = match (mapped_for, &held) {
+            (Some(seconds), _) => renewal.mapped(seconds),
+            (None, Some(_)) => renewal.failed(until.saturating_sub(clock.now())),
+            (None, None) => renewal.failed(Duration::ZERO),
         };
         let mapping = &now_session.mapping;
         tokio::select! {
@@ -311,12 +310,13 @@ async fn finish(session: &SessionShared, network: &Network, held: Option<Held>, 
     session.mapping.stopped.notify_one();
 }
 
-/// Has the port mapped by the way that worked before, or else by any.
+/// Has the port mapped by the way that worked before, or else by any. What another gateway holds, or this one
+/// for another address of ours, leads nowhere.
 async fn map(
     network: &Network,
     port: u16,
     suggested: [u16; 2],
-    held: Option<&Held>,
+    held: &mut Option<Held>,
     nonce: [u8; 12],
     epoch: &mut Epoch,
     clock: Clock,
@@ -324,11 +324,12 @@ async fn map(
     let gateway = gateway::find(network).ok_or(MappingError::NoGateway { port })?;
     let client = gateway::own_address(network, gateway).await;
     let client = client.map_err(|error| MappingError::Io { gateway, error })?;
+    held.take_if(|held| held.gateway != gateway || held.client != client);
     if !is_inside(client.into()) {
         return Err(MappingError::Needless(client));
     }
     let wish = Wish { network, gateway, client, internal_port: port, suggested, nonce, clock };
-    if let Some(held) = held.filter(|held| held.gateway == gateway && held.client == client) {
+    if let Some(held) = held {
         let again = match held.ports.method {
             MappingMethod::Pcp => udp::pcp(&wish, epoch).await,
             MappingMethod::NatPmp => udp::nat_pmp(&wish, epoch).await,

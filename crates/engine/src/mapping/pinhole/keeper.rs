@@ -45,7 +45,7 @@ pub(super) struct Keeper {
     epoch: Epoch,
     /// What worked last.
     by: Option<By>,
-    /// Which port it gave last.
+    /// Which port it gave then.
     external_port: Option<u16>,
     held: Vec<Hole>,
 }
@@ -127,7 +127,7 @@ impl Keeper {
         port: u16,
     ) -> Result<(OpenPinholes, u32), PinholeError> {
         let (mut addresses, mut least, mut failure) = (Vec::new(), u32::MAX, None);
-        let mut external_port = None;
+        let mut external_port = None; // which is that of the first
         for client in clients {
             let opened = match by {
                 By::Pcp => self.by_pcp(gateway, *client, port, external_port).await,
@@ -163,6 +163,7 @@ impl Keeper {
                 };
                 let gateway = *gateway.ip();
                 let external_port = external_port.unwrap_or(port);
+                self.external_port = Some(external_port); // also after another way that gave another one
                 Ok((OpenPinholes { method, gateway, addresses, port, external_port }, least))
             }
         }
@@ -210,7 +211,6 @@ impl Keeper {
             }
             least = least.min(reply.seconds);
         }
-        self.external_port = given;
         // A gateway that has begun anew has lost those that were asked for before.
         if anew {
             least = 1;

@@ -101,3 +101,12 @@ async fn a_gateway_that_can_not_be_talked_to_leaves_what_was_open_on_the_list() 
     let left = rig.keeper.left().as_secs();
     assert!((LIFETIME_SECONDS - 60..=LIFETIME_SECONDS).contains(&(left as u32)), "{left}");
 }
+
+/// An earlier gateway, which let peers in by another port, is not there any more.
+#[tokio::test]
+async fn the_port_by_which_another_gateway_let_peers_in_is_forgotten() {
+    let mut rig = Rig::answering([opened(1), opened(2)]).await;
+    rig.keeper.external_port = Some(7000);
+    rig.keep().await.0.unwrap();
+    assert_eq!(rig.keeper.external_port(), Some(PORT));
+}
