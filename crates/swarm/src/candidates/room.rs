@@ -1,9 +1,10 @@
 //! Which address makes room for another: lies are without end, and displace nothing that is better known.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use super::{Candidates, State, is_hearsay};
-use crate::{Reach, Source};
+use super::{Candidates, RECONNECT, State, is_hearsay};
+use crate::{Reach, Source, steps};
 
 /// Ports of one address that others than a person name: behind one there may be a few peers, and nobody
 /// is to have us knock at all the doors of somebody's house.
@@ -37,6 +38,23 @@ impl Candidates {
         });
         let worst = failed.max_by_key(|(_, candidate)| candidate.failures).map(|(addr, _)| *addr);
         worst.is_some_and(|addr| self.forget(addr))
+    }
+
+    /// There was no place for who was reached there, which is no failure.
+    pub(crate) fn has_no_place(&mut self, now: Duration, addr: SocketAddr) {
+        self.punched(addr);
+        if self.known.get(&addr).is_some_and(|it| it.state == State::Dialling) {
+            self.enter(addr, State::Idle { from: now + RECONNECT });
+        }
+    }
+
+    /// Who might be dialled now and would have no place is looked at again later.
+    pub(crate) fn put_off(&mut self, now: Duration, has_no_place: impl Fn(IpAddr) -> bool) {
+        let ready = self.idle.iter().take_while(|(from, _)| *from <= now);
+        let ready = ready.inspect(|_| steps::count()).filter(|(_, addr)| has_no_place(addr.ip()));
+        for addr in ready.map(|(_, addr)| *addr).collect::<Vec<_>>() {
+            self.enter(addr, State::Idle { from: now + RECONNECT });
+        }
     }
 }
 
