@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use wire::PexFlags;
 
-use crate::{IpFilter, OwnPorts, PeerKey, Reach, Source, steps};
+use crate::{IpFilter, OpenTo, OwnPorts, PeerKey, Reach, Source, steps};
 pub use ways::{Reached, Way};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
@@ -87,7 +87,7 @@ pub(crate) struct Candidates {
     /// Our IPv4 and our IPv6 address as others see them, for the canonical order (BEP 40).
     external: [Option<SocketAddr>; 2],
     /// From how far others come to us by TCP.
-    open_to: Reach,
+    open_to: OpenTo,
     filter: Arc<IpFilter>,
     /// How often somebody named an address that the filter refuses.
     filtered: u64,
@@ -102,7 +102,7 @@ impl Candidates {
             hearsay: 0,
             tried: Tried::Nothing,
             external: [None; 2],
-            open_to: Reach::World,
+            open_to: Reach::World.into(),
             filter: Arc::default(),
             filtered: 0,
         }

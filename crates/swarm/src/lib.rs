@@ -93,7 +93,7 @@ pub use own_ports::OwnPorts;
 use peers::Peers;
 use pieces::Pieces;
 pub use race::{AFTER_REFUSAL, HEAD_START, Leg, Race, Transports};
-pub use reach::Reach;
+pub use reach::{OpenTo, Reach};
 pub use rest::Resting;
 use seeding::Seeding;
 pub use seeding::{SeedLimit, SeedLimits, Seeded};
@@ -306,8 +306,9 @@ impl Swarm {
 
     /// From how far others come to us by TCP, as far as is known. Unless it is from everywhere, who can
     /// bring us together with others (BEP 55) is dialled by uTP first.
-    pub fn set_open_to(&mut self, open_to: Reach) {
-        self.candidates.set_open_to(if self.punches() { open_to } else { Reach::World });
+    pub fn set_open_to(&mut self, open_to: impl Into<OpenTo>) {
+        let open_to = if self.punches() { open_to.into() } else { Reach::World.into() };
+        self.candidates.set_open_to(open_to);
     }
 
     /// How to dial the address: a [`Race`] between its transports.

@@ -37,6 +37,35 @@ impl Reach {
     }
 }
 
+/// From how far others come to us, of each address family: a carrier's NAT is before one and not the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenTo {
+    /// Over IPv4.
+    pub v4: Reach,
+    /// Over IPv6.
+    pub v6: Reach,
+}
+
+impl OpenTo {
+    /// Somebody came from there.
+    pub fn came_from(&mut self, ip: IpAddr) {
+        let reach = if ip.to_canonical().is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        *reach = Reach::of(ip).max(*reach);
+    }
+
+    /// From how far, over the family of this address.
+    pub fn over(self, ip: IpAddr) -> Reach {
+        if ip.to_canonical().is_ipv4() { self.v4 } else { self.v6 }
+    }
+}
+
+/// The same over both.
+impl From<Reach> for OpenTo {
+    fn from(reach: Reach) -> Self {
+        Self { v4: reach, v6: reach }
+    }
+}
+
 /// Whether an address means the same to who tells of it and to who hears of it, of whom `other` is not
 /// us: one that only a machine or a local network knows is for others there, and one that stands in for
 /// something else for nobody. So nobody far away makes us knock at our own doors.
