@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use swarm::Reach;
+use swarm::{OpenTo, Reach};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,7 @@ struct State {
     until: CancellationToken,
     loops: Vec<JoinHandle<()>>,
     /// From how far somebody came by TCP.
-    open_to: Reach,
+    open_to: OpenTo,
 }
 
 impl Listening {
@@ -80,13 +80,12 @@ impl Listening {
 
     /// Somebody came by TCP.
     pub(crate) fn came_in(&self, addr: SocketAddr) {
-        let mut state = lock(&self.state);
-        state.open_to = state.open_to.max(Reach::of(addr.ip()));
+        lock(&self.state).open_to.came_from(addr.ip());
     }
 
     /// We may be in another network.
     pub(crate) fn nobody_came(&self) {
-        lock(&self.state).open_to = Reach::default();
+        lock(&self.state).open_to = OpenTo::default();
     }
 
     pub(crate) fn rooms(&self) -> &WaitingRooms {
@@ -117,9 +116,16 @@ impl Listening {
 
 impl SessionShared {
     /// From how far others come to us by TCP: as somebody did, or by the gateway's word.
-    pub(crate) fn open_to(&self) -> Reach {
-        let mapped = self.mapping.external_ports().map(|_| Reach::World);
-        mapped.unwrap_or_else(|| lock(&self.listening.state).open_to)
+    pub(crate) fn open_to(&self) -> OpenTo {
+        let mut open_to = lock(&self.listening.state).open_to;
+        // A gateway behind another one does not map: see `mapping`.
+        if self.mapping.external_ports().is_some() {
+            open_to.v4 = Reach::World;
+        }
+        if self.mapping.port_v6().is_some() {
+            open_to.v6 = Reach::World;
+        }
+        open_to
     }
 
     /// Where peers can reach us; 0 when we don't listen.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use swarm::{Leg, Race, Reach, Transports, Way};
+use swarm::{Leg, OpenTo, Race, Transports, Way};
 
 use crate::invariants::Invariant;
 use crate::network::HANDSHAKE_LIMIT;
@@ -60,7 +60,7 @@ pub(crate) struct Dials {
     /// In which order it was.
     orders: BTreeMap<SocketAddr, &'static [Leg]>,
     /// From how far others came by TCP.
-    open_to: Option<Reach>,
+    open_to: OpenTo,
     /// How many peers were reached by TCP, and by uTP.
     pub(crate) reached_by: [u32; 2],
 }
@@ -74,8 +74,8 @@ impl Dials {
 
 impl World {
     /// From how far the peer is known to be reached.
-    pub(crate) fn open_to(&self, node: usize) -> Reach {
-        self.nodes[node].dials.open_to.unwrap_or(Reach::Machine)
+    pub(crate) fn open_to(&self, node: usize) -> OpenTo {
+        self.nodes[node].dials.open_to
     }
 
     /// Begins a dial; what comes of it are events.
@@ -301,8 +301,7 @@ impl World {
 
     /// Somebody came by TCP.
     pub(crate) fn came_in(&mut self, node: usize, from: SocketAddr) {
-        let open_to = &mut self.nodes[node].dials.open_to;
-        *open_to = (*open_to).max(Some(Reach::of(from.ip())));
+        self.nodes[node].dials.open_to.came_from(from.ip());
     }
 }
 

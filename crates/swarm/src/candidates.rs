@@ -1,5 +1,6 @@
 //! Addresses that might be peers, and which to try next.
 
+mod room;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,16 +10,13 @@ use std::time::Duration;
 
 use wire::PexFlags;
 
-use crate::{IpFilter, OwnPorts, PeerKey, Reach, Source, steps};
+use crate::{IpFilter, OpenTo, OwnPorts, PeerKey, Reach, Source, steps};
 pub use ways::{Reached, Way};
 
 /// Addresses known at one time. A tracker gives 200; trackers may lie, so there is an end.
 const CANDIDATES_MAX: usize = 2000;
 /// Of them, those that only peers told of: they may lie without end, and leave room for the others.
 const HEARSAY_MAX: usize = 1000;
-/// Ports of one address that others than a person name: behind one there may be a few peers, and nobody
-/// is to have us knock at all the doors of somebody's house.
-const OF_ONE_ADDRESS_MAX: usize = 8;
 /// Attempts that may fail in a row before an address is forgotten.
 const FAILURES_MAX: u32 = 6;
 /// Wait after the first failure; doubles with each more.
@@ -89,7 +87,7 @@ pub(crate) struct Candidates {
     /// Our IPv4 and our IPv6 address as others see them, for the canonical order (BEP 40).
     external: [Option<SocketAddr>; 2],
     /// From how far others come to us by TCP.
-    open_to: Reach,
+    open_to: OpenTo,
     filter: Arc<IpFilter>,
     /// How often somebody named an address that the filter refuses.
     filtered: u64,
@@ -104,7 +102,7 @@ impl Candidates {
             hearsay: 0,
             tried: Tried::Nothing,
             external: [None; 2],
-            open_to: Reach::World,
+            open_to: Reach::World.into(),
             filter: Arc::default(),
             filtered: 0,
         }
@@ -170,7 +168,7 @@ impl Candidates {
             }
             return;
         }
-        if source != Source::User && self.is_crowded(ip) {
+        if source != Source::User && self.is_crowded(ip) && !self.make_room_at(ip, source) {
             return;
         }
         if is_hearsay(source) && self.hearsay >= HEARSAY_MAX {
@@ -199,12 +197,6 @@ impl Candidates {
         self.known.insert(addr, candidate);
     }
 
-    /// Whether enough is known of an address. Those of our own network are named by who is there.
-    fn is_crowded(&self, ip: IpAddr) -> bool {
-        let ports = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
-        Reach::of(ip) == Reach::World && self.known.range(ports).count() >= OF_ONE_ADDRESS_MAX
-    }
-
     /// Moves an address to another state, if it is known.
     fn enter(&mut self, addr: SocketAddr, state: State) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
@@ -225,16 +217,6 @@ impl Candidates {
         let forgotten = self.known.remove(&addr);
         self.hearsay -= usize::from(forgotten.is_some_and(|one| is_hearsay(one.source)));
         forgotten.is_some()
-    }
-
-    /// Forgets the idle address that failed most, of those `from` somewhere; false when none failed.
-    fn make_room(&mut self, from: impl Fn(Source) -> bool) -> bool {
-        let failed = self.known.iter().filter(|(_, candidate)| {
-            let idle = matches!(candidate.state, State::Idle { .. });
-            candidate.failures > 0 && idle && from(candidate.source)
-        });
-        let worst = failed.max_by_key(|(_, candidate)| candidate.failures).map(|(addr, _)| *addr);
-        worst.is_some_and(|addr| self.forget(addr))
     }
 
     /// The best address that may be dialled now: whom a person named, then who failed least, then those

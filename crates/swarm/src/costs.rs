@@ -40,8 +40,13 @@ impl Torrent {
     /// A peer with every `nth` piece, from piece `first` on.
     fn joins(&mut self, number: u16, first: u32, nth: usize) -> PeerKey {
         let [high, low] = number.to_be_bytes();
+        self.joins_from(number, SocketAddr::from(([10, 0, high, low], 6881)), first, nth)
+    }
+
+    fn joins_from(&mut self, number: u16, addr: SocketAddr, first: u32, nth: usize) -> PeerKey {
+        let [high, low] = number.to_be_bytes();
         let hello = Hello {
-            addr: SocketAddr::from(([10, 0, high, low], 6881)),
+            addr,
             peer_id: PeerId(std::array::from_fn(|at| if at % 2 == 0 { high } else { low })),
             outgoing: false,
             reserved: Reserved::default(),
@@ -289,4 +294,22 @@ fn who_changes_its_mind_all_the_time_has_nobody_ranked() {
         torrent.says(fickle, &Message::NotInterested);
     });
     assert!(steps <= u64::from(others) + 10, "{steps}: the slots are counted once");
+}
+
+#[test]
+fn a_full_torrent_is_not_counted_through_after_each_event() {
+    let mut torrent = Torrent::new(1000);
+    for number in 0..200_u16 {
+        let [high, low] = number.to_be_bytes();
+        let ip = if number < 4 { [9, 9, 9, 9] } else { [8, 8, high, low] };
+        torrent.joins_from(number, SocketAddr::from((ip, 6881)), 0, 2);
+    }
+    torrent.swarm.settings.peers_max = 200;
+    let stranger = SocketAddr::from(([7, 7, 7, 7], 6881));
+    torrent.swarm.add_candidates(torrent.now, crate::Source::Tracker, &[stranger]);
+    torrent.drain();
+    let steps = counted(|| assert_eq!(torrent.swarm.next_timeout(), Some(torrent.now)));
+    assert!(steps <= 5, "{steps}");
+    let steps = counted(|| assert_eq!(torrent.swarm.next_dial(torrent.now), Some(stranger)));
+    assert!(steps <= 5, "{steps}");
 }

@@ -27,6 +27,63 @@ pub(crate) fn crowd(
     crowds.max_by_key(|(_, count)| *count).map(|(ip, _)| ip)
 }
 
+/// How many places each has, counted as peers come and go: asked after each event of a full torrent.
+#[derive(Default)]
+pub(crate) struct Crowds {
+    /// By whose addresses they are; of those of the internet only.
+    places: BTreeMap<IpAddr, usize>,
+    /// How many have so many places.
+    sizes: BTreeMap<usize, usize>,
+    /// Places that go to newcomers who have none.
+    surplus: usize,
+}
+
+impl Crowds {
+    /// A peer has a place.
+    pub(crate) fn joins(&mut self, ip: IpAddr) {
+        self.change(ip, |places| places + 1);
+    }
+
+    /// It has it no more.
+    pub(crate) fn leaves(&mut self, ip: IpAddr) {
+        self.change(ip, |places| places.saturating_sub(1));
+    }
+
+    fn change(&mut self, ip: IpAddr, new: impl Fn(usize) -> usize) {
+        let ip = owner(ip);
+        if Reach::of(ip) != Reach::World {
+            return;
+        }
+        let before = self.places.get(&ip).copied().unwrap_or_default();
+        let after = new(before);
+        match self.sizes.get_mut(&before) {
+            Some(1) => _ = self.sizes.remove(&before),
+            Some(owners) => *owners -= 1,
+            None => {} // it had no place
+        }
+        self.surplus -= before.saturating_sub(HOUSEHOLD);
+        self.surplus += after.saturating_sub(HOUSEHOLD);
+        if after == 0 {
+            self.places.remove(&ip);
+        } else {
+            self.places.insert(ip, after);
+            *self.sizes.entry(after).or_default() += 1;
+        }
+    }
+
+    /// How many newcomers, each from elsewhere, get in where all places are taken.
+    pub(crate) fn surplus(&self) -> usize {
+        self.surplus
+    }
+
+    /// Whether a newcomer from there does.
+    pub(crate) fn makes_room_for(&self, newcomer: IpAddr) -> bool {
+        let most = self.sizes.last_key_value().map_or(0, |(places, _)| *places);
+        let same = self.places.get(&owner(newcomer)).copied().unwrap_or_default();
+        most > HOUSEHOLD && most > same + 1
+    }
+}
+
 /// Who asks for a slot: all connections from one address of the internet are one host's.
 pub(crate) type Host = (IpAddr, u16);
 
@@ -39,6 +96,8 @@ pub(crate) fn host(addr: SocketAddr) -> Host {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(counts: &[(&str, usize)], newcomer: &str) -> Option<IpAddr> {
@@ -55,6 +114,39 @@ mod tests {
         assert_eq!(of(&[("9.9.9.9", 6)], "9.9.9.9"), None, "its own");
         assert_eq!(of(&[("9.9.9.9", HOUSEHOLD)], "8.8.8.8"), None);
         assert_eq!(of(&[("192.168.1.1", 200), ("127.0.0.1", 200)], "8.8.8.8"), None);
+    }
+
+    proptest! {
+        /// Counted one by one, they are what they are when counted at once.
+        #[test]
+        fn what_is_counted_as_they_come_and_go_is_true(
+            moves in proptest::collection::vec((any::<bool>(), 0..6_u8), 0..200),
+        ) {
+            // The last is a router of our own.
+            let ip = |owner| IpAddr::from([if owner == 5 { 10 } else { 9 }, 9, 9, owner]);
+            let (mut crowds, mut there) = (Crowds::default(), Vec::new());
+            for (joins, who) in moves {
+                let at = there.iter().position(|other| *other == ip(who));
+                if let Some(at) = at.filter(|_| !joins) {
+                    crowds.leaves(there.swap_remove(at));
+                } else {
+                    there.push(ip(who));
+                    crowds.joins(ip(who));
+                }
+                let more = |who| there.iter().filter(|ip_there| **ip_there == ip(who)).count();
+                let surplus: usize = (0..5).map(|who| more(who).saturating_sub(HOUSEHOLD)).sum();
+                prop_assert_eq!(crowds.surplus(), surplus);
+                for newcomer in (0..6).map(ip).chain([IpAddr::from([8, 8, 8, 8])]) {
+                    let room = crowd(there.iter().copied(), Some(newcomer)).is_some();
+                    // A router of our own is counted for itself, and for nobody else.
+                    if newcomer != ip(5) {
+                        prop_assert_eq!(crowds.makes_room_for(newcomer), room);
+                    }
+                }
+            }
+            there.into_iter().for_each(|ip| crowds.leaves(ip));
+            prop_assert!(crowds.places.is_empty() && crowds.sizes.is_empty());
+        }
     }
 
     #[test]

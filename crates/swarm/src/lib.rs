@@ -93,7 +93,7 @@ pub use own_ports::OwnPorts;
 use peers::Peers;
 use pieces::Pieces;
 pub use race::{AFTER_REFUSAL, HEAD_START, Leg, Race, Transports};
-pub use reach::Reach;
+pub use reach::{OpenTo, Reach};
 pub use rest::Resting;
 use seeding::Seeding;
 pub use seeding::{SeedLimit, SeedLimits, Seeded};
@@ -275,6 +275,10 @@ impl Swarm {
         if !self.may_dial() {
             return None;
         }
+        if self.peers.places() >= self.settings.peers_max {
+            let crowds = self.peers.crowds();
+            self.candidates.put_off(now, |ip| !crowds.makes_room_for(ip));
+        }
         let (blame, complete) = (&self.blame, self.is_complete());
         let addr = self.candidates.next(now, complete, |addr| blame.is_banned(addr.ip()))?;
         if self.candidates.needs_introduction(addr) {
@@ -283,9 +287,10 @@ impl Swarm {
         Some(addr)
     }
 
+    /// Whether there is room for one more, or a crowd makes some.
     pub(crate) fn may_dial(&self) -> bool {
         let under_way = self.peers.places() + self.candidates.dialling() as usize;
-        under_way < self.settings.peers_max || self.crowd(None).is_some()
+        under_way < self.settings.peers_max + self.peers.crowds().surplus()
     }
 
     /// When the next address may be dialled.
@@ -301,8 +306,9 @@ impl Swarm {
 
     /// From how far others come to us by TCP, as far as is known. Unless it is from everywhere, who can
     /// bring us together with others (BEP 55) is dialled by uTP first.
-    pub fn set_open_to(&mut self, open_to: Reach) {
-        self.candidates.set_open_to(if self.punches() { open_to } else { Reach::World });
+    pub fn set_open_to(&mut self, open_to: impl Into<OpenTo>) {
+        let open_to = if self.punches() { open_to.into() } else { Reach::World.into() };
+        self.candidates.set_open_to(open_to);
     }
 
     /// How to dial the address: a [`Race`] between its transports.
@@ -417,8 +423,7 @@ impl Swarm {
     }
 
     fn disconnect(&mut self, peer: PeerKey, reason: Fault) {
-        if let Some(closing) = self.peers.get_mut(peer).filter(|peer| !peer.closing) {
-            closing.closing = true;
+        if self.peers.close(peer) {
             self.actions.push_back(Action::Disconnect { peer, reason });
         }
     }

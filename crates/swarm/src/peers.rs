@@ -8,7 +8,7 @@ use metainfo::PieceIndex;
 use wire::{ExtendedHandshake, Extension, Message, allowed_fast_set};
 
 use crate::candidates::Tried;
-use crate::crowd::crowd;
+use crate::crowd::{Crowds, crowd};
 use crate::peer::{Peer, PeerPieces};
 use crate::reach::owner;
 use crate::window::Window;
@@ -26,6 +26,8 @@ pub(crate) struct Peers {
     free: Vec<u32>,
     len: usize,
     web_seeds: usize,
+    /// Of those that take a place, and are not told to leave.
+    crowds: Crowds,
     /// Of slots that nobody was in.
     first_generation: u32,
 }
@@ -105,6 +107,9 @@ impl Peers {
         if let Some(slot) = self.slots.get_mut(index as usize) {
             let peer = Box::new(make(key));
             self.web_seeds += usize::from(peer.web_seed);
+            if !peer.web_seed {
+                self.crowds.joins(peer.hello.addr.ip());
+            }
             slot.peer = Some(peer);
             self.len += 1;
         }
@@ -119,7 +124,23 @@ impl Peers {
         self.free.push(key.index);
         self.len -= 1;
         self.web_seeds -= usize::from(peer.web_seed);
+        if !peer.web_seed && !peer.closing {
+            self.crowds.leaves(peer.hello.addr.ip());
+        }
         Some(*peer)
+    }
+
+    /// It is to leave; false when that was so.
+    pub(crate) fn close(&mut self, key: PeerKey) -> bool {
+        let Some(peer) = self.get_mut(key).filter(|peer| !peer.closing) else { return false };
+        peer.closing = true;
+        let ip = (!peer.web_seed).then(|| peer.hello.addr.ip());
+        ip.into_iter().for_each(|ip| self.crowds.leaves(ip));
+        true
+    }
+
+    pub(crate) fn crowds(&self) -> &Crowds {
+        &self.crowds
     }
 }
 
@@ -162,9 +183,11 @@ impl Swarm {
                         self.account_alone();
                     }
                     Refusal::Duplicate => self.reached_twice(now, &hello),
-                    Refusal::Full | Refusal::Banned | Refusal::Filtered => {
-                        self.dial_failed(now, hello.addr);
+                    Refusal::Full => {
+                        self.candidates.has_no_place(now, hello.addr);
+                        self.account_alone();
                     }
+                    Refusal::Banned | Refusal::Filtered => self.dial_failed(now, hello.addr),
                 }
             }
             return Err(refusal);
@@ -246,17 +269,11 @@ impl Swarm {
         true
     }
 
-    /// Whose addresses have so many places that a newcomer from there has one of them.
-    pub(crate) fn crowd(&self, newcomer: Option<IpAddr>) -> Option<IpAddr> {
-        let places = self.peers.iter().filter(|peer| !peer.closing && !peer.web_seed);
-        crowd(places.map(|peer| peer.hello.addr.ip()), newcomer)
-    }
-
     /// The connection of a crowd that gave least, and of those the latest.
     fn one_of_crowd(&self, newcomer: &Hello) -> Option<PeerKey> {
-        let crowd = self.crowd(Some(newcomer.addr.ip()))?;
-        let places = self.peers.iter().filter(|peer| !peer.closing && !peer.web_seed);
-        let theirs = places.filter(|peer| owner(peer.hello.addr.ip()) == crowd);
+        let places = || self.peers.iter().filter(|peer| !peer.closing && !peer.web_seed);
+        let crowd = crowd(places().map(|peer| peer.hello.addr.ip()), Some(newcomer.addr.ip()))?;
+        let theirs = places().filter(|peer| owner(peer.hello.addr.ip()) == crowd);
         theirs.min_by_key(|peer| (peer.downloaded, Reverse(peer.connected_at))).map(|peer| peer.key)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What the first has before the other is tried beside it: most peers that take it at all have answered.
 pub const HEAD_START: Duration = Duration::from_millis(400);
-/// How long the other is tried where the first was refused before it began: a router may have let one of
+/// How long uTP is tried where TCP was refused before it began: a router may have let one of
 /// the two through. Most such peers are gone, and others wait to be dialled.
 pub const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
@@ -77,9 +77,10 @@ impl Race {
     /// One that was begun led nowhere.
     pub fn failed(&mut self, now: Duration) {
         self.trying = self.trying.saturating_sub(1);
-        if !self.waiting.is_empty() {
+        if let Some(next) = self.waiting.first() {
             self.begins_at = now;
-            self.ends_at = Some(now + AFTER_REFUSAL);
+            // What stopped uTP says nothing of TCP, which has all its time.
+            self.ends_at = (*next == Leg::Utp).then_some(now + AFTER_REFUSAL);
         }
     }
 
@@ -129,6 +130,18 @@ mod tests {
         assert_eq!(race.begin(ms(100)), Some(Leg::Utp), "at once");
         assert_eq!(race.next_at(), Some(ms(100) + AFTER_REFUSAL));
         assert!(!race.is_over(ms(3099)) && race.is_over(ms(3100)));
+    }
+
+    #[test]
+    fn tcp_has_all_its_time_where_utp_fails_at_once() {
+        let mut race = Race::new(ms(0), &[Leg::Utp, Leg::Tcp]);
+        race.begin(ms(0));
+        race.failed(ms(1));
+        assert_eq!(race.begin(ms(1)), Some(Leg::Tcp), "at once");
+        assert_eq!(race.next_at(), None, "it has its own time-out");
+        assert!(!race.is_over(ms(9999)));
+        race.failed(ms(10_001));
+        assert!(race.is_over(ms(10_001)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whom to dial, how soon again after a failure, and who is forgotten when there are too many.
 
+use super::room::OF_ONE_ADDRESS_MAX;
 use super::*;
 
 fn addr(last: u8) -> SocketAddr {
@@ -179,6 +180,39 @@ fn nobody_has_us_knock_at_all_doors_of_a_house() {
         candidates.add(Duration::ZERO, Source::User, SocketAddr::from(([192, 0, 2, 1], port)));
     }
     assert_eq!(candidates.len(), 100, "a person may");
+}
+
+#[test]
+fn invented_ports_of_an_address_make_room_for_the_true_one() {
+    let door = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    for source in [Source::Tracker, Source::Dht, Source::Incoming] {
+        let mut candidates = Candidates::new();
+        (1..=8).for_each(|lie| candidates.add(Duration::ZERO, Source::PeerExchange, door(lie)));
+        candidates.add(Duration::ZERO, Source::PeerExchange, door(9));
+        assert!(!candidates.known.contains_key(&door(9)), "one more rumour");
+        candidates.add(Duration::ZERO, source, door(6881));
+        assert!(candidates.known.contains_key(&door(6881)), "{source:?}");
+        assert_eq!((candidates.len(), candidates.hearsay), (8, 7));
+        assert_eq!(next(&mut candidates, 0), Some(door(6881)));
+    }
+}
+
+#[test]
+fn ports_where_nobody_is_make_room_for_others_of_their_address() {
+    let door = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    let mut candidates = Candidates::new();
+    (1..=8).for_each(|port| candidates.add(Duration::ZERO, Source::Tracker, door(port)));
+    candidates.add(Duration::ZERO, Source::Tracker, door(9));
+    assert!(!candidates.known.contains_key(&door(9)), "all of them may be true");
+    let stale = next(&mut candidates, 0).unwrap();
+    candidates.add(Duration::ZERO, Source::Tracker, door(9));
+    assert!(!candidates.known.contains_key(&door(9)), "it is being dialled");
+    candidates.unreached(Duration::ZERO, stale, 0.0);
+    candidates.add(Duration::ZERO, Source::PeerExchange, door(9));
+    assert!(candidates.known.contains_key(&stale), "not for a rumour");
+    candidates.add(Duration::ZERO, Source::Tracker, door(9));
+    assert!(candidates.known.contains_key(&door(9)) && !candidates.known.contains_key(&stale));
+    assert_eq!(candidates.len(), 8);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Candidate, Candidates, State};
-use crate::{Reach, Transports};
+use crate::{OpenTo, Reach, Transports};
 
 /// Wait before an address whose TCP led to nobody is dialled by uTP. A client that hung up for being
 /// full is not asked again at once.
@@ -74,13 +74,14 @@ impl Candidates {
 
     /// Whether a peer may bring us together with others (BEP 55), and has to see the hole in our NAT for
     /// that: many know their peers by where their packets come from alone, and only those of uTP come
-    /// out of the hole. Who comes to us by TCP needs nobody's help; that is no news of those farther away.
+    /// out of the hole. Who comes to us by TCP needs nobody's help; that is no news of those farther away, nor
+    /// of those of the other address family.
     fn wants_hole_seen_by(&self, addr: SocketAddr, candidate: &Candidate) -> bool {
-        candidate.introduces && Reach::of(addr.ip()) > self.open_to
+        candidate.introduces && Reach::of(addr.ip()) > self.open_to.over(addr.ip())
     }
 
     /// Others come to us by TCP from so far, as far as is known.
-    pub(crate) fn set_open_to(&mut self, open_to: Reach) {
+    pub(crate) fn set_open_to(&mut self, open_to: OpenTo) {
         self.open_to = open_to;
     }
 

@@ -9,8 +9,9 @@ mod serving;
 use metainfo::merkle::MerkleTree;
 use metainfo::{Geometry, InfoHash};
 use proptest::prelude::*;
-use wire::{Bitfield, PeerId, Reserved};
+use wire::{Bitfield, Message, PeerId, Reserved};
 
+use super::asking::{PATIENCE, RETRY};
 use super::*;
 use crate::{Action, BlockFate, Config, Hello};
 

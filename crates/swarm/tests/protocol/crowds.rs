@@ -81,6 +81,55 @@ fn others_are_dialled_although_a_host_has_all_the_places() {
     script.joins(Hello { outgoing: true, ..plain(1) });
 }
 
+/// A torrent with a crowd of four has one place for who comes from elsewhere.
+#[test]
+fn as_many_are_dialled_as_a_crowd_makes_room_for() {
+    let mut script = script();
+    for number in 0..PLACES as u8 {
+        let ip = format!("198.51.100.{}", if number < 4 { 1 } else { number });
+        let peer = script.joins(of_host(&ip, number));
+        script.says(peer, &Message::Interested);
+    }
+    let strangers: Vec<_> = (1..=9).map(addr).collect();
+    // Its own has none of its places, nor is it dialled for them.
+    let theirs = SocketAddr::new("198.51.100.1".parse().unwrap(), 1);
+    script.swarm.add_candidates(script.now, Source::User, &[theirs]);
+    script.swarm.add_candidates(script.now, Source::Tracker, &strangers);
+    let first = script.swarm.next_dial(script.now).expect("one takes its place");
+    assert_ne!(first, theirs);
+    assert_eq!(script.swarm.next_dial(script.now), None);
+    script.swarm.dial_failed(script.now, first);
+    let second = script.swarm.next_dial(script.now).expect("another does");
+    script.joins(Hello { addr: second, outgoing: true, ..plain(1) });
+    let gone: Vec<PeerKey> = script.actions().iter().filter_map(made_room).collect();
+    assert_eq!(gone.len(), 1);
+    assert_eq!(script.swarm.next_dial(script.now), None);
+    script.leaves(gone[0]);
+    assert_eq!(script.swarm.next_dial(script.now), None, "three are a household");
+    let later = script.now + Duration::from_mins(5);
+    assert!(script.swarm.next_timeout().is_some_and(|at| at > script.now), "nothing is overdue");
+    assert_eq!(script.swarm.next_dial(later), None);
+}
+
+/// There was a place when it was dialled: it is dialled again as if nothing had been.
+#[test]
+fn who_finds_no_place_has_not_failed() {
+    let mut script = script();
+    for number in 1..PLACES as u8 {
+        let peer = script.joins(of_host(&format!("198.51.100.{number}"), number));
+        script.says(peer, &Message::Interested);
+    }
+    script.swarm.add_candidates(script.now, Source::Tracker, &[addr(1)]);
+    for _ in 0..20 {
+        assert_eq!(script.swarm.next_dial(script.now), Some(addr(1)));
+        let last = script.joins(of_host("198.51.100.200", 90));
+        script.says(last, &Message::Interested);
+        assert_eq!(script.refused(Hello { outgoing: true, ..plain(1) }), Refusal::Full);
+        script.leaves(last);
+        script.seconds_later(20);
+    }
+}
+
 #[test]
 fn places_of_many_hosts_stay_theirs() {
     let mut script = script();

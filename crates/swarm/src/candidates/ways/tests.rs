@@ -97,12 +97,12 @@ fn utp_that_won_the_race_is_first_next_time_and_tcp_not_left_out() {
 #[test]
 fn who_may_bring_us_together_with_others_is_to_see_where_our_utp_comes_from() {
     let mut candidates = one();
-    candidates.set_open_to(Reach::Network);
+    candidates.set_open_to(Reach::Network.into());
     assert_eq!(order(&candidates), Transports::TcpFirst, "it never said so");
     candidates.introduces(addr());
     assert_eq!(order(&candidates), Transports::UtpFirst);
     connects(&mut candidates, UTP);
-    candidates.set_open_to(Reach::World);
+    candidates.set_open_to(Reach::World.into());
     assert_eq!(order(&candidates), Transports::TcpFirst, "somebody came from as far away");
     let near = SocketAddr::from(([192, 168, 0, 1], 6881));
     candidates.add(Duration::ZERO, Source::LocalDiscovery, near);
@@ -112,9 +112,22 @@ fn who_may_bring_us_together_with_others_is_to_see_where_our_utp_comes_from() {
         (Reach::Network, Transports::TcpFirst),
         (Reach::World, Transports::TcpFirst),
     ] {
-        candidates.set_open_to(open_to);
+        candidates.set_open_to(open_to.into());
         assert_eq!(candidates.way_to(near).transports, transports, "{open_to:?}");
     }
+}
+
+#[test]
+fn who_comes_by_ipv6_says_nothing_of_the_nat_before_ipv4() {
+    let mut candidates = one();
+    candidates.introduces(addr());
+    let mut open_to = OpenTo::default();
+    open_to.came_from("2600::1".parse().unwrap());
+    candidates.set_open_to(open_to);
+    assert_eq!(order(&candidates), Transports::UtpFirst);
+    open_to.came_from("::ffff:8.8.8.8".parse().unwrap());
+    candidates.set_open_to(open_to);
+    assert_eq!(order(&candidates), Transports::TcpFirst);
 }
 
 #[test]
