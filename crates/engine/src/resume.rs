@@ -58,9 +58,9 @@ impl Findings {
         missing.map(|(file, _)| file).collect()
     }
 
-    /// Files were put there since the look.
+    /// Files were put there for it since the look.
     pub(crate) fn appeared(&mut self, store: &FileStore, files: &[usize]) {
-        let now = store.observe();
+        let now = store.observe_taken(files);
         self.observed.root_device = self.observed.root_device.or(now.root_device);
         for file in files {
             let seen = now.files.get(*file).copied().flatten();

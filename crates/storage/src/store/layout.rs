@@ -150,13 +150,28 @@ impl FileStore {
         self.observe_below(root.folder().map(|folder| (folder, root.device)))
     }
 
+    /// The same later on, when these files were put there for the torrent: they are its own.
+    pub fn observe_taken(&self, files: &[usize]) -> Observed {
+        let observed = self.observe();
+        for file in files {
+            if let Some(seen) = observed.files.get(*file).copied().flatten() {
+                self.mark(*file, SEEN);
+                self.has_length(*file, seen.length);
+            }
+        }
+        observed
+    }
+
     /// Starts from the root, whose device is named with it.
     fn observe_below(&self, root: Option<(BorrowedFd<'_>, u64)>) -> Observed {
+        let is_first = !self.looked.load(Ordering::Acquire);
         let look = |file: usize| {
             let found = beneath::look(root?.0, &*self.safe_path(file).ok()?).ok()?;
             (beneath::kind(&found) == FileType::RegularFile).then(|| {
-                self.mark(file, SEEN);
-                self.has_length(file, length(&found));
+                if is_first {
+                    self.mark(file, SEEN);
+                    self.has_length(file, length(&found));
+                }
                 seen(&found)
             })
         };
