@@ -1,7 +1,7 @@
 //! What a session remembers of a torrent: what to believe at the start, what to record while it
 //! runs, and how to leave it behind.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use metainfo::{Info, InfoHash, Magnet, PieceLayers, Torrent};
 use storage::resume::{self, Verdict};
 use storage::{Arrangement, FileStore, Observed, RecordHandle, RecordKey, ResumeRecord, Root};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use wire::Bitfield;
 
 use crate::add::AddError;
@@ -58,9 +58,9 @@ impl Findings {
         missing.map(|(file, _)| file).collect()
     }
 
-    /// Files were put there since the look.
+    /// Files were put there for it since the look.
     pub(crate) fn appeared(&mut self, store: &FileStore, files: &[usize]) {
-        let now = store.observe();
+        let now = store.observe_taken(files);
         self.observed.root_device = self.observed.root_device.or(now.root_device);
         for file in files {
             let seen = now.files.get(*file).copied().flatten();
@@ -246,28 +246,36 @@ pub(crate) async fn sync_now_and_then(session: Weak<SessionShared>) {
 /// others, and one of each torrent at most.
 #[derive(Default)]
 struct Syncs {
-    under_way: HashSet<InfoHash>,
+    under_way: HashMap<InfoHash, task::Id>,
     tasks: JoinSet<InfoHash>,
 }
 
 impl Syncs {
     /// Begins one of each torrent that has written something since.
     fn begin(&mut self, session: &Arc<SessionShared>) {
-        while let Some(ended) = self.tasks.try_join_next() {
-            match ended {
-                Ok(info_hash) => _ = self.under_way.remove(&info_hash),
-                Err(error) => tracing::error!(%error, "a sync ended early"),
-            }
-        }
+        self.take_ended();
         for shared in session.all() {
             let info_hash = shared.info_hash();
             let is_behind = shared.record.get().is_some_and(RecordHandle::is_behind);
-            if is_behind && self.under_way.insert(info_hash) {
+            if is_behind && !self.under_way.contains_key(&info_hash) {
                 let session = Arc::clone(session);
-                self.tasks.spawn(async move {
+                let task = self.tasks.spawn(async move {
                     sync(&session, &shared).await;
                     info_hash
                 });
+                self.under_way.insert(info_hash, task.id());
+            }
+        }
+    }
+
+    fn take_ended(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            match ended {
+                Ok(info_hash) => _ = self.under_way.remove(&info_hash),
+                Err(error) => {
+                    tracing::error!(%error, "a sync ended early");
+                    self.under_way.retain(|_, task| *task != error.id());
+                }
             }
         }
     }

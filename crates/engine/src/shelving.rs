@@ -61,8 +61,8 @@ fn running(session: &SessionShared) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Enters what does not run, as its records have it; once. Waits for the disk. Its files are not looked
-/// at: who takes one hashes it.
+/// Enters what does not run, as its records have it; once. Waits for the state, and so does who comes
+/// meanwhile. Nothing else is looked at, neither files nor folders: who takes a file hashes it.
 pub(crate) fn enter_remembered(session: &SessionShared) {
     let mut done = session.shelving.remembered.lock().unwrap_or_else(PoisonError::into_inner);
     if !std::mem::replace(&mut *done, true)
@@ -96,7 +96,7 @@ fn remembered(session: &SessionShared) -> Result<(), StateError> {
 
 fn shelf(session: &SessionShared, key: &RecordKey, record: &ResumeRecord) -> Option<Shelf> {
     let torrent = kept(record.torrent.as_deref()?, key.info_hash)?;
-    let root = Root::find(&key.root).ok()?;
+    let root = Root::as_recorded(&key.root); // its disk may hang
     let (info, handles) = (Arc::clone(&torrent.info), Arc::clone(&session.handles));
     let store = FileStore::open_in(&root, info, handles, StoreOptions::default());
     store.arrange(&record.arrangement);

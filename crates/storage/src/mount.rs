@@ -14,6 +14,11 @@ pub(crate) struct Mount(u64);
 const UNKNOWN: Mount = Mount(0);
 
 impl Mount {
+    /// One that was not looked for.
+    pub(crate) fn unknown() -> Self {
+        UNKNOWN
+    }
+
     /// The one that an open folder is on.
     #[cfg(target_os = "linux")]
     pub(crate) fn of(folder: impl AsFd) -> Self {
@@ -43,6 +48,15 @@ impl Mount {
     }
 }
 
+/// Whether the system is one that names mounts.
+#[cfg(test)]
+pub(crate) fn are_named() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    cfg!(target_os = "linux") && (next(), next()) >= (6, 8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +66,7 @@ mod tests {
         let open = |path: &str| std::fs::File::open(path).unwrap();
         let (root, proc) = (Mount::of(open("/")), Mount::of(open("/proc")));
         assert_eq!(root, Mount::of(open("/")));
+        assert!(root != UNKNOWN || !are_named());
         assert_eq!(root == proc, root == UNKNOWN, "another mount is another");
         assert!(Arc::ptr_eq(&root.boot_id(), &root.boot_id()));
         assert!(root.boot_id().starts_with(&*boot_id()));

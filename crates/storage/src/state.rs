@@ -159,7 +159,8 @@ impl StateStore for MemoryState {
                     (Some(old.progress), old.files, old.torrent, old.arrangement)
                 });
             let Some(progress) = save.progress.clone().or(old_progress) else { continue };
-            if files.len() != save.file_count {
+            // What is saved without progress says nothing of the files.
+            if save.progress.is_some() {
                 files.resize(save.file_count, None);
             }
             for (file, seen) in &save.files {
@@ -192,6 +193,28 @@ mod tests {
     use metainfo::InfoHash;
 
     use super::*;
+
+    #[test]
+    fn what_is_saved_without_progress_leaves_the_files_in_memory() {
+        let root = Arc::from(std::path::Path::new("/downloads"));
+        let key = RecordKey { info_hash: InfoHash([1; 20]), root };
+        let state = MemoryState::default();
+        let seen = FileSeen { length: 5, modified_ns: 6 };
+        let mut save = Save {
+            key: key.clone(),
+            progress: Some(Progress::new(1, 0)),
+            totals: Totals::default(),
+            files: BTreeMap::from([(1, Some(seen))]),
+            file_count: 2,
+            torrent: None,
+            arrangement: None,
+            shelf: None,
+        };
+        state.save(&[save.clone()], false).unwrap();
+        (save.progress, save.files, save.file_count) = (None, BTreeMap::new(), 0);
+        state.save(&[save], false).unwrap();
+        assert_eq!(state.load(&key).unwrap().unwrap().files, [None, Some(seen)]);
+    }
 
     #[test]
     fn totals_in_memory_never_get_less_each_by_itself() {

@@ -175,3 +175,19 @@ async fn a_piece_that_the_disk_refused_is_not_recorded() {
     session.shutdown().await;
     seeding.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_torrent_whose_sync_died_is_synced_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (session, handle) = all_but_one(dir.path()).await;
+    let mut syncs = Syncs::default();
+    let dies = syncs.tasks.spawn(async { panic!("as a bug would") });
+    syncs.under_way.insert(handle.info_hash(), dies.id());
+    while !dies.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    syncs.begin(&session.inner.shared);
+    assert_eq!(syncs.tasks.join_next().await.unwrap().unwrap(), handle.info_hash());
+    assert!(!handle.shared.record.get().unwrap().is_behind());
+    session.shutdown().await;
+}

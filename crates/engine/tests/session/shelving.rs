@@ -111,6 +111,35 @@ async fn one_of_a_link_that_does_not_run_is_entered_when_somebody_looks() {
     assert_eq!(found(&state, &second, &dir.path().join("out")).await, whole);
 }
 
+/// Its disk may hang, and everybody who is new waits until all are entered.
+#[tokio::test]
+async fn nothing_is_looked_at_to_enter_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, old, away) = (dir.path().join("state"), dir.path().join("a"), dir.path().join("b"));
+    let first = made(&old, ["first", "film", "clip"], false);
+    let second = made(&dir.path().join("c"), ["second", "movie", "y"], false);
+    let session = keeping(&state).await;
+    let (seeding, addr) = seeder(&first, &old).await;
+    let magnet: Magnet = first.magnet().parse().unwrap();
+    let search = session.follow(FollowMagnet::new(magnet).peers([addr])).unwrap();
+    let got = dir.path().join("got");
+    let request = within(search.found()).await.unwrap().into_request(&got);
+    let handle = session.add(request).await.unwrap();
+    within(handle.wait()).await.unwrap();
+    session.shutdown().await;
+    seeding.shutdown().await;
+    std::fs::remove_dir_all(&old).unwrap();
+    make_older(&state);
+    std::fs::rename(&got, &away).unwrap();
+    std::os::unix::fs::symlink("nowhere", &got).unwrap(); // what a look would stumble over
+    assert_eq!(found(&state, &second, &dir.path().join("1")).await, 0);
+    assert_eq!(entered(&state), 2);
+    std::fs::remove_file(&got).unwrap();
+    std::fs::rename(&away, &got).unwrap();
+    let whole = second.info.geometry().total_length();
+    assert_eq!(found(&state, &second, &dir.path().join("2")).await, whole);
+}
+
 #[tokio::test]
 async fn a_private_one_is_not() {
     let dir = tempfile::tempdir().unwrap();

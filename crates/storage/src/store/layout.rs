@@ -150,13 +150,28 @@ impl FileStore {
         self.observe_below(root.folder().map(|folder| (folder, root.device)))
     }
 
+    /// The same later on, when these files were put there for the torrent: they are its own.
+    pub fn observe_taken(&self, files: &[usize]) -> Observed {
+        let observed = self.observe();
+        for file in files {
+            if let Some(seen) = observed.files.get(*file).copied().flatten() {
+                self.mark(*file, SEEN);
+                self.has_length(*file, seen.length);
+            }
+        }
+        observed
+    }
+
     /// Starts from the root, whose device is named with it.
     fn observe_below(&self, root: Option<(BorrowedFd<'_>, u64)>) -> Observed {
+        let is_first = !self.looked.load(Ordering::Acquire);
         let look = |file: usize| {
             let found = beneath::look(root?.0, &*self.safe_path(file).ok()?).ok()?;
             (beneath::kind(&found) == FileType::RegularFile).then(|| {
-                self.mark(file, SEEN);
-                self.has_length(file, length(&found));
+                if is_first {
+                    self.mark(file, SEEN);
+                    self.has_length(file, length(&found));
+                }
                 seen(&found)
             })
         };
@@ -214,20 +229,12 @@ fn relative(from: &SafePath, to: &SafePath) -> OsString {
     OsString::from_vec(parts.join(&b'/'))
 }
 
-/// What tells a file from another in its place, and from itself when it was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-    seen: FileSeen,
-}
-
 // The types of these fields differ between systems.
 #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
 mod fields {
-    use super::{FileSeen, Identity, Stat};
+    use super::{FileSeen, Stat};
 
-    pub(in crate::store) fn length(found: &Stat) -> u64 {
+    pub(super) fn length(found: &Stat) -> u64 {
         u64::try_from(found.st_size).unwrap_or(0)
     }
 
@@ -240,20 +247,15 @@ mod fields {
         u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512)
     }
 
-    pub(in crate::store) fn identity_of(found: &Stat) -> Identity {
-        let device = u64::try_from(found.st_dev).unwrap_or(0);
-        Identity { device, inode: u64::try_from(found.st_ino).unwrap_or(0), seen: seen(found) }
-    }
-
-    pub(super) fn seen(found: &Stat) -> FileSeen {
+    pub(in crate::store) fn seen(found: &Stat) -> FileSeen {
         let seconds = i64::try_from(found.st_mtime).unwrap_or(0);
         let nanoseconds = i64::try_from(found.st_mtime_nsec).unwrap_or(0);
         let modified_ns = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
         FileSeen { length: length(found), modified_ns }
     }
 }
-pub(super) use fields::{identity_of, length};
-use fields::{links, occupied, seen};
+pub(super) use fields::seen;
+use fields::{length, links, occupied};
 
 #[cfg(test)]
 mod tests {

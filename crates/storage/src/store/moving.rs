@@ -18,11 +18,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::FileStore;
-use super::layout::{Identity, identity_of, length};
+use super::layout::seen;
 use super::open::errno;
 use crate::arrangement::Arrangement;
 use crate::beneath;
 use crate::error::StorageError;
+use crate::record::FileSeen;
 
 /// Bytes copied, or compared, at once.
 const STEP_BYTES: usize = 1024 * 1024;
@@ -46,8 +47,9 @@ struct Item {
 #[derive(Debug)]
 struct Found {
     path: SafePath,
-    length: u64,
-    identity: Identity,
+    /// What it is known by again. Its inode says nothing: it changes by itself on FAT, on network shares and
+    /// where a layer is laid over another.
+    as_moved: FileSeen,
 }
 
 /// What was moved: files as they were at the old place and as they are at the new one.
@@ -75,7 +77,7 @@ impl FileStore {
         let items = self.items()?;
         to.refuse_existing()?;
         let staging = Staging::begin(to)?;
-        let total_bytes = items.iter().map(|item| item.found.length).sum();
+        let total_bytes = items.iter().map(|item| item.found.as_moved.length).sum();
         let mut done_bytes = 0;
         let result = items.iter().try_for_each(|item| {
             staging.take(self, to, item, cancel, &mut |bytes| {
@@ -114,10 +116,10 @@ impl FileStore {
     fn remove(&self, files: &[Found]) -> Vec<PathBuf> {
         let Ok(root) = self.root_folder(false) else { return Vec::new() };
         let mut left = Vec::new();
-        for Found { path, identity, .. } in files {
+        for Found { path, as_moved } in files {
             let is_it = match beneath::look(root.as_fd(), path) {
                 Err(Errno::NOENT) => continue,
-                found => found.map(|found| identity_of(&found) == *identity),
+                found => found.map(|found| seen(&found) == *as_moved),
             };
             let removed = is_it.and_then(|is_it| {
                 let (folder, name) = beneath::folder_of(root.as_fd(), path)?;
@@ -322,7 +324,7 @@ impl Staging {
         let linked =
             rustix::fs::linkat(folder, name, rustix::fs::CWD, &target_path, AtFlags::empty());
         if linked.is_ok() {
-            done(item.found.length);
+            done(item.found.as_moved.length);
             return Ok(());
         }
         let opened = beneath::open(root.as_fd(), &item.found.path, OFlags::RDONLY, Mode::empty());
@@ -409,7 +411,7 @@ impl Staging {
 
 impl Found {
     fn new(path: SafePath, found: &Stat) -> Self {
-        Self { path, length: length(found), identity: identity_of(found) }
+        Self { path, as_moved: seen(found) }
     }
 }
 

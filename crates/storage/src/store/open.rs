@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::intact::holds_data;
-use super::{FileStore, OURS, SEEN, WHOLE};
+use super::{FileStore, OURS, SEEN};
 use crate::beneath;
 use crate::error::{Obstacle, StorageError};
 use crate::handles::OpenFile;
@@ -129,12 +129,12 @@ impl FileStore {
         opened: OwnedFd,
     ) -> Result<File, StorageError> {
         let (opened, found) = self.regular(opened, &*self.safe_path(file)?)?;
+        self.refuse_shared(file, &found)?; // first: it is no stranger, but ours under another name
         if self.is_unknown(file) && holds_data(&opened, &found) {
             return Err(StorageError::Stranger { path: self.file_path(file) });
         }
         self.consent(file, entry, found.len(), found.nlink())?;
         self.refuse_cut(file, &opened)?;
-        self.refuse_shared(file, &found)?;
         if found.len() > entry.length {
             let cut = opened.set_len(entry.length);
             cut.map_err(|error| StorageError::new(self.file_path(file), errno(&error)))?;
@@ -200,7 +200,10 @@ impl FileStore {
             }
             return Err(errno(&error));
         }
-        self.mark(file, SEEN | OURS | WHOLE);
+        self.mark(file, SEEN | OURS);
+        if let Ok(made) = new.metadata() {
+            self.has_length(file, made.len()); // not every file system makes holes
+        }
         Ok(new)
     }
 

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use wire::Bitfield;
 
 use super::open::errno;
-use super::{APART, FileStore, SEEN, UNWANTED, is_link};
+use super::{APART, FileStore, UNWANTED, is_link};
 use crate::arrangement::Arrangement;
 use crate::beneath;
 use crate::error::StorageError;
@@ -302,7 +302,7 @@ impl FileStore {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(self.open_error(path, error)),
         }
-        self.set_mark(index, SEEN, false);
+        self.forget_file(index);
         let mut changes = self.changes();
         changes.unsynced.remove(&index);
         changes.seen.remove(&index);

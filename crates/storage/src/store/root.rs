@@ -58,6 +58,12 @@ impl Root {
         }
     }
 
+    /// One that a record names, to know where its files would be: looks at nothing, so that it waits for no
+    /// disk. Not for opening files.
+    pub fn as_recorded(path: &Arc<Path>) -> Self {
+        Self { path: Arc::clone(path), device: 0, mount: Mount::unknown(), found: None }
+    }
+
     /// `rest` is the part of its path that is not there.
     fn below(real: PathBuf, rest: &Path) -> Result<Self, StorageError> {
         let failed = |error: io::Error| StorageError::new(real.clone(), errno(&error));

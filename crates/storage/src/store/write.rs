@@ -62,13 +62,16 @@ impl FileStore {
             let turn = self.turn(segment.file);
             self.refuse_cut(segment.file, &file)?;
             let written = write_at(&**file, segment.offset, segment.length, &mut source);
+            // Before anybody else's turn, whose later look could be noted first. A write that failed may
+            // have changed the file too.
+            let noted = self.wrote(segment.file, &file);
             drop(turn);
             let path = || self.file_path(segment.file);
             written.map_err(|error| StorageError::on_open_file(path(), errno(&error)))?;
             if segment.file == self.parts_index() {
                 self.changes().in_parts.extend(run.iter().map(|(piece, _)| *piece));
             }
-            self.wrote(segment.file, &file)?;
+            noted?;
             self.count_fresh(segment.file, segment.length);
         }
         Ok(())

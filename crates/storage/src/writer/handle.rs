@@ -1,12 +1,12 @@
 //! What a running torrent reports of itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use metainfo::PieceIndex;
 use wire::Bitfield;
 
-use super::tracked::Tracked;
+use super::tracked::{Tracked, TrackedState};
 use super::{BATCH_CHANGES, Shared};
 use crate::arrangement::Arrangement;
 use crate::record::{Progress, RecordKey};
@@ -57,9 +57,12 @@ impl RecordHandle {
 
     /// A [`crate::FileStore::sync`] failed: the disk may not have taken what the kernel had accepted, and
     /// the kernel may have dropped it. The next run hashes what is written and not durable, even in
-    /// this boot.
+    /// this boot. Nothing when the torrent stopped in good order: a later sync was good.
     pub fn not_durable(&self) {
-        self.change(true, Progress::doubt_kernel);
+        let state = self.tracked.state();
+        if !(state.closed && state.progress.clean) {
+            self.change_in(state, true, Progress::doubt_kernel);
+        }
     }
 
     /// What its owner arranged, as it is in memory.
@@ -179,7 +182,15 @@ impl RecordHandle {
     }
 
     fn change(&self, through: bool, change: impl FnOnce(&mut Progress) -> bool) {
-        let mut state = self.tracked.state();
+        self.change_in(self.tracked.state(), through, change);
+    }
+
+    fn change_in(
+        &self,
+        mut state: MutexGuard<'_, TrackedState>,
+        through: bool,
+        change: impl FnOnce(&mut Progress) -> bool,
+    ) {
         if change(&mut state.progress) {
             // The first change makes the record one of a torrent that runs, even after a power cut.
             let first = std::mem::take(&mut state.progress.clean);

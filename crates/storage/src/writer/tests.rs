@@ -243,6 +243,22 @@ fn what_a_disk_did_not_take_is_not_believed_in_the_same_boot_either() {
     assert_eq!((pieces(&trusted), pieces(&recheck)), (vec![3], vec![4]), "stopped after that");
 }
 
+/// One that began before the last, and tells late that it failed.
+#[test]
+fn a_sync_that_failed_before_the_last_does_not_undo_a_stop_in_good_order() {
+    for clean in [true, false] {
+        let fixture = fixture();
+        let handle = fixture.track();
+        handle.written(3);
+        let (late, key) = (handle.clone(), handle.key().clone());
+        handle.close(clean);
+        late.not_durable();
+        fixture.writer.flush().unwrap();
+        let progress = fixture.writer.load(&key).unwrap().unwrap().progress;
+        assert_eq!((progress.clean, progress.boot_id.is_empty()), (clean, !clean));
+    }
+}
+
 #[test]
 fn a_clean_record_is_left_alone_until_something_happens() {
     let fixture = fixture();

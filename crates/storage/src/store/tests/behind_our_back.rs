@@ -118,6 +118,21 @@ fn a_file_that_was_put_there_since_the_look_is_somebody_elses() {
 }
 
 #[test]
+fn a_later_look_makes_it_ours_only_where_we_had_it_put_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sample, store, theirs) = appeared(dir.path(), StoreOptions::default());
+    store.observe();
+    assert!(store.observe_taken(&[0]).files[1].is_some());
+    for result in [sample.write(&store, 3), store.prepare(&nothing(&sample))] {
+        assert!(matches!(result, Err(StorageError::Stranger { .. })), "{result:?}");
+    }
+    assert_eq!(fs::read(store.file_path(1)).unwrap(), theirs);
+    store.observe_taken(&[1]);
+    sample.write(&store, 3).unwrap();
+    assert_eq!(fs::read(store.file_path(1)).unwrap()[32 * KIB..], *sample.piece(3));
+}
+
+#[test]
 fn with_consent_or_with_nothing_in_it_it_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let (sample, store, _) = appeared(dir.path(), StoreOptions { overwrite: true });
@@ -201,4 +216,29 @@ fn a_part_store_that_went_during_a_sync_is_not_due_any_more() {
     store.sync_file(parts).unwrap();
     store.sync().unwrap();
     assert_eq!(store.unsynced(), (vec![], vec![]));
+}
+
+/// A later look at a file must not be noted before an earlier one, or the next run would take our own
+/// write for somebody else's.
+#[test]
+fn the_next_write_waits_until_this_one_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(2);
+    let store = sample.open(dir.path());
+    sample.write(&store, 0).unwrap();
+    let turn = &store.writing.get().unwrap()[0];
+    let changes = store.changes();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| sample.write(&store, 1));
+        while fs::read(store.file_path(0)).unwrap() != sample.content {
+            std::thread::yield_now();
+        }
+        for _ in 0..1000 {
+            assert!(turn.try_lock().is_err());
+            std::thread::yield_now();
+        }
+        drop(changes);
+        writer.join().unwrap().unwrap();
+    });
+    assert_eq!(store.take_seen().get(&0).copied(), store.observe().files[0]);
 }

@@ -144,6 +144,24 @@ fn only_what_was_moved_is_removed() {
     assert_eq!(names(&dir.path().join("new")), ["t", "t/c"]);
 }
 
+/// As file systems do that number a file anew whenever they have forgotten it.
+#[test]
+fn a_file_that_was_given_another_inode_is_removed_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sample, old, new) = places(dir.path());
+    let moved = move_all(&old, &new).unwrap();
+    let (path, other) = (dir.path().join("old/t/a"), dir.path().join("other"));
+    let before = fs::metadata(&path).unwrap();
+    fs::copy(&path, &other).unwrap();
+    let file = fs::File::options().write(true).open(&other).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+    fs::rename(&other, &path).unwrap();
+    assert_ne!(fs::metadata(&path).unwrap().ino(), before.ino());
+    assert_eq!(old.remove_old(&moved), Vec::<PathBuf>::new());
+    assert_eq!(names(&dir.path().join("old")), Vec::<String>::new());
+    assert!(is_whole(&sample, &new));
+}
+
 #[test]
 fn a_move_that_was_killed_is_begun_again() {
     let dir = tempfile::tempdir().unwrap();

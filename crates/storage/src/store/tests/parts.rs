@@ -93,6 +93,41 @@ fn empty_files_and_links_that_are_not_wanted_do_not_appear_either() {
 }
 
 #[test]
+fn a_part_store_that_no_look_was_at_is_no_strangers() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let store = sample.open(dir.path());
+    sample.write_all(&store);
+    let store = opened(&sample, dir.path(), &Arrangement::default());
+    let parts = store.file_path(store.parts_index());
+    fs::write(&parts, vec![7; KIB]).unwrap(); // left over: nothing is missing, so nobody looks
+    fs::remove_file(store.file_path(2)).unwrap();
+    store.choose(&wanting(&sample, &[0, 1])).unwrap();
+    assert!(store.is_apart(2));
+    sample.write(&store, 1).unwrap();
+    assert_eq!(sample.read(&store, 1).unwrap(), sample.piece(1));
+}
+
+#[test]
+fn a_part_store_that_was_lost_and_dropped_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = sample();
+    let store = opened(&sample, dir.path(), &wanting(&sample, &[1]));
+    sample.write(&store, 1).unwrap();
+    fs::remove_file(store.file_path(store.parts_index())).unwrap();
+    for _ in 0..2 {
+        let result = sample.write(&store, 1);
+        assert!(matches!(result, Err(StorageError::Missing { .. })), "{result:?}");
+    }
+    store.choose(&Arrangement::default()).unwrap();
+    store.arrange(&Arrangement::default()); // as after a check that found nothing to move
+    store.drop_parts().unwrap();
+    store.choose(&wanting(&sample, &[1])).unwrap();
+    sample.write(&store, 1).unwrap();
+    assert_eq!(sample.read(&store, 1).unwrap(), sample.piece(1));
+}
+
+#[test]
 fn what_is_wanted_later_moves_out_and_the_part_store_goes() {
     let dir = tempfile::tempdir().unwrap();
     let sample = sample();

@@ -123,12 +123,18 @@ fn a_full_disk_is_told_apart_and_forgives() {
     let sample = Sample::single(16); // 512 KiB
     let store = sample.open(&root);
     assert!(store.space().unwrap().free < store.space().unwrap().needed);
-    let filled = (0..16).find_map(|piece| Some((piece, sample.write(&store, piece).err()?)));
+    let filled = (0..16).find_map(|piece| {
+        store.take_seen();
+        Some((piece, sample.write(&store, piece).err()?))
+    });
     let (piece, error) = filled.expect("the volume is too small");
     assert!(
         matches!(&error, StorageError::Full { path } if *path == store.file_path(0)),
         "{error:?}"
     );
+    let seen = store.take_seen().get(&0).copied();
+    assert!(seen.is_some(), "what failed may have been written in part");
+    assert_eq!(seen, store.observe().files[0]);
     for good in 0..piece {
         assert_eq!(sample.read(&store, good).unwrap(), sample.piece(good), "{good} is unharmed");
     }
@@ -194,6 +200,7 @@ fn two_names_that_are_one_file_are_not_written_over_each_other() {
     };
     let sample = Sample::new(&[file("A", 32 * KIB), file("a", 32 * KIB)], 32 * KIB);
     let store = sample.open(&root);
+    store.observe();
     sample.write(&store, 0).unwrap();
     fs::write(root.join("t/a"), "").unwrap();
     let mut mount = Command::new("mount");
@@ -210,6 +217,20 @@ fn two_names_that_are_one_file_are_not_written_over_each_other() {
     sample.write(&store, 1).unwrap(); // they are two again
 }
 
+/// Whatever stands there by now, be it a mount that hangs.
+#[test]
+fn where_files_are_by_a_record_is_known_without_a_look() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::single(1);
+    let path: Arc<Path> = dir.path().join("away").into();
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    assert!(crate::Root::find(&path).is_err());
+    let (info, handles) = (Arc::clone(sample.info()), Arc::new(HandleCache::new(1)));
+    let root = crate::Root::as_recorded(&path);
+    let store = FileStore::open_in(&root, info, handles, StoreOptions::default());
+    assert_eq!(store.file_path(0), path.join("t/file"));
+}
+
 #[test]
 fn a_volume_that_went_and_is_back_is_mounted_anew() {
     let Some(root) = std::env::var_os(SMALL_VOLUME).map(PathBuf::from) else {
@@ -220,6 +241,7 @@ fn a_volume_that_went_and_is_back_is_mounted_anew() {
     let sample = Sample::single(1);
     let before = sample.open(&root).boot_id();
     if before == crate::resume::boot_id() {
+        assert!(!crate::mount::are_named());
         return; // mounts have no names here
     }
     assert_eq!(sample.open(&root.join("not/yet")).boot_id(), before);
