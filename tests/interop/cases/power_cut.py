@@ -6,10 +6,13 @@ and whatever the kernel still had in memory never arrives. Mounted again, it is 
 cut. Another boot is one with another name, as far as a program can tell.
 """
 
+import contextlib
 import fcntl
 import os
 import platform
+import shutil
 import signal
+import sqlite3
 import struct
 import uuid
 
@@ -60,6 +63,14 @@ class Disk:
             other.flush()
             os.fsync(other.fileno())
 
+    @staticmethod
+    def takes(folder):
+        """Brings the files of a folder to the disk."""
+        for file in folder.iterdir():
+            opened = os.open(file, os.O_RDONLY)
+            os.fsync(opened)
+            os.close(opened)
+
 
 def _boots(lab):
     """Another boot: what a program asks for its name says another."""
@@ -67,6 +78,14 @@ def _boots(lab):
     mounts.take_off(BOOT_ID)
     name.write_text(f"{uuid.uuid4()}\n")
     mounts.run("mount", "--bind", name, BOOT_ID)
+
+
+def _recorded(state):
+    """The pieces that peerless has written, as far as it remembers."""
+    with contextlib.closing(sqlite3.connect(f"file:{state}/state.sqlite?mode=ro", uri=True)) as record:
+        rows = record.execute("SELECT written FROM torrents").fetchall()
+    bits = "".join(f"{byte:08b}" for (written,) in rows for byte in written)
+    return {piece for piece, bit in enumerate(bits) if bit == "1"}
 
 
 def _pieces(torrent, at):
@@ -81,15 +100,15 @@ def _pieces(torrent, at):
 @case("crash/power-cut", seconds=120, cost=15)
 def power_cut(lab):
     """Three cuts in the middle of a download, and one after a stop in good order, which costs nothing.
-    What is believed afterwards is no more than what is on the disk, which is less than was."""
+    What is believed afterwards is no more than what is on the disk, also where a record of more is."""
     torrent = payloads.make(lab.directory, "cut.bin", SIZE, PIECE)
     disk = Disk(lab)
     lab.at_end(lambda: mounts.take_off(BOOT_ID))
     seeder = lab.client("libtorrent")
     seeder.seed([torrent], torrent.home, upload_limit=RATE)
     leecher = lab.peerless()
-    words = ["--no-tracker", "--state-dir", disk.at / "state"]
-
+    state = disk.at / "state"
+    words = ["--no-tracker", "--state-dir", state]
     checks = 0
 
     def begins():
@@ -110,8 +129,11 @@ def power_cut(lab):
         before = begins()
         assert checked()[-1]["resumed"] <= len(kept) * PIECE, (checked(), kept)
         until(lambda: uploaded() >= before + SIZE // 6, 30, f"data before cut {number}")
+        if number == 2:
+            until(lambda: _recorded(state) - kept, 10, "a record of more pieces")
+            disk.takes(state)
         had = _pieces(torrent, disk.at)
-        if number % 2:
+        if number:
             disk.commit()
         disk.stop()
         leecher.get.kill()
@@ -120,6 +142,8 @@ def power_cut(lab):
         kept = _pieces(torrent, disk.at)
         lost |= had - kept
     assert lost, "whatever was cut off, the kernel had written all before"
+    recorded = _recorded(shutil.copytree(state, lab.directory / "remembered"))
+    assert recorded - kept, "nothing is remembered that is not there"
     before = begins()
     assert checked()[-1]["resumed"] <= len(kept) * PIECE, (checked(), kept)
     # Of what was sent, some pieces are not whole.
