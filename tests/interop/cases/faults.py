@@ -11,6 +11,7 @@ import re
 import subprocess
 import threading
 
+import mounts
 import payloads
 import tools
 from clients.peerless import Exit
@@ -25,22 +26,18 @@ SEEN_SECONDS = 25
 class Volume:
     def __init__(self, lab, name, size):
         self.disk, self.at = lab.folder(f"{name}-disk"), lab.folder(name)
-        _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.disk)
-        lab.at_end(lambda: _run("umount", "--lazy", self.disk))
-        lab.at_end(lambda: subprocess.run(["umount", "--lazy", self.at], capture_output=True))
+        mounts.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.disk)
+        lab.at_end(lambda: mounts.run("umount", "--lazy", self.disk))
+        lab.at_end(lambda: mounts.take_off(self.at))
         self.mount()
 
     def mount(self, *options):
-        _run("mount", "--bind", self.disk, self.at)
+        mounts.run("mount", "--bind", self.disk, self.at)
         if options:
-            _run("mount", "-o", ",".join(("remount", "bind", *options)), self.at)
+            mounts.run("mount", "-o", ",".join(("remount", "bind", *options)), self.at)
 
     def unmount(self):
-        _run("umount", "--lazy", self.at)
-
-
-def _run(*argv):
-    subprocess.run([str(word) for word in argv], check=True, capture_output=True)
+        mounts.run("umount", "--lazy", self.at)
 
 
 def _said(client, process, name):
@@ -202,14 +199,12 @@ class HangingDisk:
 
     def __init__(self, lab):
         self.at, image = lab.folder("slow"), lab.directory / "slow.img"
-        with image.open("wb") as file:
-            file.truncate(96 << 20)
-        _run("mkfs.ext4", "-q", image)
-        _run("mount", "-o", "loop", image, self.at)
-        lab.at_end(lambda: _run("umount", "--lazy", self.at))
+        mounts.make_ext4(image, 96 << 20)
+        mounts.mount_ext4(image, self.at)
+        lab.at_end(lambda: mounts.run("umount", "--lazy", self.at))
 
     def freeze(self, lab):
-        _run("fsfreeze", "--freeze", self.at)
+        mounts.run("fsfreeze", "--freeze", self.at)
         self.timer = threading.Timer(self.THAWS_SECONDS, self.thaw)
         self.timer.start()
         lab.at_end(self.thaw)
@@ -217,7 +212,7 @@ class HangingDisk:
     def thaw(self):
         self.timer.cancel()
         # The second time there is nothing to thaw.
-        subprocess.run(["fsfreeze", "--unfreeze", self.at], capture_output=True)
+        subprocess.run([tools.program("fsfreeze"), "--unfreeze", self.at], capture_output=True)
 
 
 @case("faults/slow-disk-beside-a-fast-one", seconds=120, cost=20)

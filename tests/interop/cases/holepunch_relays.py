@@ -9,7 +9,7 @@ from house import House
 from runner import case
 
 
-@case("holepunch/relay-libtorrent-by-hearsay", seconds=100, cost=24)
+@case("holepunch/relay-libtorrent-by-hearsay", seconds=130, cost=24)
 def by_hearsay(lab):
     """TCP and uTP lead to the relay, and a third one tells of it. That one is gone when the other comes,
     and it alone could have brought the two together that knows where they listen."""

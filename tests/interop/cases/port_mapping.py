@@ -189,14 +189,14 @@ def restarted(lab):
     failed = dweller.wait_for("failed")
     assert house.gateway in failed["reason"] and "by hand" in failed["reason"], failed
     _forget(lab)
-    server = start_again(lab)
+    server = start_again(lab, 1)
     rule = f"dport {mapped['tcp']} dnat ip to {house.ip}:{dweller.port}"
     until(lambda: _redirects(lab).count(rule) == 2, 20, "the port to be mapped once more")
     until(lambda: dweller.states()[-1] == "mapped", 10, "that to be told")
     # It may be gone and back between two questions, too: its clock says so (RFC 6887, 8.5).
     server.kill()
     _forget(lab)
-    server = start_again(lab)
+    server = start_again(lab, 2)
     until(lambda: _redirects(lab).count(rule) == 2, 20, "the port to be mapped a third time")
     dweller.process.stop(2)
     assert "dnat" not in _redirects(lab), _redirects(lab)
@@ -208,11 +208,12 @@ def _forget(lab):
     assert run([tools.program("nft"), *words], lab.folder("nft"), 5).code == 0
 
 
-def start_again(lab):
+def start_again(lab, number):
+    """For the `number`th time, with a log of its own."""
     home = lab.folder("miniupnpd")
     (home / "leases").unlink(missing_ok=True)
     daemon = [tools.program("miniupnpd"), "-d", "-f", home / "miniupnpd.conf", "-P", home / "pid"]
-    server = Process(daemon, home, "miniupnpd-again")
+    server = Process(daemon, home, f"miniupnpd-again-{number}")
     lab.at_end(server.stop)
     server.wait_for_log("listening on", 10)
     return server

@@ -1,7 +1,6 @@
 """Disks that fill up, and payloads of sizes that break things."""
 
-import subprocess
-
+import mounts
 import payloads
 from deadline import until
 from runner import case
@@ -16,8 +15,8 @@ def disk_full(lab):
     seeder = lab.client("libtorrent")
     seeder.seed([torrent], torrent.home)
     out = lab.folder("small-disk")
-    _run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", out)
-    lab.at_end(lambda: _run("umount", "--lazy", out))
+    mounts.run("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", out)
+    lab.at_end(lambda: mounts.run("umount", "--lazy", out))
     leecher = lab.peerless()
     leecher.download([torrent], out, [seeder], extra=["--no-tracker"])
     said = leecher.wait_for_event(leecher.get, "storage_error", SEEN_SECONDS)
@@ -25,7 +24,7 @@ def disk_full(lab):
         said = _later(leecher, "storage_error", said)
     assert str(out) in json_text(said), said
     assert leecher.get.running
-    _run("mount", "-o", "remount,size=16m", out)
+    mounts.run("mount", "-o", "remount,size=16m", out)
     leecher.wait_for_event(leecher.get, "storage_recovered", SEEN_SECONDS)
     leecher.wait_complete(30)
     torrent.check(out, leecher.label)
@@ -43,16 +42,12 @@ def _later(leecher, name, before):
     return until(next_one, SEEN_SECONDS, f"another {name}")[0]
 
 
-def _run(*argv):
-    subprocess.run([str(word) for word in argv], check=True, capture_output=True)
-
-
 @case("storage/200000-files", seconds=150, cost=40)
 def many_files(lab):
     """200,000 small files in 200 folders: made, fetched from a foreign client, and fetched again."""
     home = lab.folder("memory")  # of the foreign seeder's 200,000 small reads, not of a disk
-    _run("mount", "-t", "tmpfs", "tmpfs", home)
-    lab.at_end(lambda: _run("umount", "--lazy", home))
+    mounts.run("mount", "-t", "tmpfs", "tmpfs", home)
+    lab.at_end(lambda: mounts.run("umount", "--lazy", home))
     files = [((f"{n % 200}", f"{n}"), 1 + n % 50) for n in range(200_000)]
     torrent = payloads.make(home, "crowd", files, piece_length=1 << 18)
     ours = lab.peerless()
