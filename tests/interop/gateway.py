@@ -15,6 +15,7 @@ class Gateway:
 
     def __init__(self, lab, house, speaks, offset=0, life=3600):
         self.speaks, self.offset, self.life = speaks, offset, life
+        self.udp_offset = offset  # of PCP alone
         self.ip, self.lab, self.house = house.gateway, lab, house
         self.asked = []  # (what, protocol, internal port, external port, seconds)
         self.began = time.monotonic() - 1000
@@ -59,7 +60,8 @@ class Gateway:
             granted = self.life if seconds else 0
             mapped = b"\0" * 10 + b"\xff\xff" + socket.inet_aton(EXTERNAL_IP)
             head = struct.pack(">BBBBII12x", 2, 129, 0, 0, granted, self.epoch)
-            port = struct.pack(">HH", internal, internal + self.offset)
+            offset = self.udp_offset if KINDS[kind] == "UDP" else self.offset
+            port = struct.pack(">HH", internal, internal + offset)
             return head + asked[24:40] + port + mapped
         if self.speaks == "nat-pmp" and asked[:1] == b"\0":
             if asked == b"\0\0":

@@ -16,7 +16,7 @@ SOON_SECONDS = 30
 class Dweller:
     """A seed of ours in a house, announced to a tracker outside, and to more."""
 
-    def __init__(self, lab, house, *trackers):
+    def __init__(self, lab, house, *trackers, more=()):
         self.port = lab.port()
         self.tracker = lab.plain_tracker
         torrent = payloads.make(lab.directory, "mapped.bin", 100_000)
@@ -25,7 +25,7 @@ class Dweller:
         peerless.program = house.program(lab.peerless_path)
         self.named = lab.directory / "port"
         self.named.write_text(f"{self.port}\n")
-        words = ["--port-file", self.named, "--allow-private", "--port-mapping"]
+        words = ["--port-file", self.named, "--allow-private", "--port-mapping", *more]
         self.process = peerless.start("seed.log", "seed", torrent.path, torrent.home, *words)
         lab.at_end(self.process.stop)
         self.peerless = peerless
