@@ -2,7 +2,9 @@
 //! on by itself.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use tracker::Prompt;
 
 use crate::events::Event;
@@ -18,13 +20,22 @@ pub(crate) async fn watch(session: Arc<SessionShared>) {
     network.watch(move |change| tell(&weak, &change)).await;
 }
 
+/// How often a session goes on for a proxy that is back: one that can't take us all would have even more
+/// to do.
+const PROXY_BACK_EVERY: Duration = Duration::from_mins(1);
+
 /// The same of a proxy that could not be reached and can be again.
 pub(crate) async fn watch_proxy(session: Arc<SessionShared>) {
     let (network, weak) = (session.network.clone(), Arc::downgrade(&session));
     drop(session);
     let Some(proxy) = network.proxy().cloned() else { return };
+    let mut next = Instant::now();
     loop {
         network.proxy_back(&proxy).await;
+        if timeout_at(next, network.proxy_lost()).await.is_ok() {
+            continue; // and lost again
+        }
+        next = Instant::now() + PROXY_BACK_EVERY;
         let Some(session) = weak.upgrade() else { return };
         tracing::info!("the proxy can be reached again");
         go_on(&session, Prompt::User); // not moved: others see the proxy's address

@@ -91,8 +91,8 @@ struct Inner {
     state: tokio::sync::watch::Sender<State>,
     /// The same in short: something is absent.
     lost: AtomicBool,
-    /// Nobody could reach the proxy when it was last asked.
-    proxy_lost: tokio::sync::watch::Sender<bool>,
+    /// Whether the proxy can be reached.
+    proxy_health: tokio::sync::watch::Sender<proxy::Health>,
     /// Why it let nobody through then, in words.
     proxy_trouble: Mutex<Option<String>>,
 }

@@ -26,7 +26,10 @@ use crate::http::percent_decode;
 /// Time for the proxy to say whether it could connect. It waits for the target meanwhile.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// A proxy that is lost is tried again after this long, and then twice as long each time.
+/// Who does not get through to it so often, and nobody in between, has lost it: it may have been busy.
+const LOST_AFTER: u32 = 3;
+
+/// A proxy that is lost, or may be, is tried again after this long, and then twice as long each time.
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 const PROBE_MAX: Duration = Duration::from_secs(16);
 
@@ -42,6 +45,28 @@ pub struct Proxy {
     host: String,
     port: u16,
     credentials: Option<Credentials>,
+}
+
+/// Whether the proxy itself can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Health {
+    #[default]
+    Well,
+    /// So often it could not, as it was used.
+    Failing(u32),
+    Lost,
+}
+
+impl Health {
+    /// What it is after one more attempt. A probe is made because others have failed.
+    fn after(self, reached: bool, is_probe: bool) -> Self {
+        match self {
+            _ if reached => Self::Well,
+            Self::Well => Self::Failing(1),
+            Self::Failing(times) if times + 1 < LOST_AFTER && !is_probe => Self::Failing(times + 1),
+            _ => Self::Lost,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,16 +268,31 @@ impl Network {
         }
     }
 
+    /// Waits until the proxy is lost.
+    pub(crate) async fn proxy_lost(&self) {
+        let mut health = self.inner.proxy_health.subscribe();
+        // No error: who would tell is held by this network.
+        drop(health.wait_for(|health| *health == Health::Lost).await);
+    }
+
     /// Waits until the proxy, if it is lost or will be, can be reached again, and tries it meanwhile: who
     /// would use it rests, and may rest for long.
     pub(crate) async fn proxy_back(&self, proxy: &Proxy) {
-        let mut lost = self.inner.proxy_lost.subscribe();
-        drop(lost.wait_for(|lost| *lost).await); // no error: who would tell is held by this network
-        let mut wait = PROBE_FIRST;
-        while *lost.borrow() {
-            if timeout(wait, lost.wait_for(|lost| !*lost)).await.is_err() {
-                drop(self.reach(proxy, Purpose::Proxy).await); // which takes note of what comes of it
-                wait = (wait * 2).min(PROBE_MAX);
+        let mut health = self.inner.proxy_health.subscribe();
+        let mut was_lost = false;
+        while !was_lost {
+            drop(health.wait_for(|health| *health != Health::Well).await);
+            let mut wait = PROBE_FIRST;
+            loop {
+                let now = *health.borrow_and_update();
+                was_lost |= now == Health::Lost;
+                if now == Health::Well {
+                    break;
+                }
+                if timeout(wait, health.wait_for(|health| *health != now)).await.is_err() {
+                    drop(self.reach(proxy, Purpose::Proxy).await); // which takes note of what comes of it
+                    wait = (wait * 2).min(PROBE_MAX);
+                }
             }
         }
     }
@@ -264,8 +304,11 @@ impl Network {
             self.set_proxy_trouble(Some(text.clone()));
             io::Error::other(text)
         });
-        let is_lost = reached.is_err();
-        self.inner.proxy_lost.send_if_modified(|lost| std::mem::replace(lost, is_lost) != is_lost);
+        let is_probe = matches!(purpose, Purpose::Proxy);
+        self.inner.proxy_health.send_if_modified(|health| {
+            let after = health.after(reached.is_ok(), is_probe);
+            std::mem::replace(health, after) != after
+        });
         reached
     }
 

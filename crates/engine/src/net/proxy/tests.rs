@@ -137,10 +137,29 @@ async fn a_proxy_that_was_lost_is_found_again_without_anybody_asking() {
     let watched = network.clone();
     let proxy = network.proxy().unwrap().clone();
     let back = tokio::spawn(async move { watched.proxy_back(&proxy).await });
-    network.connect("192.0.2.7:6881".parse().unwrap(), Purpose::Peers).await.unwrap_err();
+    for _ in 0..LOST_AFTER {
+        network.connect("192.0.2.7:6881".parse().unwrap(), Purpose::Peers).await.unwrap_err();
+    }
+    network.proxy_lost().await;
     assert!(!back.is_finished());
     let _listener = TcpListener::bind(addr).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), back).await.expect("it is tried").unwrap();
+}
+
+#[test]
+fn a_proxy_that_is_busy_now_and_then_is_not_lost() {
+    let after = |tries: &[(bool, bool)]| {
+        let step =
+            |health: Health, (reached, is_probe): &(bool, bool)| health.after(*reached, *is_probe);
+        tries.iter().fold(Health::Well, step)
+    };
+    let (good, bad, probe) = ((true, false), (false, false), (false, true));
+    assert_eq!(after(&[bad]), Health::Failing(1));
+    assert_eq!(after(&[bad, bad, good, bad, bad]), Health::Failing(2));
+    assert_eq!(after(&[bad, bad, bad]), Health::Lost);
+    assert_eq!(after(&[bad, probe]), Health::Lost, "it is not only busy");
+    assert_eq!(after(&[bad, probe, good]), Health::Well);
+    assert_eq!(after(&[probe]), Health::Failing(1), "nothing was wrong before");
 }
 
 #[tokio::test]
