@@ -4,6 +4,7 @@
     tests/mutations/run.py                    # all of them
     tests/mutations/run.py --only 'private/*' # some
     tests/mutations/run.py --list
+    tests/mutations/run.py --check            # only that each still fits the code; builds nothing
 
 The tree is copied to `mutations` in the target folder; nothing here is touched. For each mutation only
 the test that it names is run. `crates/` has them all, by the crate that is broken. The last line is the
@@ -37,6 +38,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names, as in a shell")
     parser.add_argument("--list", action="store_true", help="name them and end")
+    parser.add_argument("--check", action="store_true", help="see that each fits the code, and end")
     parser.add_argument("--offline", action="store_true", help="let cargo use no network")
     arguments = parser.parse_args()
     chosen = [m for m in table.find() if fnmatch.fnmatch(m.name, arguments.only)]
@@ -44,6 +46,10 @@ def main():
         for mutation in chosen:
             print(f"{mutation.name:42} {mutation.package}: {mutation.test}")
         return 0
+    if arguments.check:
+        unfit = [f"{m.name}: {words}" for m in chosen for words in unfitness(m)]
+        print("\n".join(unfit or [f"{len(chosen)} mutations fit the code"]))
+        return int(bool(unfit))
     if not chosen:
         print(f"no mutation is named {arguments.only}", file=sys.stderr)
         return 2
@@ -79,13 +85,23 @@ def copy_tree(target):
             shutil.copy2(ROOT / name, target / name)
 
 
+def unfitness(mutation):
+    """What must be brought up to date before it can run."""
+    found = (ROOT / mutation.file).read_text().count(mutation.old)
+    if found != 1:
+        yield f"the text to change is {found} times in {mutation.file}"
+    crate = ROOT / "crates" / (mutation.package.removeprefix("peerless").lstrip("-") or "cli")
+    test = f"fn {mutation.test.rsplit('::')[-1]}("
+    if not any(test in path.read_text() for path in crate.rglob("*.rs")):
+        yield f"there is no test {mutation.test}"
+
+
 def attempt(tree, cargo, mutation):
     """`killed` or `SURVIVED`."""
+    for words in unfitness(mutation):
+        raise Wrong(words)
     path = tree / mutation.file
     sound = path.read_text()
-    found = sound.count(mutation.old)
-    if found != 1:
-        raise Wrong(f"the text to change is {found} times in {mutation.file}")
     if not cargo.passes_unchanged(mutation):
         raise Wrong("its test fails without it")
     try:

@@ -216,8 +216,8 @@ MUTATIONS = [
     Mutation(
         "others/removed-after-a-move",
         "crates/storage/src/store/moving.rs",
-        "found.map(|found| identity_of(&found) == *identity)",
-        "found.map(|found| identity_of(&found) == *identity || true)",
+        "found.map(|found| seen(&found) == *as_moved)",
+        "found.map(|found| seen(&found) == *as_moved || true)",
         "peerless-storage",
         "store::tests::moving::only_what_was_moved_is_removed",
     ),
