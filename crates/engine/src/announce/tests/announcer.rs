@@ -19,13 +19,16 @@ struct Announcing {
     left: Arc<AtomicU64>,
 }
 
-fn start(urls: &[String]) -> Announcing {
-    let config = AnnouncerConfig {
+fn config() -> AnnouncerConfig {
+    AnnouncerConfig {
         info_hash: HASH,
         peer_id: *b"-PL0100-abcdefghijkl",
         ports: Arc::new(ToldPorts::new(6881)),
         ask: allowing(),
-    };
+    }
+}
+
+fn start(urls: &[String]) -> Announcing {
     let schedule = ScheduleConfig {
         tiers: urls.iter().map(|url| vec![url.clone()]).collect(),
         policy: Policy::AllTiers,
@@ -50,7 +53,7 @@ fn start(urls: &[String]) -> Announcing {
         News::ExternalIp { ip, .. } => drop(seen.send(ip)),
         other => drop(tell.send(other)),
     };
-    let handle = Announcer::spawn(client(), config, schedule, numbers, news_of);
+    let handle = Announcer::spawn(client(), config(), schedule, numbers, news_of);
     Announcing { handle, peers, external, news, left }
 }
 
@@ -206,19 +209,13 @@ fn an_announcer_that_waits_keeps_little() {
     let _runtime = runtime.enter();
     let client = client();
     let spawn = || {
-        let config = AnnouncerConfig {
-            info_hash: HASH,
-            peer_id: *b"-PL0100-abcdefghijkl",
-            ports: Arc::new(ToldPorts::new(6881)),
-            ask: allowing(),
-        };
         let schedule = ScheduleConfig {
             tiers: vec![vec!["http://127.0.0.1:1/announce".to_owned()]],
             policy: Policy::AllTiers,
             complete: true,
             seed: 1,
         };
-        Announcer::spawn(client.clone(), config, schedule, Numbers::default, drop::<News>)
+        Announcer::spawn(client.clone(), config(), schedule, Numbers::default, drop::<News>)
     };
     let _first = spawn(); // the runtime's own memory
     let mut handle = None;
